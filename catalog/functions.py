@@ -1,0 +1,31 @@
+"""Database functions that columns and constraints are made of; `sql/functions.sql` defines them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.postgres.search import SearchVector
+from django.db import models
+
+
+class JsonVector(SearchVector):
+    """The words of all texts and numbers in a JSON column, without its keys, at weight C."""
+
+    def as_sql(self, compiler: Any, connection: Any, **_kwargs: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
+        column, params = compiler.compile(self.source_expressions[0])
+        words = f"""jsonb_to_tsvector('catalog'::regconfig, {column}, '["string", "numeric"]')"""
+        return f"setweight({words}, 'C')", params
+
+
+class AttributesValid(models.Func):
+    """Whether a JSON object holds nothing but texts, numbers, booleans and lists of texts."""
+
+    function = "catalog_attributes_valid"
+    output_field = models.BooleanField()
+
+
+class GtinValid(models.Func):
+    """Whether a text is a GTIN of 8, 12, 13 or 14 digits with the right check digit."""
+
+    function = "catalog_gtin_valid"
+    output_field = models.BooleanField()

@@ -1,0 +1,9 @@
+"""What the shop sells: categories, brands, products, their variants and images."""
+
+from catalog.models.brand import Brand
+from catalog.models.category import Category
+from catalog.models.image import ProductImage
+from catalog.models.product import Product, Status
+from catalog.models.variant import Variant
+
+__all__ = ["Brand", "Category", "Product", "ProductImage", "Status", "Variant"]

@@ -1,0 +1,79 @@
+"""Where a product belongs: the tree that shoppers walk down."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from django.db import models, transaction
+from django.db.models import F, Value
+from django.db.models.functions import Concat, Substr
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+from simple_history.models import HistoricalRecords
+from treebeard.mp_tree import MP_Node, MP_NodeManager, MP_NodeQuerySet
+
+from cachecontrol.api import TrackedQuerySet, track
+
+
+class CategoryQuerySet(TrackedQuerySet["Category"], MP_NodeQuerySet):  # type: ignore[misc]
+    """Categories, in the order of the tree."""
+
+
+class CategoryManager(MP_NodeManager.from_queryset(CategoryQuerySet)):  # type: ignore[misc]
+    """The tree, whose moves carry the URL paths along."""
+
+    def get_queryset(self) -> CategoryQuerySet:
+        return CategoryQuerySet(self.model, using=self._db).order_by("path")
+
+    @transaction.atomic
+    def move(self, node: Category, target: Category, pos: str | None = None) -> None:
+        """Move the node and all below it next to, or into, the target; their URL paths follow."""
+        super().move(node, target, pos)
+        node.refresh_from_db()
+        node.save()
+
+
+@track(slices=["url_path", "depth"])
+class Category(MP_Node):  # type: ignore[misc]
+    """A node of the tree. `url_path` is the slugs from the root down, `apparel/topwear/tshirts`."""
+
+    name = models.CharField(_("name"), max_length=120)
+    slug = models.SlugField(_("slug"), max_length=140)
+    url_path = models.CharField(_("URL path"), max_length=700, unique=True, editable=False)
+    description = models.TextField(_("description"), blank=True)
+
+    objects = CategoryManager()
+    history = HistoricalRecords()
+
+    class Meta:
+        base_manager_name = "objects"
+        verbose_name = _("category")
+        verbose_name_plural = _("categories")
+        constraints = [
+            models.CheckConstraint(condition=~models.Q(name="") & ~models.Q(slug=""), name="category_named"),
+        ]
+        indexes = [models.Index(fields=["depth", "path"], name="category_by_depth")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("catalog:category", args=[self.url_path])
+
+    @transaction.atomic
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save; when the slug or the parent changed, the URL paths of all below change with it."""
+        before, self.url_path = self.url_path, self._url_path()
+        if kwargs.get("update_fields") is not None:
+            kwargs["update_fields"] = {*kwargs["update_fields"], "url_path"}
+        super().save(*args, **kwargs)
+        if before and before != self.url_path:
+            self._rename_descendants(before)
+
+    def _url_path(self) -> str:
+        parent: Self | None = type(self).objects.get_parent(self, update=True)
+        return f"{parent.url_path}/{self.slug}" if parent else self.slug
+
+    def _rename_descendants(self, before: str) -> None:
+        below = type(self).objects.filter(path__startswith=self.path, depth__gt=self.depth)
+        below.update(url_path=Concat(Value(self.url_path), Substr(F("url_path"), len(before) + 1)))

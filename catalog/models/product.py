@@ -1,0 +1,188 @@
+"""What is sold: its price, its place in the shop, when it is shown, how it is found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.contrib.postgres.search import SearchVector, SearchVectorField
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce, Upper
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from simple_history.models import HistoricalRecords
+
+from cachecontrol.api import TrackedQuerySet, track
+from catalog import currencies
+from catalog.functions import AttributesValid, JsonVector
+from catalog.validators import validate_attributes
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Self
+
+
+class Status(models.TextChoices):
+    """How far a product is on its way into the shop and out of it."""
+
+    DRAFT = "draft", _("Draft")
+    SCHEDULED = "scheduled", _("Scheduled")
+    PUBLISHED = "published", _("Published")
+    ARCHIVED = "archived", _("Archived")
+
+
+SHOWN = (Status.SCHEDULED, Status.PUBLISHED)
+LISTED = Q(status__in=[status.value for status in SHOWN])
+
+
+class ProductQuerySet(TrackedQuerySet["Product"]):
+    """Products. The search vector stays in the database: no page shows it, and it is as long as the text."""
+
+    def visible(self, at: datetime | None = None) -> Self:
+        """Keep the products that shoppers may see at the moment, by default now."""
+        at = at or timezone.now()
+        return self.filter(LISTED, Q(unpublish_at=None) | Q(unpublish_at__gt=at), publish_at__lte=at)
+
+    def publish(self) -> int:
+        """Show the products from now on, or since the moment they are shown already; return how many."""
+        now = timezone.now()
+        first = models.Case(models.When(publish_at__lte=now, then=F("publish_at")), default=Value(now))
+        last = models.Case(models.When(unpublish_at__gt=now, then=F("unpublish_at")), default=None)
+        return self.update(status=Status.PUBLISHED, publish_at=first, unpublish_at=last, updated_at=now)
+
+    def archive(self) -> int:
+        """Take the products out of the shop; return how many."""
+        return self.update(status=Status.ARCHIVED, updated_at=timezone.now())
+
+
+class ProductManager(models.Manager.from_queryset(ProductQuerySet)):  # type: ignore[misc]
+    """All products, without their search vectors."""
+
+    def get_queryset(self) -> ProductQuerySet:
+        return super().get_queryset().defer("search")  # type: ignore[no-any-return]
+
+
+@track(slices=["category", "brand", "slug"])
+class Product(models.Model):
+    """One thing that the shop sells, in one or more variants."""
+
+    name = models.CharField(_("name"), max_length=300)
+    slug = models.SlugField(_("slug"), max_length=320, db_index=False)
+    sku = models.CharField(_("SKU"), max_length=80)
+    description = models.TextField(_("description"), blank=True)
+    brand = models.ForeignKey(
+        "catalog.Brand",
+        models.PROTECT,
+        verbose_name=_("brand"),
+        related_name="products",
+        null=True,
+        blank=True,
+    )
+    # A generated column cannot reach another table, so a trigger copies the brand's name here for `search`.
+    brand_name = models.CharField(_("brand name"), max_length=120, blank=True, default="", editable=False)
+    category = models.ForeignKey(
+        "catalog.Category",
+        models.PROTECT,
+        verbose_name=_("category"),
+        related_name="products",
+        db_index=False,
+    )
+    price = models.DecimalField(
+        _("price"), max_digits=12, decimal_places=2, validators=[MinValueValidator(0)]
+    )
+    sale_price = models.DecimalField(
+        _("sale price"),
+        max_digits=12,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0)],
+    )
+    currency = models.CharField(
+        _("currency"), max_length=3, choices=currencies.CHOICES, default=currencies.DEFAULT
+    )
+    status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.DRAFT)
+    publish_at = models.DateTimeField(_("publish at"), null=True, blank=True)
+    unpublish_at = models.DateTimeField(_("unpublish at"), null=True, blank=True)
+    attributes = models.JSONField(_("attributes"), default=dict, blank=True, validators=[validate_attributes])
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+    effective_price = models.GeneratedField(
+        verbose_name=_("effective price"),
+        expression=Coalesce("sale_price", "price"),
+        output_field=models.DecimalField(max_digits=12, decimal_places=2),
+        db_persist=True,
+    )
+    search = models.GeneratedField(
+        verbose_name=_("search vector"),
+        expression=SearchVector("name", "sku", weight="A", config="catalog")
+        + SearchVector("brand_name", weight="B", config="catalog")
+        + JsonVector("attributes")
+        + SearchVector("description", weight="D", config="catalog"),
+        output_field=SearchVectorField(),
+        db_persist=True,
+    )
+
+    objects = ProductManager()
+    history = HistoricalRecords(excluded_fields=["brand_name", "effective_price", "search", "updated_at"])
+
+    class Meta:
+        base_manager_name = "objects"
+        verbose_name = _("product")
+        verbose_name_plural = _("products")
+        constraints = [
+            models.UniqueConstraint(fields=["slug"], name="product_slug"),
+            models.UniqueConstraint(fields=["sku"], name="product_sku"),
+            models.CheckConstraint(condition=~Q(name="") & ~Q(slug="") & ~Q(sku=""), name="product_named"),
+            models.CheckConstraint(
+                condition=Q(price__gte=0)
+                & (Q(sale_price=None) | Q(sale_price__gte=0, sale_price__lte=F("price"))),
+                name="product_prices",
+                violation_error_message=_("A price is not below zero, and a sale price not above the price."),
+            ),
+            models.CheckConstraint(condition=Q(currency__in=currencies.CODES), name="product_currency"),
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="product_status"),
+            models.CheckConstraint(
+                condition=~LISTED | Q(publish_at__isnull=False),
+                name="product_publish_at",
+                violation_error_message=_("A scheduled product needs the moment to publish it."),
+            ),
+            models.CheckConstraint(
+                condition=Q(unpublish_at=None) | Q(publish_at=None) | Q(unpublish_at__gt=F("publish_at")),
+                name="product_unpublish_at",
+                violation_error_message=_("A product is unpublished after it was published."),
+            ),
+            models.CheckConstraint(condition=AttributesValid("attributes"), name="product_attributes"),
+        ]
+        # What shoppers see is indexed in the order of each listing, `id` breaking ties.
+        indexes = [
+            models.Index(
+                "category", "effective_price", "id", name="product_category_price", condition=LISTED
+            ),
+            models.Index("category", "name", "id", name="product_category_name", condition=LISTED),
+            models.Index(
+                "category", F("publish_at").desc(), "id", name="product_category_newest", condition=LISTED
+            ),
+            models.Index("category", name="product_category"),
+            models.Index("effective_price", "id", name="product_price", condition=LISTED),
+            models.Index("name", "id", name="product_name"),
+            models.Index(F("publish_at").desc(), "id", name="product_newest", condition=LISTED),
+            models.Index("unpublish_at", name="product_unpublish", condition=Q(unpublish_at__isnull=False)),
+            models.Index(Upper("sku"), name="product_sku_upper"),
+            GinIndex("search", name="product_search"),
+            GinIndex(OpClass("name", name="gin_trgm_ops"), name="product_name_trigrams"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("catalog:product", args=[self.slug])
+
+    def clean(self) -> None:
+        """A product published by hand and without a moment is published now."""
+        if self.status == Status.PUBLISHED and self.publish_at is None:
+            self.publish_at = timezone.now()

@@ -1,0 +1,44 @@
+"""What a value must be before it goes into the catalog; the database checks the same again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+GTIN_LENGTHS = (8, 12, 13, 14)
+
+
+def gtin_is_valid(value: str) -> bool:
+    """Tell whether the value is a GTIN of 8, 12, 13 or 14 digits whose last one checks the others (GS1)."""
+    if not (value.isascii() and value.isdigit() and len(value) in GTIN_LENGTHS):
+        return False
+    return sum(int(digit) * (3, 1)[place % 2] for place, digit in enumerate(value.zfill(14))) % 10 == 0
+
+
+def validate_gtin(value: str) -> None:
+    """Refuse what is no GTIN."""
+    if not gtin_is_valid(value):
+        raise ValidationError(
+            _("“%(value)s” is not a GTIN: its check digit or its length is wrong."), params={"value": value}
+        )
+
+
+def attribute_is_valid(value: Any) -> bool:
+    """Tell whether the value is a string, a number, a boolean or a list of strings."""
+    if isinstance(value, list):
+        return all(isinstance(item, str) for item in value)
+    return isinstance(value, str | int | float | bool)
+
+
+def validate_attributes(attributes: Any) -> None:
+    """Refuse what is not a mapping of names to strings, numbers, booleans or lists of strings."""
+    if not isinstance(attributes, dict):
+        raise ValidationError(_("Attributes are a mapping of names to values."))
+    for name, value in attributes.items():
+        if not name.strip() or not attribute_is_valid(value):
+            raise ValidationError(
+                _("“%(name)s” must be a text, a number, true or false, or a list of texts."),
+                params={"name": name},
+            )
