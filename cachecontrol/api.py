@@ -28,6 +28,11 @@ def track(*, slices: Sequence[str] = (), ignore: Sequence[str] = ()) -> Callable
 
 
 def cached_page(
-    policy: str, *, ttl: float = 3600, stale_for: float = 0, params: Sequence[str] = (), vary: Sequence[str] = ()
+    policy: str,
+    *,
+    ttl: float = 3600,
+    stale_for: float = 0,
+    params: Sequence[str] = (),
+    vary: Sequence[str] = (),
 ) -> Callable[[Any], Any]:
     return lambda view: view

@@ -1,0 +1,42 @@
+from collections import Counter
+
+from cachecontrol.tally import Field, Kind, Tally, read_fields
+
+
+def tally(*reads):
+    counts = Counter()
+    for policy, outcome, reason, seconds, n in reads:
+        counts.update(read_fields(policy, outcome, reason, [seconds] * n))
+    return Tally(counts)
+
+
+def test_the_hit_rate_counts_stale_answers_as_answers_of_the_cache():
+    day = tally(
+        ("p", "hit", "", 0.001, 6), ("p", "stale", "moved", 0.001, 2), ("p", "miss", "absent", 0.1, 2)
+    )
+    assert day.hit_rate() == 0.8
+
+
+def test_nothing_counted_has_no_hit_rate():
+    assert Tally().hit_rate() is None
+
+
+def test_worth_is_hits_times_what_a_hit_saves():
+    day = tally(("p", "hit", "", 0.001, 100), ("p", "miss", "absent", 0.051, 4))
+    assert round(day.saved(), 6) == 5.0
+
+
+def test_worth_is_unknown_without_a_miss_to_compare():
+    assert tally(("p", "hit", "", 0.001, 100)).saved() is None
+
+
+def test_a_policy_is_seen_alone():
+    both = tally(("p", "hit", "", 0.001, 3), ("q", "miss", "absent", 0.1, 2))
+    assert both.policies() == ["p", "q"]
+    assert both.of_policy("p").reads() == 3
+    assert both.reads("miss") == 2
+
+
+def test_names_of_counts_survive_being_written():
+    name = Field(Kind.REFUSALS, "", "uncovered", "odd|policy")
+    assert Field.parse(str(name)) == name
