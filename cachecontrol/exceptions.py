@@ -44,7 +44,7 @@ class DamagedData(CacheControlError):
     """
 
 
-class PlainUpdateRefused(CacheControlError):
+class FullSaveRefused(CacheControlError):
     """An instance read from the cache was to be saved whole, which would write old columns back.
 
     Save the columns you changed (``update_fields=[...]``), use ``update()``, or load the instance without ``cached()``.
