@@ -1,15 +1,26 @@
 #!/usr/bin/env python
-"""Django's command line for Larder."""
+"""Django's command line for Larder; starts the local services for every command that may need them."""
 
 import os
 import sys
 
+ALONE = {"services", "up", "help", "version", "--help", "-h", "--version", "collectstatic", "makemessages", "compilemessages"}
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    from project import services
+    from project.embedded import ServiceError
+
+    try:
+        if not ALONE.intersection(sys.argv[1:2] or ["help"]):
+            services.use()
+        execute_from_command_line(sys.argv)
+    except (ServiceError, ImproperlyConfigured) as error:
+        sys.exit(f"manage.py: {error}")
 
 
 if __name__ == "__main__":

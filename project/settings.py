@@ -1,17 +1,25 @@
-"""One settings module, driven by the environment: production is the default, development is switched on."""
+"""One settings module, driven by the environment: production is the default, development is switched on.
+
+``docs/deploy.md`` lists the variables. With ``DATABASE_URL`` unset the checkout is taken for a local one (``LOCAL``): it
+keeps its own secret key, speaks plain HTTP and logs for a person.
+"""
 
 from pathlib import Path
 
 import environ
+from django.utils.translation import gettext_lazy as _
 
-from project import services
+from project import environment, logs, services
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+VAR = BASE_DIR / "var"
 env = environ.Env()
 
+LOCAL = env.bool("LOCAL", default=not env.str("DATABASE_URL", default=""))
 DEBUG = env.bool("DEBUG", default=False)
-SECRET_KEY = env.str("SECRET_KEY", default="development-only")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+SECRET_KEY = env.str("SECRET_KEY", default="") or (environment.secret_key(VAR / "secret-key") if LOCAL else "")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if LOCAL else [])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -23,11 +31,14 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django.contrib.humanize",
     "django.contrib.sitemaps",
+    "csp",
     "treebeard",
     "simple_history",
     "django_htmx",
+    "django_structlog",
     "cachecontrol",
     "catalog",
+    "project",
 ]
 
 MIDDLEWARE = [
@@ -42,11 +53,18 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
 ]
 
+if DEBUG:
+    INSTALLED_APPS.append("debug_toolbar")
+    MIDDLEWARE.insert(0, "debug_toolbar.middleware.DebugToolbarMiddleware")
+    INTERNAL_IPS = ["127.0.0.1", "::1"]
+
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
+ASGI_APPLICATION = "project.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -62,12 +80,14 @@ TEMPLATES = [
     },
 ]
 
-_database_url, _redis_url = services.urls(env)
-DATABASES = {"default": env.db_url_config(_database_url)}
+# Services
+
+_urls = services.urls()
+DATABASES = {"default": environment.database(_urls.database)}
 CACHES = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": _redis_url,
+        "LOCATION": environment.redis(_urls.redis),
         "OPTIONS": {
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
             "SOCKET_CONNECT_TIMEOUT": 0.25,
@@ -75,12 +95,68 @@ CACHES = {
         },
     },
 }
-CELERY_BROKER_URL = _redis_url
+CELERY_BROKER_URL = env.str("BROKER_URL", default="") or environment.broker(_urls.redis)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TIMEZONE = "UTC"
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "beat-schedule")
+
+# Security
+
+_https = env.bool("HTTPS", default=not LOCAL)
+SECURE_SSL_REDIRECT = _https
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=365 * 86400 if _https else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
+SECURE_HSTS_PRELOAD = _https
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+CSRF_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    },
+}
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "admin:login"
+
+# Logs
+
+LOGGING = logs.configure(json=not LOCAL, level=env.str("LOG_LEVEL", default="INFO"))
+DJANGO_STRUCTLOG_USER_ID_FIELD = None  # asking for the user would read the session on every page
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+
+# Languages, time and files
 
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("de", _("German"))]
+LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "static-root"
+STATIC_ROOT = VAR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"] if (BASE_DIR / "static").exists() else []
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+MEDIA_ROOT = env.str("MEDIA_ROOT", default=str(VAR / "media"))
+MEDIA_URL = "media/"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

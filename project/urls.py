@@ -1,5 +1,6 @@
 """Which URL leads to which room."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 
@@ -7,3 +8,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("catalog.urls")),
 ]
+
+if settings.DEBUG:
+    from debug_toolbar.toolbar import debug_toolbar_urls
+
+    urlpatterns += debug_toolbar_urls()

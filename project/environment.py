@@ -1,0 +1,70 @@
+"""What the environment says, read into settings: where the services are, and the secret of a local checkout."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
+from project import services
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DATABASE_SCHEMES = ("postgres://", "postgresql://")
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def database(url: str) -> dict[str, Any]:
+    """Return Django's settings for a PostgreSQL URL; libpq's own parser reads it, so all of libpq's options work."""
+    if not url.startswith(DATABASE_SCHEMES):
+        raise ImproperlyConfigured("DATABASE_URL must look like postgres://user:password@host:5432/name.")
+    try:
+        parts: dict[str, Any] = dict(conninfo_to_dict(url))
+    except ProgrammingError as error:
+        raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {str(error).strip()}.") from error
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.pop("dbname", ""),
+        "USER": parts.pop("user", ""),
+        "PASSWORD": parts.pop("password", ""),
+        "HOST": parts.pop("host", ""),
+        "PORT": parts.pop("port", ""),
+        "OPTIONS": parts,
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+    }
+
+
+def redis(url: str) -> str:
+    """Return a Redis URL that begins as redis-py wants it."""
+    if not url.startswith(REDIS_SCHEMES):
+        raise ImproperlyConfigured("REDIS_URL must look like redis://:password@host:6379/0 or unix:///path/to/socket.")
+    return url
+
+
+def broker(redis_url: str) -> str:
+    """Return Celery's URL on the same server: database 1, so that flushing the cache's database drops no task."""
+    parts = urlsplit(redis_url)
+    if parts.scheme == "unix":
+        return f"redis+socket://{parts.path}?virtual_host=1"
+    return urlunsplit(parts._replace(path="/1"))
+
+
+def secret_key(file: Path) -> str:
+    """Return the key kept in a file that only its owner can read, made at first."""
+    if not file.exists():
+        services.make_folder(file.parent)
+        new = file.with_suffix(f".{os.getpid()}")
+        new.touch(mode=0o600)
+        new.write_text(secrets.token_urlsafe(50))
+        with suppress(FileExistsError):
+            os.link(new, file)  # two processes may come here at once: the first one's key counts
+        new.unlink()
+    return file.read_text()

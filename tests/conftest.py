@@ -1,0 +1,89 @@
+"""What all tests share: the servers of this worker, and a browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from redis import Redis
+
+from tests import settings as test_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+    from project.embedded import Valkey
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def chromium() -> str | None:
+    """Return the path of this machine's Chromium, or of the one that CHROMIUM names."""
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a Chromium that is not there, unless LARDER_REQUIRE_BROWSER says that it has to be."""
+    if chromium() or os.environ.get("LARDER_REQUIRE_BROWSER") == "1":
+        return
+    for item in items:
+        if item.get_closest_marker("browser") or "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Valkey:
+    """This worker's Valkey server: tests may flush, stop, start and freeze it, and leave it running."""
+    return test_settings.valkey
+
+
+@pytest.fixture
+def redis(valkey: Valkey) -> Iterator[Redis]:
+    """A client of this worker's Valkey, empty before and after the test."""
+    valkey.start()
+    with Redis.from_url(valkey.url) as client:
+        client.flushall()
+        yield client
+        valkey.start()
+        client.flushall()
+
+
+@pytest.fixture
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder for servers or a checkout of a test's own, which other users may pass through."""
+    folder = tmp_path_factory.mktemp("home")
+    for path in (folder, *folder.parents):
+        if path.stat().st_uid == os.geteuid() and path.is_relative_to(tmp_path_factory.getbasetemp().parent):
+            path.chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium of this machine."""
+    from playwright.sync_api import sync_playwright
+
+    path = chromium()
+    assert path, "LARDER_REQUIRE_BROWSER is set and no Chromium was found"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh page of the browser, in a context of its own; errors on its console fail the test."""
+    context = browser.new_context()
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    context.close()
+    assert not errors, errors
