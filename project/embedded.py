@@ -146,7 +146,7 @@ class Postgres:
 
     def _create_database(self) -> None:
         with psycopg.connect(self.url.replace("/larder?", "/postgres?"), autocommit=True) as connection:
-            if not connection.execute("SELECT FROM pg_database WHERE datname = 'larder'").fetchone():
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'larder'").fetchone():
                 connection.execute("CREATE DATABASE larder")
 
 
