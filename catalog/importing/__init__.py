@@ -1,0 +1,1 @@
+"""Files into the catalog: source (rows) → mapping (columns) → reading (values) → loading (database)."""

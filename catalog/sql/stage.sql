@@ -1,0 +1,14 @@
+-- Rows of one batch of an import, on their way into the catalog.
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_product (
+  line integer, sku text, name text, slug text, description text, brand_id bigint, category_id bigint, price numeric(12, 2),
+  sale_price numeric(12, 2), currency text, status text, publish_at timestamptz, unpublish_at timestamptz, attributes jsonb
+) ON COMMIT DELETE ROWS;
+
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_variant (
+  product_sku text, sku text, option text, value text, price numeric(12, 2), gtin text, position smallint, active boolean,
+  stock integer
+) ON COMMIT DELETE ROWS;
+
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_image (
+  product_sku text, alt text, seed integer, position smallint
+) ON COMMIT DELETE ROWS;
