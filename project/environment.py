@@ -1,4 +1,4 @@
-"""What the environment says, read into settings: where the services are, and the secret of a local checkout."""
+"""What the environment says, read into settings: where the services are, and a local checkout's secret."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 def database(url: str) -> dict[str, Any]:
-    """Return Django's settings for a PostgreSQL URL; libpq's own parser reads it, so all of libpq's options work."""
+    """Return Django's settings for a PostgreSQL URL, with all of libpq's options: its own parser reads it."""
     if not url.startswith(DATABASE_SCHEMES):
         raise ImproperlyConfigured("DATABASE_URL must look like postgres://user:password@host:5432/name.")
     try:
@@ -45,12 +45,14 @@ def database(url: str) -> dict[str, Any]:
 def redis(url: str) -> str:
     """Return a Redis URL that begins as redis-py wants it."""
     if not url.startswith(REDIS_SCHEMES):
-        raise ImproperlyConfigured("REDIS_URL must look like redis://:password@host:6379/0 or unix:///path/to/socket.")
+        raise ImproperlyConfigured(
+            "REDIS_URL must look like redis://:password@host:6379/0 or unix:///path/to/socket."
+        )
     return url
 
 
 def broker(redis_url: str) -> str:
-    """Return Celery's URL on the same server: database 1, so that flushing the cache's database drops no task."""
+    """Return Celery's URL on the same server: database 1, so that flushing the cache drops no task."""
     parts = urlsplit(redis_url)
     if parts.scheme == "unix":
         return f"redis+socket://{parts.path}?virtual_host=1"

@@ -27,13 +27,14 @@ def configure(*, json: bool, level: str) -> dict[str, Any]:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+    strip = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
             "line": {
                 "()": structlog.stdlib.ProcessorFormatter,
-                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(json=json)],
+                "processors": [strip, *_renderers(json=json)],
                 "foreign_pre_chain": SHARED,
             },
         },

@@ -1,7 +1,7 @@
 """Local services: started by the first process that needs them, stopped soon after the last one ended.
 
-Each process that uses the services of a folder holds a shared lock there until it ends, however it ends. A watcher sees
-when the last lock is gone and stops them, so that neither Ctrl-C nor ``kill -9`` leaves anything behind.
+Each process that uses the services of a folder holds a shared lock there until it ends, however it ends. A
+watcher sees when the last lock is gone and stops them: neither Ctrl-C nor ``kill -9`` leaves anything behind.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from project.embedded import Postgres, Valkey
 
+    Servers = Sequence[Postgres | Valkey]
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = BASE_DIR / "var"
 GRACE = 3.0  # seconds without a user before the watcher stops the services
@@ -40,7 +42,7 @@ class Urls:
 
 
 def urls(environ: Mapping[str, str] = os.environ) -> Urls:
-    """Return the URLs that the environment names, or those of the embedded services under ``var/``; start nothing."""
+    """Return the URLs in the environment, or else of the embedded services under ``var/``; start nothing."""
     from project.embedded import Postgres, Valkey
 
     postgres, valkey = Postgres(VAR / "postgres"), Valkey(VAR / "valkey")
@@ -49,11 +51,13 @@ def urls(environ: Mapping[str, str] = os.environ) -> Urls:
     return Urls(database or postgres.url, redis or valkey.url, tuple(embedded))
 
 
-def use(servers: Sequence[Postgres | Valkey] | None = None, *, home: Path = VAR, remove: bool = False) -> None:
+def use(
+    servers: Sequence[Postgres | Valkey] | None = None, *, home: Path = VAR, remove: bool = False
+) -> None:
     """Start the servers that do not run, and keep them running until this process ends.
 
-    Without ``servers``: the embedded ones of this checkout, if the environment names no others. ``remove`` deletes
-    ``home`` after the last user. Safe to call from many processes at once.
+    Without ``servers``: the embedded ones of this checkout, if the environment names no others. ``remove``
+    deletes ``home`` after the last user. Safe to call from many processes at once.
     """
     servers = urls().embedded if servers is None else servers
     if not servers:
@@ -69,14 +73,14 @@ def use(servers: Sequence[Postgres | Valkey] | None = None, *, home: Path = VAR,
 
 
 def release(home: Path = VAR) -> bool:
-    """Give up this process' use, and stop the services now if it was the last one; return whether they stopped."""
+    """Give up this process' use; stop the services now if it was the last; return whether they stopped."""
     if home in _held:
         os.close(_held.pop(home))
     return stop(home, if_unused=True)
 
 
 def stop(home: Path = VAR, *, if_unused: bool = False) -> bool:
-    """Stop all servers under ``home``, or do nothing if processes use them and ``if_unused``; return whether stopped."""
+    """Stop all servers under ``home``, unless ``if_unused`` and they are used; return whether stopped."""
     if not home.exists():
         return False
     with _locked(home):
@@ -87,8 +91,14 @@ def stop(home: Path = VAR, *, if_unused: bool = False) -> bool:
         return True
 
 
+def remove(home: Path = VAR) -> None:
+    """Delete the files of the stopped servers under ``home``, wherever they are, with all their data."""
+    for server in servers_in(home):
+        server.remove()
+
+
 def make_folder(home: Path) -> None:
-    """Make the folder if it is not there, passable whatever the umask: root's PostgreSQL runs as another user."""
+    """Make the folder, passable whatever the umask: root's PostgreSQL runs as another user."""
     if not home.exists():
         home.mkdir(parents=True, exist_ok=True)
         home.chmod(0o755)
@@ -109,8 +119,8 @@ def _watch(home: Path, *, remove: bool) -> None:
     if not absent:
         return
     command = [sys.executable, "-m", "project.services", str(home), *(["--remove"] if remove else [])]
-    null = subprocess.DEVNULL
-    subprocess.run(command, cwd=BASE_DIR, start_new_session=True, stdin=null, stdout=null, stderr=null, check=True)
+    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    subprocess.run(command, check=True, cwd=BASE_DIR, start_new_session=True, **quiet)  # type: ignore[call-overload]
 
 
 def _watcher(home: Path, *, remove: bool) -> None:
@@ -144,9 +154,9 @@ def _retire(home: Path, watcher: int, *, remove: bool) -> bool:
             return False
         for server in servers_in(home):
             server.stop()
-            if remove:
-                server.remove()
         if remove:
+            for server in servers_in(home):
+                server.remove()
             shutil.rmtree(home, ignore_errors=True)
         os.close(watcher)
         return True

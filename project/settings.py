@@ -1,7 +1,7 @@
 """One settings module, driven by the environment: production is the default, development is switched on.
 
-``docs/deploy.md`` lists the variables. With ``DATABASE_URL`` unset the checkout is taken for a local one (``LOCAL``): it
-keeps its own secret key, speaks plain HTTP and logs for a person.
+``docs/deploy.md`` lists the variables. With ``DATABASE_URL`` unset the checkout is taken for a local one
+(``LOCAL``): it keeps its own secret key, speaks plain HTTP and logs for a person.
 """
 
 from pathlib import Path
@@ -17,7 +17,9 @@ env = environ.Env()
 
 LOCAL = env.bool("LOCAL", default=not env.str("DATABASE_URL", default=""))
 DEBUG = env.bool("DEBUG", default=False)
-SECRET_KEY = env.str("SECRET_KEY", default="") or (environment.secret_key(VAR / "secret-key") if LOCAL else "")
+SECRET_KEY = env.str("SECRET_KEY", default="") or (
+    environment.secret_key(VAR / "secret-key") if LOCAL else ""
+)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if LOCAL else [])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
@@ -111,7 +113,9 @@ SECURE_SSL_REDIRECT = _https
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=365 * 86400 if _https else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
 SECURE_HSTS_PRELOAD = _https
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
+)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
 CSRF_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"

@@ -1,7 +1,7 @@
 """The project's settings on servers of this test run's own, which vanish with it.
 
-One PostgreSQL cluster for the run (``TEST_DATABASE_URL`` names another), in which pytest-django gives each worker its own
-database; one Valkey for each worker, which its tests may flush, stop and break.
+One PostgreSQL cluster for the run (``TEST_DATABASE_URL`` names another), in which pytest-django gives each
+worker its own database; one Valkey for each worker, which its tests may flush, stop and break.
 """
 
 import os
@@ -13,7 +13,11 @@ from project.embedded import Postgres, Valkey
 
 HOME = Path(os.environ.setdefault("LARDER_TEST_HOME", "") or tempfile.mkdtemp(prefix="larder-test-"))
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
-UNSAFE = {"fsync": "off", "synchronous_commit": "on", "full_page_writes": "off"}  # the files never outlive the run
+UNSAFE = {
+    "fsync": "off",
+    "synchronous_commit": "on",
+    "full_page_writes": "off",
+}  # the files never outlive the run
 
 valkey = Valkey(HOME / f"valkey-{WORKER}")
 postgres = Postgres(HOME / "postgres", settings=UNSAFE)
@@ -26,8 +30,12 @@ services.use([valkey] if os.environ.get("TEST_DATABASE_URL") else [postgres, val
 
 from project.settings import *  # noqa: E402, F403
 
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # users are made often, and guarded from nobody
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.MD5PasswordHasher"
+]  # users are made often, and guarded from nobody
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},  # nothing is collected here
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },  # nothing is collected here
 }

@@ -1,0 +1,65 @@
+# make up: set everything up and run the product. make test: set up what tests need and run them.
+
+.PHONY: help up dev test lint bench prove django-suite clean
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(or $(shell for python in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done),python3)
+RUN = .venv/bin/python
+PACKAGES = cachecontrol catalog project
+TEMPLATES = $(shell find $(PACKAGES) templates -name '*.html' 2>/dev/null)
+
+help: ## Say what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1: /p' Makefile
+
+up: export LOCAL = 1
+up: .venv/requirements.txt ## Run the product: web, worker, beat and drain; PORT, DATABASE_URL and REDIS_URL are honoured
+	@$(RUN) manage.py up
+
+dev: export LOCAL = 1
+dev: export DEBUG = 1
+dev: .venv/requirements-dev.txt ## Run the reloading development server with the debug toolbar
+	@$(RUN) manage.py migrate --verbosity 0
+	@$(RUN) manage.py runserver $(or $(PORT),8000)
+
+test: .venv/requirements-dev.txt ## Run all tests; TESTS= names some, in pytest's way
+	@$(RUN) -m pytest --numprocesses 2 $(TESTS)
+
+lint: export LOCAL = 1
+lint: .venv/requirements-dev.txt ## Check style, types, the direction of imports, templates, migrations and settings
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy $(PACKAGES)
+	PYTHONPATH=. .venv/bin/lint-imports
+	$(if $(TEMPLATES),$(RUN) -m djade --check --target-version 5.2 $(TEMPLATES))
+	$(RUN) manage.py makemigrations --check --dry-run
+	LOCAL=0 SECRET_KEY=$$($(RUN) -c 'import secrets; print(secrets.token_urlsafe(50))') ALLOWED_HOSTS=shop.example \
+		$(RUN) manage.py check --deploy --fail-level WARNING
+
+bench: .venv/requirements-dev.txt ## Measure the cache against Django's and without one
+	@$(RUN) -m tests.bench
+
+prove: .venv/requirements-dev.txt ## Let writers, readers and faults loose and judge every answer; ARGS= goes to the command
+	@$(RUN) manage.py prove $(ARGS)
+
+django-suite: .venv/requirements-dev.txt ## Run Django's own tests with every queryset cached
+	@$(RUN) -m tests.django_suite
+
+clean: ## Stop the local services; delete their data and everything else that was made, but the virtual environment
+	@test ! -x $(RUN) || $(RUN) manage.py services remove
+	rm -rf var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# The copy of a requirements file in .venv is what was installed: another checkout's or branch's times do not matter.
+.venv/requirements.txt: requirements.txt .venv/bin/pip
+	@cmp -s $< $@ || { echo "Packages …" && $(RUN) -m pip install --quiet --disable-pip-version-check -r $<; }
+	@cp $< $@
+
+.venv/requirements-dev.txt: requirements-dev.txt .venv/requirements.txt
+	@cmp -s $< $@ || { echo "Packages for development …" && $(RUN) -m pip install --quiet --disable-pip-version-check -r $<; }
+	@cp $< $@
+
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Larder needs Python 3.11 or newer, this is %s; set PYTHON=." % sys.version.split()[0])'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python cannot make virtual environments here: install python3-venv." >&2; exit 1; }
+	@$(PYTHON) -c 'import shutil, sys; free = shutil.disk_usage(".").free >> 20; sys.exit(free < 1024 and "The disk is full: %d MB free, 1024 MB are needed." % free)'
+	@echo "Virtual environment …" && $(PYTHON) -m venv .venv
