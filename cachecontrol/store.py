@@ -1,16 +1,219 @@
-"""The only module that talks to Redis."""
+"""The only module that talks to Redis: the clock, tags, entries and leases behind a circuit breaker."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from django_redis import get_redis_connection
+from redis.exceptions import NoScriptError, RedisError
+
+from cachecontrol import keys
+from cachecontrol.conf import conf
+from cachecontrol.exceptions import StoreDown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from redis import Redis
+
+    from cachecontrol.entry import Head
+
+logger = logging.getLogger("cachecontrol")
+
+TAGS_PER_MOVE = 500
+"""Tags that one Lua call moves: the longest that a drain keeps Redis busy is well under a millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What Redis says of an entry. Times are microseconds of Redis' clock."""
+
+    judgement: str
+    """``hit``, ``answer``, ``stale``, ``granted``, ``held`` or ``clock``."""
+    reason: str
+    now: int
+    epoch: str = ""
+    position: str = ""
+    head: bytes = b""
+    body: bytes = b""
+    stored: int = 0
+
+    @property
+    def age(self) -> float:
+        """Seconds since the value was stored."""
+        return max(0, self.now - self.stored) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What the clock in Redis says, and Redis' time (microseconds) when it was read. Missing fields are empty."""
+
+    now: int
+    epoch: str
+    identity: str
+    snapshot: str
+    rank: str
+    position: str
+    time: str
+    tables: str
+
+
+class Breaker:
+    """Stops asking Redis for a while after it failed, and logs its going and coming once each."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._closed_at = 0.0
+        self._down = False
+
+    @property
+    def is_open(self) -> bool:
+        return self._down and time.monotonic() < self._closed_at
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the last that was heard of Redis is a failure."""
+        return self._down
+
+    def failed(self, error: Exception) -> None:
+        with self._lock:
+            self._closed_at = time.monotonic() + conf.breaker_seconds
+            first, self._down = not self._down, True
+        if first:
+            logger.error("Redis does not answer (%s); pages are served from the database until it does", error)
+
+    def answered(self) -> None:
+        if not self._down:
+            return
+        with self._lock:
+            first, self._down = self._down, False
+        if first:
+            logger.warning("Redis answers again")
+
+
+breaker = Breaker()
 
 
 def redis() -> Redis:
-    """Return the client of the alias that holds clock, tags and entries."""
-    client: Redis = get_redis_connection("default")
+    """The redis-py client of the alias that the cache uses."""
+    client: Redis = get_redis_connection(conf.alias)
     return client
+
+
+class _Script:
+    """A Lua script, called by its digest."""
+
+    def __init__(self, name: str) -> None:
+        self._source = (Path(__file__).parent / "lua" / f"{name}.lua").read_bytes()
+        self._digest = hashlib.sha1(self._source, usedforsecurity=False).hexdigest()
+
+    def __call__(self, names: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Run the script in one round trip. Raises StoreDown if Redis does not answer or refuses."""
+        if breaker.is_open:
+            raise StoreDown("the breaker is open")
+        try:
+            client = redis()
+            try:
+                answer = client.evalsha(self._digest, len(names), *names, *arguments)
+            except NoScriptError:
+                answer = client.eval(self._source, len(names), *names, *arguments)  # type: ignore[arg-type]
+        except (RedisError, OSError) as error:
+            if not _is_refusal(error):
+                breaker.failed(error)
+            raise StoreDown(str(error)) from error
+        breaker.answered()
+        return answer
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether Redis answered, only not with what was asked: full, resharding or a script's error."""
+    from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, ResponseError
+
+    return isinstance(error, ResponseError) and not isinstance(error, BusyLoadingError | ReadOnlyError | ConnectionError)
+
+
+_read, _fill, _clock, _move, _renew, _release = map(_Script, ("read", "fill", "clock", "move", "renew", "release"))
+
+
+def read(entry_key: str, *, stale_for: float, token: str, arrival: str = "") -> Reading:
+    """Ask for an entry, and on a miss for the lease: one round trip. Raises StoreDown."""
+    names = [keys.CLOCK, entry_key, keys.lease(entry_key), keys.answer(entry_key)]
+    lag, stale, lease = int(conf.max_lag * 1e6), int(stale_for * 1e6), int(conf.lease * 1000)
+    said = _read(names, [lag, stale, token, lease, arrival])
+    judgement, reason, now = said[0].decode(), said[1].decode(), int(said[2])
+    if judgement == "clock":
+        return Reading(judgement, reason, now)
+    epoch, position = said[3].decode(), said[4].decode()
+    if len(said) < 8:
+        return Reading(judgement, reason, now, epoch, position)
+    return Reading(judgement, reason, now, epoch, position, said[5], said[6], int(said[7]))
+
+
+def fill(
+    entry_key: str, head: Head, body: bytes, *, token: str, place: str, recipe: bytes, ttl: float, wait: float
+) -> str:
+    """Store a value and give the lease back. Returns ``stored`` or why it was refused. Raises StoreDown."""
+    names = [keys.CLOCK, entry_key, keys.lease(entry_key), keys.answer(entry_key), *map(keys.tag, head.tags)]
+    times = [max(1, int(ttl * 1000)), max(1, int(wait * 1000))]
+    facts = [token, head.epoch, place, head.as_of, head.earliest(), head.pack(), body, recipe]
+    said: bytes = _fill(names, [*facts, *times, *head.tags.values()])
+    return said.decode()
+
+
+def release(entry_key: str, token: str) -> None:
+    """Give the lease back. Raises StoreDown."""
+    _release([keys.lease(entry_key)], [token])
+
+
+def clock() -> Clock:
+    """Read the clock and Redis' time. Raises StoreDown."""
+    now, *fields = _clock([keys.CLOCK], [])
+    return Clock(int(now), *(_text(field) for field in fields))
+
+
+def move(
+    epoch: str,
+    position: str,
+    tags: Sequence[str],
+    *,
+    since_rank: int,
+    snapshot: str,
+    rank: int,
+    time: int,
+    tables: str,
+) -> int | None:
+    """Move the tags that Redis knows and then advance the clock. Returns how many moved, None if the epoch is over."""
+    total = 0
+    chunks = [tags[first : first + TAGS_PER_MOVE] for first in range(0, len(tags), TAGS_PER_MOVE)] or [()]
+    for index, chunk in enumerate(chunks):
+        last = index == len(chunks) - 1
+        advance = [since_rank, snapshot, rank, time, tables] if last else []
+        valid, moved, _ = _move([keys.CLOCK, *map(keys.tag, chunk)], [epoch, position, *advance])
+        if not valid:
+            return None
+        total += int(moved)
+    return total
+
+
+def renew(seen: str, fields: Mapping[str, str]) -> bool:
+    """Begin a new epoch unless the clock is no longer as it was seen. Raises StoreDown."""
+    flat = [part for pair in fields.items() for part in pair]
+    return bool(_renew([keys.CLOCK], [seen, *flat]))
+
+
+def forget(entry_key: str) -> None:
+    """Delete one entry. Raises StoreDown."""
+    try:
+        redis().unlink(entry_key)
+    except (RedisError, OSError) as error:
+        raise StoreDown(str(error)) from error
+
+
+def _text(field: bytes | None) -> str:
+    return "" if field is None else field.decode("utf-8", "replace")

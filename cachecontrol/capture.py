@@ -1,0 +1,243 @@
+"""Capture: the triggers that write a change for whatever moves in a tracked table, whoever writes and however.
+
+After every migrate each tracked table is brought in line with the code. The functions are SECURITY DEFINER with a fixed
+search_path, so that no writer is refused; the triggers are ENABLE ALWAYS, so that no session setting silences them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from psycopg import sql
+
+from cachecontrol import tags
+from cachecontrol.conf import conf
+from cachecontrol.tags import LONGEST_VALUE
+from cachecontrol.tracking import Tracking, trackings
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.backends.utils import CursorWrapper
+
+TELL_SETTING = "cachecontrol.tell"
+"""A session that sets this to ``on`` gets a notice for each change it makes."""
+TELL_CODE = "LD001"
+
+NAMES = {
+    "INSERT": "cachecontrol_insert",
+    "UPDATE": "cachecontrol_update",
+    "DELETE": "cachecontrol_delete",
+    "TRUNCATE": "cachecontrol_truncate",
+}
+REPLICA_NAME = "cachecontrol_replicated"
+TRIGGERS = (*NAMES.values(), REPLICA_NAME)
+_TRANSITIONS = {
+    "INSERT": "REFERENCING NEW TABLE AS new_rows",
+    "UPDATE": "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows",
+    "DELETE": "REFERENCING OLD TABLE AS old_rows",
+    "TRUNCATE": "",
+}
+
+# Note [Images, not values]
+# A row moved if its watched columns differ as images (*<>), not as values: "1.0" and "1.00" are equal numbers and different
+# texts, and json has no equality at all, so that IS DISTINCT FROM would refuse the writer's UPDATE.
+
+_FUNCTION = """
+CREATE OR REPLACE FUNCTION {schema}.{function}() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = {schema}, pg_catalog, pg_temp SET client_min_messages = notice AS $body$
+DECLARE
+    moved text[];
+    counted bigint := 1;
+BEGIN
+    IF TG_LEVEL = 'ROW' THEN
+        -- One row stands for all that this transaction applies to the table.
+        IF current_setting({applied}, true) = pg_current_xact_id()::text || {table} THEN RETURN NULL; END IF;
+        PERFORM set_config({applied}, pg_current_xact_id()::text || {table}, true);
+    ELSIF TG_OP = 'INSERT' THEN
+        WITH moved_rows AS MATERIALIZED (SELECT ARRAY[{row_tags}] AS tags FROM new_rows AS row_ LIMIT {limit} + 1)
+        {gather};
+    ELSIF TG_OP = 'DELETE' THEN
+        WITH moved_rows AS MATERIALIZED (SELECT ARRAY[{row_tags}] AS tags FROM old_rows AS row_ LIMIT {limit} + 1)
+        {gather};
+    ELSIF TG_OP = 'UPDATE' THEN
+        WITH moved_rows AS MATERIALIZED (
+            SELECT ARRAY[{both_tags}] AS tags FROM old_rows AS old_ FULL JOIN new_rows AS new_ ON old_.{pk} = new_.{pk}
+             WHERE ROW({old_image})::record *<> ROW({new_image})::record LIMIT {limit} + 1)
+        {gather};
+    END IF;
+    IF counted = 0 THEN RETURN NULL; END IF;
+    IF moved IS NULL OR counted > {limit} THEN moved := ARRAY[{star}]; END IF;
+    INSERT INTO cachecontrol_change (operation, relation, tags) VALUES (TG_OP, {table}, moved || {table}::text);
+    IF current_setting({setting}, true) = 'on' THEN
+        RAISE NOTICE USING ERRCODE = {code}, MESSAGE = {table};
+    END IF;
+    RETURN NULL;
+END $body$
+"""
+
+_GATHER = """SELECT (SELECT count(*) FROM moved_rows), (SELECT array_agg(DISTINCT tag) FROM moved_rows, unnest(tags) AS tag
+            WHERE tag IS NOT NULL) INTO counted, moved"""
+
+
+def function_name(tracking: Tracking) -> str:
+    """The name of the capture function, within PostgreSQL's 63 bytes."""
+    name = f"cachecontrol_capture_{tracking.relation}"
+    if len(name.encode()) <= 63:
+        return name
+    return f"cachecontrol_capture_{hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()}"
+
+
+def function_sql(tracking: Tracking, schema: str) -> sql.Composed:
+    """The statement that creates the capture function of one table."""
+    star = sql.Literal(f"{tracking.relation}*")
+    watched = [tracking.pk, *(column for column in tracking.columns if column != tracking.pk)]
+    return sql.SQL(_FUNCTION).format(
+        schema=sql.Identifier(schema),
+        function=sql.Identifier(function_name(tracking)),
+        star=star,
+        gather=sql.SQL(_GATHER),
+        applied=sql.Literal("cachecontrol.applied"),
+        table=sql.Literal(tracking.relation),
+        limit=sql.Literal(conf.rows_per_change),
+        pk=sql.Identifier(tracking.pk),
+        row_tags=_tags(tracking, "row_"),
+        both_tags=sql.SQL(", ").join([_tags(tracking, "old_"), _tags(tracking, "new_")]),
+        old_image=_columns("old_", watched),
+        new_image=_columns("new_", watched),
+        setting=sql.Literal(TELL_SETTING),
+        code=sql.Literal(TELL_CODE),
+    )
+
+
+def definition(tracking: Tracking, schema: str) -> str:
+    """A digest of the capture function, by which a database shows whose code its triggers follow."""
+    return hashlib.sha256(function_sql(tracking, schema).as_string(None).encode()).hexdigest()
+
+
+def _tags(tracking: Tracking, row: str) -> sql.Composed:
+    written = [_row_tag(tracking, row), *(_slice_tag(tracking, row, column) for column in tracking.slices)]
+    return sql.SQL(", ").join(written)
+
+
+def _row_tag(tracking: Tracking, row: str) -> sql.Composed:
+    """NULL where a full join found no such row."""
+    return sql.SQL("{} || {}").format(sql.Literal(f"{tracking.relation}#"), _text(row, tracking.pk))
+
+
+def _slice_tag(tracking: Tracking, row: str, column: str) -> sql.Composed:
+    prefix = f"{tracking.relation}.{column}"
+    return sql.SQL("CASE WHEN {}.{} IS NULL THEN NULL ELSE COALESCE({} || {}, {}) END").format(
+        sql.Identifier(row),
+        sql.Identifier(tracking.pk),
+        sql.Literal(f"{prefix}="),
+        _text(row, column),
+        sql.Literal(f"{prefix}~"),
+    )
+
+
+def _text(row: str, column: str) -> sql.Composed:
+    value = sql.SQL("{}.{}::text").format(sql.Identifier(row), sql.Identifier(column))
+    return sql.SQL("CASE WHEN octet_length({0}) > {1} THEN md5({0}) ELSE {0} END").format(value, sql.Literal(LONGEST_VALUE))
+
+
+def _columns(row: str, columns: list[str]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.Identifier(row), sql.Identifier(column)) for column in columns)
+
+
+def synchronise(connection: BaseDatabaseWrapper) -> list[str]:
+    """Bring the triggers of every tracked table that exists in line with the code. Returns the tables that were changed.
+
+    A table that the code no longer tracks keeps its triggers: an older release may still be running.
+    """
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        cursor.execute("SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('cachecontrol_change')")
+        row = cursor.fetchone()
+        if row is None:
+            return []
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cachecontrol_capture'))")
+        return [t.relation for t in trackings() if _synchronise_table(cursor, t, row[0])]
+
+
+def _synchronise_table(cursor: CursorWrapper, tracking: Tracking, schema: str) -> bool:
+    tables = _family(cursor, tracking.relation)
+    if not tables or not _has_columns(cursor, tracking):
+        return False
+    wanted = definition(tracking, schema)
+    cursor.execute("SELECT definition FROM cachecontrol_tracked WHERE relation = %s", [tracking.relation])
+    lacking = [table for table, is_captured in tables.items() if not is_captured]
+    if cursor.fetchone() == (wanted,) and not lacking:
+        return False
+    cursor.execute(function_sql(tracking, schema))
+    for table in lacking:
+        _create_triggers(cursor, table, sql.Identifier(schema, function_name(tracking)))
+    _register(cursor, tracking, wanted)
+    return True
+
+
+def _register(cursor: CursorWrapper, tracking: Tracking, wanted: str) -> None:
+    cursor.execute(
+        "INSERT INTO cachecontrol_tracked (relation, definition, columns, slices) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (relation) DO UPDATE"
+        " SET definition = EXCLUDED.definition, columns = EXCLUDED.columns, slices = EXCLUDED.slices",
+        [tracking.relation, wanted, list(tracking.columns), list(tracking.slices)],
+    )
+    cursor.execute(
+        "INSERT INTO cachecontrol_change (operation, relation, tags) VALUES ('TRACK', %s, %s)",
+        [tracking.relation, [tags.anything(tracking.relation), tags.table(tracking.relation)]],
+    )
+
+
+def _family(cursor: CursorWrapper, relation: str) -> dict[str, bool]:
+    """The table and its partitions (quoted, schema-qualified), each with whether all of its triggers stand."""
+    cursor.execute(FAMILY_SQL.format(roots="SELECT to_regclass(quote_ident(%s)) AS root"), [relation])
+    return {name: is_captured for _, _, name, is_captured, _ in cursor.fetchall()}
+
+
+FAMILY_SQL = """
+WITH RECURSIVE family (root, oid) AS (
+    SELECT root, root::oid FROM ({roots}) AS roots
+    UNION SELECT family.root, i.inhrelid FROM family JOIN pg_inherits AS i ON i.inhparent = family.oid
+)
+SELECT family.root::oid, c.oid, c.oid::regclass::text,
+       (SELECT count(*) FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgname = ANY('{{%(triggers)s}}')
+           AND t.tgenabled = CASE t.tgname WHEN '%(replica)s' THEN 'R' ELSE 'A' END)
+       = CASE c.relkind WHEN 'p' THEN %(all)s - 1 ELSE %(all)s END,
+       concat_ws('/', c.oid, c.xmin, (SELECT string_agg(concat_ws(':', t.oid, t.xmin, t.tgenabled), ',' ORDER BY t.oid)
+           FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgname = ANY('{{%(triggers)s}}')))
+  FROM family JOIN pg_class AS c USING (oid) WHERE c.relkind IN ('r', 'p')
+""" % {"triggers": ",".join(TRIGGERS), "replica": REPLICA_NAME, "all": len(TRIGGERS)}  # noqa: UP031  # braces are for format()
+"""A row for each table and partition under ``roots``: root, oid, name, whether all its triggers stand, catalog fingerprint."""
+
+
+def _has_columns(cursor: CursorWrapper, tracking: Tracking) -> bool:
+    cursor.execute(
+        "SELECT array_agg(attname::text) FROM pg_attribute"
+        " WHERE attrelid = to_regclass(quote_ident(%s)) AND attnum > 0 AND NOT attisdropped",
+        [tracking.relation],
+    )
+    row = cursor.fetchone()
+    return bool(row) and {tracking.pk, *tracking.columns, *tracking.slices} <= set(row[0] or ())
+
+
+def _create_triggers(cursor: CursorWrapper, table: str, function: sql.Identifier) -> None:
+    place = sql.SQL(table)  # quoted by regclass
+    cursor.execute("SELECT relkind = 'p' FROM pg_class WHERE oid = %s::regclass", [table])
+    (is_partitioned,) = cursor.fetchone()
+    for name in TRIGGERS:
+        cursor.execute(sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(name), place))
+    for operation, name in NAMES.items():
+        event = sql.SQL(f"{operation} ON {{}} {_TRANSITIONS[operation]} FOR EACH STATEMENT").format(place)
+        _create_trigger(cursor, name, event, place, function, "ALWAYS")
+    if not is_partitioned:
+        event = sql.SQL("INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW").format(place)
+        _create_trigger(cursor, REPLICA_NAME, event, place, function, "REPLICA")
+
+
+def _create_trigger(
+    cursor: CursorWrapper, name: str, event: sql.Composed, place: sql.SQL, function: sql.Identifier, enable: str
+) -> None:
+    trigger = sql.Identifier(name)
+    cursor.execute(sql.SQL("CREATE TRIGGER {} AFTER {} EXECUTE FUNCTION {}()").format(trigger, event, function))
+    cursor.execute(sql.SQL(f"ALTER TABLE {{}} ENABLE {enable} TRIGGER {{}}").format(place, trigger))

@@ -1,0 +1,156 @@
+"""Collections: which tags a piece of work depended on, and whether all that it read could be covered.
+
+Collections nest: what a fragment depends on, the page around it depends on too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections
+
+from cachecontrol import position
+from cachecontrol.conf import conf
+from cachecontrol.position import Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+_current: ContextVar[Collection | None] = ContextVar("cachecontrol_collection", default=None)
+_covered: ContextVar[bool] = ContextVar("cachecontrol_covered", default=False)
+
+_TRANSACTION_CONTROL = ("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
+
+
+@dataclass(slots=True)
+class Collection:
+    """What one fill depended on."""
+
+    alias: str
+    standings: dict[str, Standing] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    """Tag to the earliest position it was read at."""
+    expires: float | None = None
+    """Seconds since 1970 when what was read ends by itself."""
+    refusal: tuple[str, str] | None = None
+    """Why the value must not be stored, and what was to blame."""
+
+    def standing(self, alias: str) -> Standing:
+        """Where that database stood before this collection's first query of it. One statement, once."""
+        if alias not in self.standings:
+            with covered():
+                self.standings[alias] = position.standing(connections[alias])
+        return self.standings[alias]
+
+    @property
+    def own(self) -> Standing:
+        """Where the database stood that this collection began with."""
+        return self.standing(self.alias)
+
+    def add(self, alias: str, tags: Iterable[str]) -> None:
+        """Depend on these tags as they stood before this collection's first query of that database."""
+        at = self.standing(alias).position
+        self.take({tag: at for tag in tags})
+
+    def take(self, positions: dict[str, str], expires: float | None = None) -> None:
+        """Depend on what a hit or a nested collection depended on, each tag at its own position."""
+        for tag, at in positions.items():
+            self.tags[tag] = min(at, self.tags.get(tag, at))
+        if expires is not None:
+            self.expires = min(expires, self.expires or expires)
+
+    def refuse(self, reason: str, blame: str = "") -> None:
+        """Serve the value and do not store it. The first reason stays."""
+        self.refusal = self.refusal or (reason, blame)
+
+    def verdict(self) -> tuple[str, str] | None:
+        """Why the value must not be stored, all things known, or None. Asks the server again inside a transaction."""
+        if self.refusal:
+            return self.refusal
+        for alias, before in self.standings.items():
+            if before.unfit:
+                return before.unfit, alias
+            if before.epoch != self.own.epoch or before.place != self.own.place:
+                return "epoch", alias
+            if connections[alias].in_atomic_block and self._wrote(alias):
+                return "transaction", alias
+        return None
+
+    def _wrote(self, alias: str) -> bool:
+        with covered():
+            return bool(position.standing(connections[alias]).unfit)
+
+
+def current() -> Collection | None:
+    """The innermost collection of this context."""
+    return _current.get()
+
+
+@contextlib.contextmanager
+def collecting(collection: Collection) -> Iterator[Collection]:
+    """Collect into this collection; what it refused or read is passed on to the one around it at the end."""
+    around = _current.get()
+    token = _current.set(collection)
+    hidden = _covered.set(False)
+    try:
+        yield collection
+    finally:
+        _covered.reset(hidden)
+        _current.reset(token)
+        if around is not None:
+            around.take(collection.tags, collection.expires)
+            if refusal := collection.refusal:
+                around.refuse(*refusal)
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """Run work that the collection around it does not depend on, such as the keeping of statistics."""
+    token = _current.set(None)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextlib.contextmanager
+def covered() -> Iterator[None]:
+    """Run SQL whose tags are reported by the caller."""
+    token = _covered.set(True)
+    try:
+        yield
+    finally:
+        _covered.reset(token)
+
+
+def watch(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    """Execute wrapper of every connection: SQL that nobody covers makes the work around it not storable."""
+    collection = _current.get()
+    if collection is not None and not _covered.get() and not str(sql).startswith(_TRANSACTION_CONTROL):
+        collection.refuse("uncovered", str(sql))
+    return execute(sql, params, many, context)
+
+
+def wrote(connection: BaseDatabaseWrapper) -> None:
+    """Note that a tracked table was changed while collecting: what was read may be rolled back."""
+    if (collection := _current.get()) is not None:
+        collection.refuse("transaction", connection.alias)
+
+
+def expire_at(moment: datetime) -> None:
+    """End the entry that is being filled, and all built from it, at this moment. Outside a fill: no effect."""
+    if moment.tzinfo is None:
+        raise ValueError(f"moment must be aware, not {moment!r}")
+    if (collection := _current.get()) is not None:
+        collection.take({}, moment.timestamp())
+
+
+def known(alias: str) -> bool:
+    """Whether that database's changes reach the clock."""
+    return alias == conf.database or alias in conf.replicas

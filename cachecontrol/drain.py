@@ -1,0 +1,340 @@
+"""The drain: carries changes from PostgreSQL to the tags in Redis, and renews the epoch when history broke.
+
+Note [Why a drain is right whenever it runs]. The steps, each idempotent:
+1. One call to Redis: the clock's snapshot W, and Redis' time t0.
+2. One statement to the primary, on a connection of its own outside any transaction: the tags of the changes that W did not
+   see and the statement's snapshot does, that snapshot, and a position taken after it.
+3. One call to Redis: every tag moves to that position; the clock takes the new snapshot and the time t0, which lies before
+   the snapshot, so that "everything committed before t0 has moved" holds however long the drain paused in between.
+A drain that dies leaves W where it was, and the next one does the same again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from django.db import connections
+
+from cachecontrol import stats, store, tags
+from cachecontrol.capture import FAMILY_SQL
+from cachecontrol.conf import conf
+from cachecontrol.exceptions import DrainRefused, StoreDown
+from cachecontrol.position import epoch_text, position_text
+
+if TYPE_CHECKING:
+    from cachecontrol.store import Clock
+
+logger = logging.getLogger("cachecontrol")
+
+ATTEMPTS = 5
+NOTHING_PENDING = str(2**63 - 1)
+"""An xid that no transaction reaches: asks for no changes."""
+
+_PENDING = "(xid >= %(xmax)s::xid8 OR xid = ANY(%(xip)s::xid8[])) AND xid < pg_snapshot_xmax(taken.s)"
+DRAIN_SQL = f"""
+WITH taken AS MATERIALIZED (SELECT pg_current_snapshot() AS s),
+pending AS MATERIALIZED (SELECT relation, tags FROM cachecontrol_change, taken WHERE {_PENDING} LIMIT %(limit)s + 1),
+crowd AS MATERIALIZED (SELECT count(*) > %(limit)s OR sum(cardinality(tags)) > %(limit)s AS crowded FROM pending),
+moved AS MATERIALIZED (
+    SELECT DISTINCT unnest(tags) AS tag FROM pending WHERE NOT (SELECT crowded FROM crowd)
+    UNION ALL
+    SELECT DISTINCT unnest(ARRAY[relation, relation || '*']) FROM cachecontrol_change, taken
+     WHERE (SELECT crowded FROM crowd) AND {_PENDING}
+),
+family AS MATERIALIZED ({FAMILY_SQL.format(roots="SELECT to_regclass(quote_ident(relation)) AS root FROM cachecontrol_tracked")})
+SELECT epoch.number, epoch.random, epoch.pruned_rank, taken.s::text,
+       pg_snapshot_xmax(taken.s)::text::bigint - (SELECT count(*) FROM pg_snapshot_xip(taken.s)),
+       (SELECT system_identifier FROM pg_control_system()),
+       (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),
+       left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
+       concat_ws('/', extract(epoch FROM pg_postmaster_start_time()), (SELECT extract(epoch FROM stats_reset) FROM pg_stat_wal)),
+       ARRAY(SELECT tag FROM moved),
+       CASE WHEN EXISTS (SELECT FROM moved) THEN pg_logical_emit_message(false, 'larder', '')
+            ELSE pg_current_wal_insert_lsn() END - '0/0'::pg_lsn,
+       pg_current_xact_id_if_assigned() IS NOT NULL,
+       (SELECT json_object_agg(t.relation, COALESCE((SELECT bool_and(f.captured)::text || md5(string_agg(f.print, ';' ORDER BY f.member))
+           FROM family AS f (root, member, name, captured, print) WHERE f.root = to_regclass(quote_ident(t.relation))), 'gone'))
+          FROM cachecontrol_tracked AS t)
+  FROM cachecontrol_epoch AS epoch, taken
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What one statement of a drain found in the database."""
+
+    number: int
+    random: str
+    pruned_rank: int
+    snapshot: str
+    rank: int
+    place: str
+    timeline: str
+    incarnation: str
+    """When the server started and last recovered from a crash: transactions may have been lost, and xids handed out again."""
+    tags: list[str]
+    wal: int
+    is_in_transaction: bool
+    tables: dict[str, str]
+    """Of each tracked table, whether its triggers stand (``true``, ``false`` or ``gone``), then its catalog fingerprint."""
+
+    @property
+    def epoch(self) -> str:
+        return epoch_text(self.number, self.random)
+
+    @property
+    def position(self) -> str:
+        return position_text(self.number, self.wal)
+
+    @property
+    def identity(self) -> str:
+        return f"{self.place} {self.timeline} {self.incarnation}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """What a drain did."""
+
+    moved: int
+    """Tags that Redis knew and that moved."""
+    tags: int
+    epoch: str
+    renewed: str = ""
+    """Why the epoch was renewed, if it was."""
+
+
+class Drain:
+    """Drains of one process: one runs at a time, and whoever comes meanwhile shares the next (as in group commit)."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Condition()
+        self._pid = os.getpid()
+        self._running = False
+        self._started = self._finished = 0
+        self._last: Drained | Exception = DrainRefused("no drain ran yet")
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def run(self, *, timeout: float | None = None) -> Drained:
+        """Drain everything that was committed before this call.
+
+        Raises DrainRefused, StoreDown, psycopg.Error or TimeoutError; nothing is lost then, the next drain does it.
+        """
+        deadline = time.monotonic() + (conf.drain_timeout if timeout is None else timeout)
+        with self._turn:
+            ticket = self._started + 1
+            while self._running and self._finished < ticket:
+                if not self._turn.wait(deadline - time.monotonic()):
+                    raise TimeoutError("another drain of this process did not end in time")
+            if self._finished >= ticket:
+                return self._shared()
+            self._running, self._started = True, self._started + 1
+        try:
+            self._last = self._drain()
+        except Exception as error:
+            self._last = error
+            self._disconnect()
+        finally:
+            with self._turn:
+                self._running, self._finished = False, self._started
+                self._turn.notify_all()
+        return self._shared()
+
+    def _shared(self) -> Drained:
+        if isinstance(self._last, Exception):
+            raise self._last
+        return self._last
+
+    def _drain(self) -> Drained:
+        renewed = ""
+        for _ in range(ATTEMPTS):
+            clock = store.clock()
+            found = self._ask(clock)
+            if broken := _broken(clock, found):
+                renewed = broken
+                self._renew(clock, found, broken)
+                continue
+            drained = self._move(clock, found)
+            if drained is not None:
+                return Drained(moved=drained, tags=len(found.tags), epoch=found.epoch, renewed=renewed)
+        raise DrainRefused(f"the epoch changed {ATTEMPTS} times during one drain")
+
+    def _ask(self, clock: Clock | None) -> Found:
+        xmax, xip = _seen(clock)
+        arguments = {"xmax": xmax, "xip": xip, "limit": conf.tags_per_drain}
+        try:
+            row = self._execute(DRAIN_SQL, arguments)
+        except psycopg.errors.ObjectNotInPrerequisiteState as error:
+            raise DrainRefused(f"database {conf.database!r} is a standby; drains run on the primary") from error
+        if row is None:
+            raise DrainRefused("cachecontrol_epoch has no row; run migrate")
+        number, random, pruned, snapshot, rank, system, database, timeline, incarnation, moved, wal, busy, tables = row
+        if busy:
+            raise DrainRefused("a drain must not run inside a transaction")
+        return Found(
+            number=number,
+            random=random,
+            pruned_rank=pruned,
+            snapshot=snapshot,
+            rank=rank,
+            place=f"{system}/{database}",
+            timeline=timeline,
+            incarnation=incarnation,
+            tags=moved,
+            wal=int(wal),
+            is_in_transaction=busy,
+            tables=tables or {},
+        )
+
+    def _move(self, clock: Clock, found: Found) -> int | None:
+        position, moving = found.position, found.tags
+        if altered := _altered(clock, found):
+            stats.count("drain.altered")
+            moving = [*moving, *altered]
+            (wal,) = self._execute("SELECT pg_logical_emit_message(false, 'larder', '') - '0/0'::pg_lsn", {})
+            position = position_text(found.number, int(wal))
+        return store.move(
+            found.epoch,
+            position,
+            moving,
+            since_rank=int(clock.rank),
+            snapshot=found.snapshot,
+            rank=found.rank,
+            time=clock.now,
+            tables=json.dumps(found.tables),
+        )
+
+    def _renew(self, clock: Clock, found: Found, why: str) -> None:
+        """Begin a new epoch, in the database first, unless another drain does it right now."""
+        connection = self._connected()
+        with connection.transaction():
+            row = connection.execute("SELECT number, random FROM cachecontrol_epoch FOR UPDATE").fetchone()
+            if row is None or epoch_text(*row) != found.epoch:
+                return
+            number = max(found.number + 1, _number(clock.epoch) + 1, int(time.time()))
+            connection.execute(
+                "UPDATE cachecontrol_epoch SET number = %s, random = %s", [number, secrets.token_hex(8)]
+            )
+        fresh = self._ask(None)
+        if store.renew(clock.epoch, _first_clock(fresh, clock.now)):
+            stats.count("epoch.renewed")
+            logger.warning("A new cache epoch begins: %s", why)
+
+    def _execute(self, statement: str, arguments: dict[str, Any]) -> Any:
+        return self._connected().execute(statement, arguments).fetchone()
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        if self._pid != os.getpid():
+            self._connection, self._pid = None, os.getpid()
+        if self._connection is None or self._connection.closed:
+            self._connection = _connect()
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def close(self) -> None:
+        """Close the connection; the next drain opens another."""
+        with self._turn:
+            self._disconnect()
+
+
+def _connect() -> psycopg.Connection[Any]:
+    parameters = connections[conf.database].get_connection_params()
+    for name in ("cursor_factory", "context", "prepare_threshold"):
+        parameters.pop(name, None)
+    seconds = max(1, round(conf.drain_timeout))
+    parameters |= {"application_name": "larder drain", "connect_timeout": seconds}
+    connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=1)
+    connection.execute(f"SET statement_timeout = '{seconds * 10}s'; SET jit = off")
+    return connection
+
+
+def _seen(clock: Clock | None) -> tuple[str, list[str]]:
+    """xmax and the list of running transactions of the clock's snapshot."""
+    if clock is None or not clock.snapshot.replace(":", "").replace(",", "").isdigit():
+        return NOTHING_PENDING, []
+    _, xmax, running = [*clock.snapshot.split(":"), "", ""][:3]
+    return xmax or NOTHING_PENDING, [xid for xid in running.split(",") if xid]
+
+
+def _broken(clock: Clock, found: Found) -> str:
+    """Why the clock does not belong to the history that the database shows; empty if it does. Raises DrainRefused."""
+    if not _is_readable(clock):
+        return "the clock is gone or cannot be read"
+    place, timeline, _ = clock.identity.split(" ", 2)
+    if place == found.place and int(found.timeline, 16) < int(timeline, 16):
+        raise DrainRefused(f"this server is on timeline {found.timeline}, the clock on the later {timeline}")
+    if clock.identity != found.identity:
+        return "the database restarted, recovered or is another one"
+    if clock.epoch != found.epoch:
+        return "the clock's epoch is not the database's"
+    if found.position < clock.position:
+        return "the database went back in time"
+    if int(clock.rank) < found.pruned_rank:
+        return "the change log was pruned further than it was drained"
+    return ""
+
+
+def _is_readable(clock: Clock) -> bool:
+    words = clock.snapshot.split(":")
+    return (
+        bool(clock.epoch and clock.position)
+        and len(clock.identity.split(" ", 2)) == 3
+        and clock.rank.isdigit()
+        and clock.time.isdigit()
+        and len(words) == 3
+        and all(part.isdigit() for part in [*words[:2], *filter(None, words[2].split(","))])
+    )
+
+
+def _altered(clock: Clock, found: Found) -> list[str]:
+    """Tags of the tables whose catalog rows changed since the last drain, or whose triggers do not all stand."""
+    try:
+        before = json.loads(clock.tables)
+    except ValueError:
+        before = {}
+    changed = {name for name, now in found.tables.items() if before.get(name) != now or now.startswith("false")}
+    return [tag for name in sorted(changed) for tag in (tags.table(name), tags.anything(name))]
+
+
+def _first_clock(found: Found, now: int) -> dict[str, str]:
+    return {
+        "epoch": found.epoch,
+        "place": found.place,
+        "identity": found.identity,
+        "snapshot": found.snapshot,
+        "rank": str(found.rank),
+        "position": found.position,
+        "time": str(now),
+        "tables": json.dumps(found.tables),
+    }
+
+
+def _number(epoch: str) -> int:
+    number = epoch.partition(".")[0]
+    return int(number) if number.isdigit() else 0
+
+
+drain = Drain()
+"""The drains of this process."""
+
+
+def catch_up() -> bool:
+    """Drain, and say whether it went well. Never raises: a drain's error is counted and logged, and never reaches a writer."""
+    try:
+        drain.run()
+    except (StoreDown, DrainRefused, psycopg.Error, TimeoutError) as error:
+        stats.count("drain.failed")
+        logger.debug("A drain failed: %s", error)
+        return False
+    return True

@@ -1,0 +1,59 @@
+"""Entries: a stored value, the tags it depends on each with the position it was read at, and until when it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+
+import msgpack
+
+from cachecontrol.exceptions import DamagedData
+
+_SIGNATURE_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What decides whether an entry is fresh. The Lua scripts read it, so its order is part of the protocol."""
+
+    epoch: str
+    as_of: str
+    """Position of the fill itself."""
+    expires: int
+    """Microseconds since 1970 when the entry ends, whatever its tags do."""
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def pack(self) -> bytes:
+        return bytes(msgpack.packb([self.epoch, self.as_of, self.expires, [*self.tags], [*self.tags.values()]]))
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Head:
+        """Read a head. Raises DamagedData for anything that ``pack`` did not write."""
+        try:
+            epoch, as_of, expires, tags, positions = msgpack.unpackb(data)
+            return cls(epoch=epoch, as_of=as_of, expires=expires, tags=dict(zip(tags, positions, strict=True)))
+        except Exception as error:
+            raise DamagedData("the head of an entry cannot be read") from error
+
+    def earliest(self) -> str:
+        """The earliest position of anything in the entry."""
+        return min([self.as_of, *self.tags.values()])
+
+
+def sign(secret: bytes, key: str, purpose: str, data: bytes) -> bytes:
+    """Put a signature before the data that holds for this key and purpose only."""
+    return _signature(secret, key, purpose, data) + data
+
+
+def verify(secret: bytes, key: str, purpose: str, signed: bytes) -> bytes:
+    """Return the data behind its signature. Raises DamagedData if the signature is not of this key and purpose."""
+    signature, data = signed[:_SIGNATURE_BYTES], signed[_SIGNATURE_BYTES:]
+    if not hmac.compare_digest(signature, _signature(secret, key, purpose, data)):
+        raise DamagedData(f"the signature of a {purpose} does not hold for its key")
+    return data
+
+
+def _signature(secret: bytes, key: str, purpose: str, data: bytes) -> bytes:
+    message = b"%d:%b%d:%b" % (len(purpose), purpose.encode(), len(key), key.encode()) + data
+    return hmac.digest(secret, message, hashlib.sha256)

@@ -1,0 +1,41 @@
+#!lua
+-- Store a computed value unless something moved past it, and give the lease back.
+-- KEYS: clock, entry, lease, answer, then the tags
+-- ARGV: lease token, epoch, place, as_of, earliest position, head, body, recipe, ttl (ms), answer ttl (ms), positions of the tags
+-- Returns 'stored' or why not: 'clock_gone', 'epoch', 'moved', 'newer'
+local clock = redis.call('HMGET', KEYS[1], 'epoch', 'place', 'position')
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000000 + time[2])
+if redis.call('GET', KEYS[3]) == ARGV[1] then redis.call('DEL', KEYS[3]) end
+if not (clock[1] and clock[3]) then return 'clock_gone' end
+if clock[1] ~= ARGV[2] or clock[2] ~= ARGV[3] then return 'epoch' end
+
+local ttl = tonumber(ARGV[9])
+local refusal = nil
+for i = 5, #KEYS do
+  local position = ARGV[i + 6]
+  local value = redis.call('GET', KEYS[i])
+  if not value then
+    -- Whatever is unknown may have moved as far as the last drain: evicted counts as moved.
+    local last = position
+    if clock[3] > last then last = clock[3] end
+    redis.call('SET', KEYS[i], last .. ' ' .. now, 'PX', ttl + 60000)
+    if last > position then refusal = 'moved' end
+  else
+    if string.sub(value, 1, 31) > position then refusal = 'moved' end
+    redis.call('PEXPIRE', KEYS[i], ttl + 60000, 'GT')
+  end
+end
+if not refusal then
+  local old = redis.call('HMGET', KEYS[2], 'as_of', 'epoch')
+  if old[1] and old[2] == ARGV[2] and old[1] > ARGV[4] then refusal = 'newer' end
+end
+if refusal then
+  redis.call('HSET', KEYS[4], 'epoch', ARGV[2], 'position', ARGV[5], 'head', ARGV[6], 'body', ARGV[7], 'stored', now)
+  redis.call('PEXPIRE', KEYS[4], ARGV[10])
+  return refusal
+end
+redis.call('DEL', KEYS[2])
+redis.call('HSET', KEYS[2], 'epoch', ARGV[2], 'as_of', ARGV[4], 'head', ARGV[6], 'body', ARGV[7], 'recipe', ARGV[8], 'stored', now)
+redis.call('PEXPIRE', KEYS[2], ttl)
+return 'stored'

@@ -1,0 +1,64 @@
+#!lua flags=allow-oom
+-- Judge an entry, and on a miss hand out the lease. One call is a whole read.
+-- KEYS: clock, entry, lease, answer
+-- ARGV: MAX_LAG (microseconds), stale_for (microseconds), lease token, lease (milliseconds), position of arrival or ''
+-- Returns {judgement, reason, now, clock epoch, clock position, head, body, stored}
+local clock = redis.call('HMGET', KEYS[1], 'epoch', 'time', 'position')
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local stamp = string.format('%.0f', now)
+if not (clock[1] and clock[3] and tonumber(clock[2] or '')) then
+  return {'clock', 'clock_gone', stamp}
+end
+local age = now - tonumber(clock[2])
+if age < 0 or age > tonumber(ARGV[1]) then
+  return {'clock', 'clock_old', stamp}
+end
+
+-- The tags of an entry are not declared as keys: they share its hash tag, and an unreachable one is an error, never a hit.
+local prefix = string.sub(KEYS[1], 1, -6) .. 't:'
+
+local function judge(head)
+  if head[1] ~= clock[1] then return 'epoch' end
+  if head[3] <= now then return 'expired' end
+  local moved_at
+  for first = 1, #head[4], 500 do
+    local names = {}
+    for i = first, math.min(first + 499, #head[4]) do names[#names + 1] = prefix .. head[4][i] end
+    local known = redis.call('MGET', unpack(names))
+    for i, value in ipairs(known) do
+      if not value then return 'evicted' end
+      if string.sub(value, 1, 31) > head[5][first + i - 1] then
+        local at = tonumber(string.sub(value, 33)) or 0
+        if not moved_at or at < moved_at then moved_at = at end
+      end
+    end
+  end
+  if moved_at then return 'moved', moved_at end
+end
+
+local reason, moved_at = 'absent', nil
+local entry = redis.call('HMGET', KEYS[2], 'head', 'body', 'stored')
+if entry[1] and entry[2] and entry[3] then
+  local sound, head = pcall(cmsgpack.unpack, entry[1])
+  if sound and type(head) == 'table' and #head == 5 then
+    reason, moved_at = judge(head)
+  else
+    reason = 'damaged'
+  end
+  if not reason then
+    return {'hit', '', stamp, clock[1], clock[3], entry[1], entry[2], entry[3]}
+  end
+end
+if ARGV[5] ~= '' then
+  local answer = redis.call('HMGET', KEYS[4], 'epoch', 'position', 'head', 'body', 'stored')
+  if answer[1] == clock[1] and answer[2] and answer[2] >= ARGV[5] then
+    return {'answer', reason, stamp, clock[1], clock[3], answer[3], answer[4], answer[5]}
+  end
+end
+local judgement = 'held'
+if redis.call('SET', KEYS[3], ARGV[3], 'NX', 'PX', ARGV[4]) then judgement = 'granted' end
+if moved_at and now - moved_at <= tonumber(ARGV[2]) then
+  return {'stale', judgement, stamp, clock[1], clock[3], entry[1], entry[2], entry[3]}
+end
+return {judgement, reason, stamp, clock[1], clock[3]}

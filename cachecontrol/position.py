@@ -1,0 +1,69 @@
+"""Where a database stands: its position in its own history, that history's identity, and the transaction that asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+STANDING_SQL = """
+SELECT epoch.number, epoch.random,
+       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END - '0/0'::pg_lsn,
+       pg_is_in_recovery(),
+       (SELECT system_identifier FROM pg_control_system()),
+       (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),
+       CASE WHEN pg_is_in_recovery() THEN false ELSE pg_current_xact_id_if_assigned() IS NOT NULL END,
+       current_setting('transaction_isolation')
+  FROM cachecontrol_epoch AS epoch
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What one statement tells of the server and the transaction it ran in."""
+
+    epoch: str
+    position: str
+    place: str
+    """System identifier and database oid: whose history answers."""
+    is_replica: bool
+    has_written: bool
+    """Whether the transaction has an xid: what it reads may be nobody else's."""
+    isolation: str
+
+    @property
+    def unfit(self) -> str:
+        """Why the cache may be neither read nor filled in this transaction; empty if it may."""
+        if self.has_written:
+            return "transaction"
+        return "" if self.isolation == "read committed" else "isolation"
+
+
+def epoch_text(number: int, random: str) -> str:
+    """The written form of an epoch: its growing number, then its random part."""
+    return f"{number:010d}.{random}"
+
+
+def position_text(number: int, wal: int) -> str:
+    """The written form of a position, whose text order is time order across epochs too."""
+    return f"{number:010d}.{wal:020d}"
+
+
+def standing(connection: BaseDatabaseWrapper) -> Standing:
+    """Ask where the server stands that will answer the next queries of this connection: one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(STANDING_SQL)
+        row = cursor.fetchone()
+    if row is None:
+        return Standing(epoch="", position="", place="", is_replica=False, has_written=True, isolation="")
+    number, random, wal, is_replica, system, database, has_written, isolation = row
+    return Standing(
+        epoch=epoch_text(number, random),
+        position=position_text(number, int(wal or 0)),
+        place=f"{system}/{database}",
+        is_replica=is_replica,
+        has_written=has_written,
+        isolation=isolation,
+    )
