@@ -2,37 +2,54 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from django.db import models
 
+from cachecontrol import collect, drain, tracking
+from cachecontrol.collect import expire_at
+from cachecontrol.fetch import bypass
+from cachecontrol.pages import cached_page
+from cachecontrol.queries import TrackedManager, TrackedQuerySet
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import contextlib
+    from collections.abc import Callable, Iterable, Sequence
 
 M = TypeVar("M", bound=models.Model)
 
-
-class TrackedQuerySet(models.QuerySet[M]):
-    """A queryset whose queries report what they depend on, and that can be ``cached()``."""
-
-    def cached(self) -> TrackedQuerySet[M]:
-        return self
-
-
-class TrackedManager(models.Manager.from_queryset(TrackedQuerySet)):  # type: ignore[misc]
-    """The manager of a tracked model."""
+__all__ = [
+    "TrackedManager",
+    "TrackedQuerySet",
+    "bypass",
+    "cached_page",
+    "depends_on",
+    "expire_at",
+    "invalidate",
+    "track",
+]
 
 
 def track(*, slices: Sequence[str] = (), ignore: Sequence[str] = ()) -> Callable[[type[M]], type[M]]:
-    return lambda model: model
+    """Capture every change of a model's table, and collect what its queries depend on (class decorator).
+
+    ``slices`` are fields whose equality filters get a tag of their own, the most selective first: integers, uuids,
+    booleans, text or keys to those. ``ignore`` are fields whose changes move no tag; cached reads defer them.
+    Raises Misconfigured for a field that is unfit.
+    """
+
+    def decorate(model: type[M]) -> type[M]:
+        tracking.add(model, slices=slices, ignore=ignore)
+        return model
+
+    return decorate
 
 
-def cached_page(
-    policy: str,
-    *,
-    ttl: float = 3600,
-    stale_for: float = 0,
-    params: Sequence[str] = (),
-    vary: Sequence[str] = (),
-) -> Callable[[Any], Any]:
-    return lambda view: view
+def depends_on(*models: type[models.Model]) -> contextlib.AbstractContextManager[None]:
+    """Declare the tables that raw SQL within this block reads. Raises Misconfigured for a model that is not tracked."""
+    return collect.declared([model._meta.db_table for model in models])
+
+
+def invalidate(tags: Iterable[str]) -> None:
+    """Move tags by hand, as if their rows had changed in this transaction."""
+    drain.announce(list(tags))

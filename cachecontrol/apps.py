@@ -1,6 +1,12 @@
 """The cache that can prove that it is fresh."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from django.apps import AppConfig
+from django.db.backends.signals import connection_created
+from django.db.models.signals import post_migrate, pre_save
 from django.utils.translation import gettext_lazy as _
 
 
@@ -8,3 +14,27 @@ class CacheControlConfig(AppConfig):
     name = "cachecontrol"
     verbose_name = _("Cache")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from cachecontrol import checks, queries, writers
+
+        checks.register()
+        connection_created.connect(writers.listen, dispatch_uid="cachecontrol.listen")
+        pre_save.connect(queries.refuse_full_save, dispatch_uid="cachecontrol.refuse_full_save")
+        post_migrate.connect(_follow, dispatch_uid="cachecontrol.follow")
+
+
+def _follow(*, using: str, verbosity: int, app_config: AppConfig, **_: Any) -> None:
+    """After the last application's migrations, bring the triggers in line with the code."""
+    from django.apps import apps
+    from django.db import connections
+
+    from cachecontrol import capture
+    from cachecontrol.conf import conf
+
+    last = [config for config in apps.get_app_configs() if config.models_module is not None][-1]
+    if app_config.label != last.label or using != conf.database or connections[using].vendor != "postgresql":
+        return
+    for relation in capture.synchronise(connections[using]):
+        if verbosity >= 2:
+            print(f"  Captures {relation}")  # noqa: T201  # as migrate itself reports

@@ -146,6 +146,26 @@ def _columns(row: str, columns: list[str]) -> sql.Composed:
     return sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.Identifier(row), sql.Identifier(column)) for column in columns)
 
 
+_captured: dict[str, frozenset[str]] = {}
+
+
+def captured(connection: BaseDatabaseWrapper, digest: str) -> frozenset[str]:
+    """The tables of which the triggers capture all that this code needs. ``digest`` names the state of the registry.
+
+    After a deploy two releases run side by side, and the triggers follow one of them.
+    """
+    if digest not in _captured:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT relation, columns, slices FROM cachecontrol_tracked")
+            registered = {relation: (set(columns), set(slices)) for relation, columns, slices in cursor.fetchall()}
+        _captured[digest] = frozenset(t.relation for t in trackings() if _serves(registered.get(t.relation), t))
+    return _captured[digest]
+
+
+def _serves(registered: tuple[set[str], set[str]] | None, tracking: Tracking) -> bool:
+    return registered is not None and registered[0] >= {*tracking.columns} and registered[1] >= {*tracking.slices}
+
+
 def synchronise(connection: BaseDatabaseWrapper) -> list[str]:
     """Bring the triggers of every tracked table that exists in line with the code. Returns the tables that were changed.
 
@@ -241,3 +261,16 @@ def _create_trigger(
     trigger = sql.Identifier(name)
     cursor.execute(sql.SQL("CREATE TRIGGER {} AFTER {} EXECUTE FUNCTION {}()").format(trigger, event, function))
     cursor.execute(sql.SQL(f"ALTER TABLE {{}} ENABLE {enable} TRIGGER {{}}").format(place, trigger))
+
+
+def lacking(connection: BaseDatabaseWrapper) -> list[str]:
+    """The tracked tables that exist and have not all their triggers, or those of other code."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT relation, definition FROM cachecontrol_tracked")
+        registered = dict(cursor.fetchall())
+        found = []
+        for tracking in trackings():
+            family = _family(cursor, tracking.relation)
+            if family and (not all(family.values()) or tracking.relation not in registered):
+                found.append(tracking.relation)
+    return found

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 
-from cachecontrol import position
+from cachecontrol import capture, position, tracking
 from cachecontrol.conf import conf
+from cachecontrol.exceptions import Misconfigured
 from cachecontrol.position import Standing
+from cachecontrol.tags import relation_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -36,7 +38,7 @@ class Collection:
     standings: dict[str, Standing] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     """Tag to the earliest position it was read at."""
-    expires: float | None = None
+    ends: float | None = None
     """Seconds since 1970 when what was read ends by itself."""
     refusal: tuple[str, str] | None = None
     """Why the value must not be stored, and what was to blame."""
@@ -55,15 +57,22 @@ class Collection:
 
     def add(self, alias: str, tags: Iterable[str]) -> None:
         """Depend on these tags as they stood before this collection's first query of that database."""
-        at = self.standing(alias).position
-        self.take({tag: at for tag in tags})
+        standing, names = self.standing(alias), list(tags)
+        captured = self._captured(alias, standing)
+        if bare := {relation for relation in map(relation_of, names) if relation not in captured}:
+            self.refuse("untracked", ", ".join(sorted(bare)))
+        self.take(dict.fromkeys(names, standing.position))
 
-    def take(self, positions: dict[str, str], expires: float | None = None) -> None:
+    def _captured(self, alias: str, standing: Standing) -> frozenset[str]:
+        with covered():
+            return capture.captured(connections[alias], standing.captured)
+
+    def take(self, positions: dict[str, str], ends: float | None = None) -> None:
         """Depend on what a hit or a nested collection depended on, each tag at its own position."""
         for tag, at in positions.items():
             self.tags[tag] = min(at, self.tags.get(tag, at))
-        if expires is not None:
-            self.expires = min(expires, self.expires or expires)
+        if ends is not None:
+            self.ends = min(ends, self.ends or ends)
 
     def refuse(self, reason: str, blame: str = "") -> None:
         """Serve the value and do not store it. The first reason stays."""
@@ -104,7 +113,7 @@ def collecting(collection: Collection) -> Iterator[Collection]:
         _covered.reset(hidden)
         _current.reset(token)
         if around is not None:
-            around.take(collection.tags, collection.expires)
+            around.take(collection.tags, collection.ends)
             if refusal := collection.refusal:
                 around.refuse(*refusal)
 
@@ -127,6 +136,17 @@ def covered() -> Iterator[None]:
         yield
     finally:
         _covered.reset(token)
+
+
+@contextlib.contextmanager
+def declared(relations: list[str], alias: str = "") -> Iterator[None]:
+    """Run raw SQL that reads these tables and no others. Raises Misconfigured for a table that is not tracked."""
+    if bare := tracking.untracked(relations):
+        raise Misconfigured(f"raw SQL depends on tables that are not tracked: {', '.join(bare)}")
+    if (collection := _current.get()) is not None:
+        collection.add(alias or collection.alias, relations)
+    with covered():
+        yield
 
 
 def watch(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:

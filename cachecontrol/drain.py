@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from django.db import connections
+from django.db import connections, transaction
 
 from cachecontrol import stats, store, tags
 from cachecontrol.capture import FAMILY_SQL
@@ -327,6 +327,16 @@ def _number(epoch: str) -> int:
 
 drain = Drain()
 """The drains of this process."""
+
+
+def announce(moving: list[str]) -> None:
+    """Write a change that no trigger saw, and carry it once it is committed."""
+    with connections[conf.database].cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO cachecontrol_change (operation, relation, tags) VALUES ('INVALIDATE', %s, %s)",
+            [tags.relation_of(moving[0]) if moving else "", moving],
+        )
+    transaction.on_commit(catch_up, using=conf.database)
 
 
 def catch_up() -> bool:

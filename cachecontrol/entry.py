@@ -22,17 +22,20 @@ class Head:
     """Position of the fill itself."""
     expires: int
     """Microseconds since 1970 when the entry ends, whatever its tags do."""
+    ends: int = 0
+    """Microseconds since 1970 of the moment given to ``expire_at``, which all that is built of the entry shares; 0: none."""
     tags: dict[str, str] = field(default_factory=dict)
 
     def pack(self) -> bytes:
-        return bytes(msgpack.packb([self.epoch, self.as_of, self.expires, [*self.tags], [*self.tags.values()]]))
+        return bytes(msgpack.packb([self.epoch, self.as_of, self.expires, [*self.tags], [*self.tags.values()], self.ends]))
 
     @classmethod
     def unpack(cls, data: bytes) -> Head:
         """Read a head. Raises DamagedData for anything that ``pack`` did not write."""
         try:
-            epoch, as_of, expires, tags, positions = msgpack.unpackb(data)
-            return cls(epoch=epoch, as_of=as_of, expires=expires, tags=dict(zip(tags, positions, strict=True)))
+            epoch, as_of, expires, tags, positions, ends = msgpack.unpackb(data)
+            moved = dict(zip(tags, positions, strict=True))
+            return cls(epoch=epoch, as_of=as_of, expires=expires, ends=ends, tags=moved)
         except Exception as error:
             raise DamagedData("the head of an entry cannot be read") from error
 

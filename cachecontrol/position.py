@@ -15,7 +15,8 @@ SELECT epoch.number, epoch.random,
        (SELECT system_identifier FROM pg_control_system()),
        (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),
        CASE WHEN pg_is_in_recovery() THEN false ELSE pg_current_xact_id_if_assigned() IS NOT NULL END,
-       current_setting('transaction_isolation')
+       current_setting('transaction_isolation'),
+       (SELECT md5(string_agg(relation || definition, ',' ORDER BY relation)) FROM cachecontrol_tracked)
   FROM cachecontrol_epoch AS epoch
 """
 
@@ -32,6 +33,8 @@ class Standing:
     has_written: bool
     """Whether the transaction has an xid: what it reads may be nobody else's."""
     isolation: str
+    captured: str
+    """Digest of what the database's triggers capture."""
 
     @property
     def unfit(self) -> str:
@@ -57,8 +60,8 @@ def standing(connection: BaseDatabaseWrapper) -> Standing:
         cursor.execute(STANDING_SQL)
         row = cursor.fetchone()
     if row is None:
-        return Standing(epoch="", position="", place="", is_replica=False, has_written=True, isolation="")
-    number, random, wal, is_replica, system, database, has_written, isolation = row
+        return Standing(epoch="", position="", place="", is_replica=False, has_written=True, isolation="", captured="")
+    number, random, wal, is_replica, system, database, has_written, isolation, captured = row
     return Standing(
         epoch=epoch_text(number, random),
         position=position_text(number, int(wal or 0)),
@@ -66,4 +69,5 @@ def standing(connection: BaseDatabaseWrapper) -> Standing:
         is_replica=is_replica,
         has_written=has_written,
         isolation=isolation,
+        captured=captured or "",
     )

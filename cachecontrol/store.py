@@ -217,3 +217,14 @@ def forget(entry_key: str) -> None:
 
 def _text(field: bytes | None) -> str:
     return "" if field is None else field.decode("utf-8", "replace")
+
+
+def version() -> tuple[str, tuple[int, ...]]:
+    """Name (``redis`` or ``valkey``) and version of the server. Raises StoreDown."""
+    try:
+        said: dict[str, str] = redis().info("server")  # type: ignore[assignment]
+    except (RedisError, OSError) as error:
+        raise StoreDown(str(error)) from error
+    name = str(said.get("server_name", "redis"))
+    number = str(said.get(f"{name}_version", said.get("redis_version", "0")))
+    return name, tuple(int(part) for part in number.split(".")[:2])

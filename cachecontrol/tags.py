@@ -47,7 +47,7 @@ def text(value: object) -> str | None:
         case UUID():
             return str(value)
         case str():
-            return _shorten(str(value))
+            return _shorten(str.__str__(value))
         case _:
             return None
 

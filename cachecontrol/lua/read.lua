@@ -41,7 +41,7 @@ local reason, moved_at = 'absent', nil
 local entry = redis.call('HMGET', KEYS[2], 'head', 'body', 'stored')
 if entry[1] and entry[2] and entry[3] then
   local sound, head = pcall(cmsgpack.unpack, entry[1])
-  if sound and type(head) == 'table' and #head == 5 then
+  if sound and type(head) == 'table' and #head == 6 then
     reason, moved_at = judge(head)
   else
     reason = 'damaged'

@@ -1,0 +1,109 @@
+"""System checks: a misconfiguration has an id and a hint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, Warning
+
+from cachecontrol import tracking
+from cachecontrol.conf import conf
+
+FIRST = "cachecontrol.pages.CachedPageMiddleware"
+MAY_PRECEDE = frozenset({"debug_toolbar.middleware.DebugToolbarMiddleware"})
+"""Middleware that only looks at responses, and only in development."""
+OLDEST_POSTGRESQL = 140000
+OLDEST_REDIS, OLDEST_VALKEY = (7, 0), (7, 2)
+
+
+def register() -> None:
+    """Register every check of this application."""
+    checks.register(middleware, Tags.compatibility)
+    checks.register(alias, Tags.caches)
+    checks.register(models, Tags.models)
+    checks.register(servers, Tags.database)
+
+
+def middleware(**_: Any) -> list[CheckMessage]:
+    """E001: the page middleware does not stand first."""
+    before = settings.MIDDLEWARE[: settings.MIDDLEWARE.index(FIRST)] if FIRST in settings.MIDDLEWARE else None
+    if before is not None and set(before) <= MAY_PRECEDE:
+        return []
+    hint = f"Put {FIRST!r} at the head of MIDDLEWARE."
+    return [Error("CachedPageMiddleware does not stand first, so that pages are not hermetic.", hint, id="cachecontrol.E001")]
+
+
+def alias(**_: Any) -> list[CheckMessage]:
+    """E002: the Redis alias is missing, not django-redis, or swallows exceptions."""
+    options = settings.CACHES.get(conf.alias)
+    if options is None or not str(options["BACKEND"]).startswith("django_redis."):
+        hint = "Define it in CACHES with the backend django_redis.cache.RedisCache."
+        return [Error(f"CACHES has no django-redis alias {conf.alias!r}.", hint, id="cachecontrol.E002")]
+    swallows = options.get("OPTIONS", {}).get("IGNORE_EXCEPTIONS", getattr(settings, "DJANGO_REDIS_IGNORE_EXCEPTIONS", False))
+    if swallows:
+        hint = "Remove IGNORE_EXCEPTIONS from this alias; the cache has a breaker of its own."
+        return [Error(f"The alias {conf.alias!r} swallows exceptions, so that lost moves go unseen.", hint, id="cachecontrol.E003")]
+    return []
+
+
+def models(**_: Any) -> list[CheckMessage]:
+    """E004 and E005: a manager of a tracked model does not report, or a cached queryset could be over an untracked model."""
+    from django.apps import apps
+
+    from cachecontrol.queries import TrackedQuerySet
+
+    found: list[CheckMessage] = []
+    for model in apps.get_models():
+        is_tracked = tracking.find(model._meta.db_table) is not None
+        reports = {name: isinstance(getattr(model, name).get_queryset(), TrackedQuerySet) for name in ("_default_manager", "_base_manager")}
+        if is_tracked and not model._meta.auto_created and not all(reports.values()):
+            hint = "Give it objects = TrackedManager() and Meta.base_manager_name = 'objects'."
+            found.append(Error(f"Queries of the tracked model {model._meta.label} do not report.", hint, obj=model, id="cachecontrol.E004"))
+        if not is_tracked and any(reports.values()):
+            hint = "Decorate the model with @track(), or give it another manager."
+            found.append(Error(f"{model._meta.label} has cached querysets and is not tracked.", hint, obj=model, id="cachecontrol.E005"))
+    return found
+
+
+def servers(*, databases: Any = None, **_: Any) -> list[CheckMessage]:
+    """W001 to W004: PostgreSQL or Redis too old, triggers missing or disabled, Redis not reachable. Runs with ``--database``."""
+    if conf.database not in (databases or ()):
+        return []
+    return [*_postgresql(), *_redis()]
+
+
+def _postgresql() -> list[CheckMessage]:
+    from django.db import connections
+    from django.db.utils import DatabaseError
+
+    from cachecontrol import capture
+
+    connection = connections[conf.database]
+    try:
+        version = connection.pg_version  # type: ignore[attr-defined]
+        bare = capture.lacking(connection)
+    except DatabaseError:
+        return []  # not reachable or not migrated: Django's own checks say so
+    if version < OLDEST_POSTGRESQL:
+        hint = "Use PostgreSQL 14 or later."
+        return [Error(f"PostgreSQL {version // 10000} is too old.", hint, id="cachecontrol.W001")]
+    if not bare:
+        return []
+    hint = "Run manage.py migrate."
+    return [Warning(f"Triggers are missing or disabled on: {', '.join(bare)}.", hint, id="cachecontrol.W002")]
+
+
+def _redis() -> list[CheckMessage]:
+    from cachecontrol import store
+    from cachecontrol.exceptions import StoreDown
+
+    try:
+        name, version = store.version()
+    except StoreDown as error:
+        return [Warning(f"Redis does not answer: {error}.", "Nothing is cached until it does.", id="cachecontrol.W003")]
+    if version < (OLDEST_VALKEY if name == "valkey" else OLDEST_REDIS):
+        hint = "Use Redis 7.0 or Valkey 7.2 or later."
+        return [Error(f"{name} {'.'.join(map(str, version))} is too old.", hint, id="cachecontrol.W004")]
+    return []

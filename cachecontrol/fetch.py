@@ -1,0 +1,248 @@
+"""The read path: read, judge, lease, fill. A cache that cannot prove freshness does not answer; the database does."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from django.conf import settings
+from django.db import connections, router
+
+from cachecontrol import codec, collect, drain, entry, keys, stats, store, tags, writers
+from cachecontrol.collect import Collection
+from cachecontrol.conf import conf
+from cachecontrol.entry import Head
+from cachecontrol.exceptions import DamagedData, StoreDown, UnknownType
+from cachecontrol.policy import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cachecontrol.policy import Policy
+    from cachecontrol.store import Reading
+
+T = TypeVar("T")
+
+_bypassed: ContextVar[str] = ContextVar("cachecontrol_bypassed", default="")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.003, 0.05
+"""Seconds between two looks of a reader that waits for another's fill."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched(Generic[T]):
+    """A value and how it came."""
+
+    value: T
+    outcome: Outcome
+    reason: str = ""
+    age: float = 0.0
+    """Seconds since the value was stored; 0 for one just computed."""
+    stored: bool = False
+    refusal: str = ""
+    """Why a computed value was not stored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request(Generic[T]):
+    """What is asked for: the key, how to compute the value, and what it takes to compute it again."""
+
+    policy: Policy
+    key: str
+    compute: Callable[[], T]
+    alias: str
+    """The database that the computation reads first."""
+    recipe: dict[str, Any]
+    hot: bool = False
+    """Whether the recipe competes for the hot keys that the warm keeper fills."""
+
+
+def get(request: Request[T]) -> Fetched[T]:
+    """Answer from a fresh entry, or compute and store. Every read is counted once, with its outcome and reason."""
+    begun = time.perf_counter()
+    fetched = _get(request)
+    recipe = request.recipe if request.hot else None
+    seconds = time.perf_counter() - begun
+    stats.record(request.policy.name, fetched.outcome, fetched.reason, seconds, key=request.key, recipe=recipe)
+    return fetched
+
+
+@contextlib.contextmanager
+def bypass(reason: str = "bypass_called") -> Iterator[None]:
+    """Do not ask the cache within this block, nor fill it. Counted, with the reason."""
+    token = _bypassed.set(reason)
+    try:
+        yield
+    finally:
+        _bypassed.reset(token)
+
+
+def _get(request: Request[T]) -> Fetched[T]:
+    if reason := _why_not(request):
+        return _computed(request, reason)
+    token = secrets.token_hex(8)
+    try:
+        writers.settle()
+        reading = _read_young(request, token)
+        if reading.judgement == "held":
+            reading = _wait(request, token, reading)
+    except StoreDown:
+        return _computed(request, "redis_down")
+    if reading.judgement == "clock":
+        return _computed(request, reading.reason)
+    if reading.judgement in ("hit", "answer", "stale"):
+        with contextlib.suppress(DamagedData):
+            return _answered(request, reading, token)
+        stats.count("codec.damaged")
+    return _filled(request, reading, token)
+
+
+def _why_not(request: Request[Any]) -> str:
+    if not (conf.enabled and request.policy.enabled):
+        return "disabled"
+    if reason := _bypassed.get():
+        return reason
+    if not collect.known(request.alias):
+        return "database"
+    if connections[request.alias].in_atomic_block:
+        return _standing_now(request.alias)
+    return ""
+
+
+def _standing_now(alias: str) -> str:
+    with collect.apart():
+        return Collection(alias).own.unfit
+
+
+def _computed(request: Request[T], reason: str) -> Fetched[T]:
+    """Compute without the cache. The work around it must not be stored either: nothing proves this part of it."""
+    value = request.compute()
+    if (around := collect.current()) is not None and reason not in ("bypass_called", "disabled"):
+        around.refuse(reason, request.policy.name)
+    return Fetched(value=value, outcome=Outcome.BYPASS, reason=reason)
+
+
+def _read_young(request: Request[Any], token: str, arrival: str = "") -> Reading:
+    """Read; where the clock is old or gone, drain and read again."""
+    stale_for = request.policy.stale_for if collect.current() is None else 0.0
+    reading = store.read(request.key, stale_for=stale_for, token=token, arrival=arrival)
+    if reading.judgement != "clock" or not drain.catch_up():
+        return reading
+    return store.read(request.key, stale_for=stale_for, token=token, arrival=arrival)
+
+
+def _wait(request: Request[Any], token: str, reading: Reading) -> Reading:
+    """Wait for the fill of whoever holds the lease; take any answer that reaches the clock's position of our arrival."""
+    arrival, deadline, pause = reading.position, time.monotonic() + conf.wait, FIRST_PAUSE
+    while reading.judgement == "held" and time.monotonic() < deadline:
+        time.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_PAUSE)
+        reading = _read_young(request, token, arrival)
+    return reading
+
+
+def _answered(request: Request[T], reading: Reading, token: str) -> Fetched[T]:
+    """Decode an entry. Raises DamagedData. Whoever got the lease with a stale answer fills."""
+    if reading.judgement == "stale" and reading.reason == "granted":
+        return _filled(request, reading, token, was="moved")
+    head = Head.unpack(reading.head)
+    value: T = codec.decode(unseal(request.key, "body", reading.body))
+    if (around := collect.current()) is not None:
+        around.take(head.tags, head.ends / 1e6 if head.ends else None)
+    if reading.judgement == "hit":
+        return Fetched(value=value, outcome=Outcome.HIT, age=reading.age, stored=True)
+    if reading.judgement == "stale":
+        return Fetched(value=value, outcome=Outcome.STALE, reason="moved", age=reading.age, stored=True)
+    return Fetched(value=value, outcome=Outcome.MISS, reason="lease", age=reading.age)
+
+
+def _filled(request: Request[T], reading: Reading, token: str, was: str = "") -> Fetched[T]:
+    """Compute, and store what is proven to be as of one position."""
+    reason = was or (reading.reason if reading.judgement in ("granted", "held") else "damaged")
+    try:
+        with collect.collecting(Collection(request.alias)) as collection:
+            unfit = collection.own.unfit
+            value = request.compute()
+            blame = (unfit, request.alias) if unfit else collection.verdict()
+        refusal = blame[0] if blame else _store(request, reading, token, collection, value)
+    except BaseException:
+        with contextlib.suppress(StoreDown):
+            store.release(request.key, token)
+        raise
+    if blame:
+        stats.refused(request.policy.name, *blame)
+        with contextlib.suppress(StoreDown):
+            store.release(request.key, token)
+    elif refusal:
+        stats.refused(request.policy.name, refusal)
+    return Fetched(value=value, outcome=Outcome.MISS, reason=reason, stored=not refusal, refusal=refusal)
+
+
+def _store(request: Request[Any], reading: Reading, token: str, collection: Collection, value: Any) -> str:
+    """Store the value. Returns why it was refused, or nothing."""
+    if reading.epoch != collection.own.epoch:
+        return "epoch"
+    now = reading.now / 1e6
+    expires = min(now + request.policy.ttl, collection.ends or float("inf"))
+    if expires <= now:
+        return "expired"
+    try:
+        body = seal(request.key, "body", codec.encode(value), always=False)
+    except UnknownType:
+        return "unknown_type"
+    if len(body) > conf.max_entry_bytes:
+        return "too_large"
+    head = Head(
+        epoch=collection.own.epoch,
+        as_of=collection.own.position,
+        expires=int(expires * 1e6),
+        ends=int((collection.ends or 0) * 1e6),
+        tags=_with_coarse(tags.coarsen(collection.tags, conf.rows_per_entry)),
+    )
+    recipe = seal(request.key, "recipe", codec.encode(request.recipe))
+    place, ttl = collection.own.place, expires - now
+    try:
+        said = store.fill(request.key, head, body, token=token, place=place, recipe=recipe, ttl=ttl, wait=conf.wait)
+    except StoreDown:
+        return "redis_down"
+    return "" if said == "stored" else said
+
+
+def _with_coarse(positions: dict[str, str]) -> dict[str, str]:
+    """Every entry with a row or slice tag lists ``table*`` too."""
+    coarse: dict[str, str] = {}
+    for tag, position in positions.items():
+        if tags.is_fine(tag):
+            star = tags.anything(tags.relation_of(tag))
+            coarse[star] = min(position, coarse.get(star, position))
+    return positions | {star: min(at, positions.get(star, at)) for star, at in coarse.items()}
+
+
+def seal(key: str, purpose: str, data: bytes, *, always: bool = True) -> bytes:
+    """Sign bytes for this key and purpose. Bodies are signed where the setting says so, recipes always."""
+    if not (always or conf.sign_bodies):
+        return data
+    return entry.sign(settings.SECRET_KEY.encode(), key, purpose, data)
+
+
+def unseal(key: str, purpose: str, data: bytes, *, always: bool = False) -> bytes:
+    """The bytes behind their signature. Raises DamagedData if it does not hold."""
+    if not (always or conf.sign_bodies):
+        return data
+    return entry.verify(settings.SECRET_KEY.encode(), key, purpose, data)
+
+
+def default_alias() -> str:
+    """The database that reads go to when nothing says otherwise."""
+    from cachecontrol.models import Epoch
+
+    return str(router.db_for_read(Epoch))
+
+
+def key_of(policy: Policy, *parts: bytes | str) -> str:
+    """The key of an entry: its policy, this release, and what it was asked for."""
+    return keys.entry(policy.name, (conf.release, *parts))

@@ -1,0 +1,272 @@
+"""Cached querysets: rows as the compiler returns them, so that instances, values, annotations and unions are served alike.
+
+Every query of a tracked model, cached or not, reports what it depends on to the collection around it.
+"""
+
+from __future__ import annotations
+
+import functools
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from django.core.exceptions import EmptyResultSet
+from django.db import connections, models
+from django.db.models.query import ModelIterable
+from django.db.models.sql.compiler import SQLCompiler
+from django.db.models.sql.constants import CURSOR, MULTI, SINGLE
+from django.db.models.sql.query import Query
+from psycopg.types.json import Jsonb
+
+from cachecontrol import codec, collect, depend, fetch, policy, stats, tracking
+from cachecontrol.depend import Dependence
+from cachecontrol.exceptions import FullSaveRefused, UnknownType
+from cachecontrol.policy import Outcome, Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+M = TypeVar("M", bound=models.Model)
+
+_reports: ContextVar[list[Dependence] | None] = ContextVar("cachecontrol_reports", default=None)
+"""Where the compilations of the query that runs now leave what they depend on."""
+
+
+class TrackedQuery(Query):
+    """A query that reports what it depends on and, given a policy, is answered from the cache."""
+
+    reports = True
+    policy: Policy | None = None
+
+    def get_compiler(self, using: str | None = None, connection: Any = None, elide_empty: bool = True) -> SQLCompiler:
+        compiler = super().get_compiler(using, connection, elide_empty)
+        compiler.__class__ = _tracked(type(compiler))
+        return compiler
+
+    def get_aggregation(self, using: Any, aggregate_exprs: dict[str, Any]) -> dict[str, Any]:
+        """Count and aggregate. Django may wrap this query in one that knows nothing of tags, so it is covered here."""
+        compute = functools.partial(super().get_aggregation, using, aggregate_exprs)
+        if not aggregate_exprs or _reports.get() is not None:
+            return compute()
+        walked = depend.of_expressions(aggregate_exprs.values())
+        key = self._aggregation_key(using, aggregate_exprs) if self.policy else None
+        if self.policy is None or key is None or walked.refusal:
+            return _covered(using, compute, also=walked)
+        return _fetch(self.policy, using, key, functools.partial(_covered, using, compute, also=walked), {})
+
+    def _aggregation_key(self, using: str, aggregate_exprs: dict[str, Any]) -> bytes | None:
+        """What is aggregated and how; None for what has no written form. Annotations need not be in the SQL of the query."""
+        named = [*sorted(aggregate_exprs.items()), *sorted(self.annotations.items())]
+        written = repr([(name, getattr(expression, "identity", expression)) for name, expression in named])
+        compiled = None if " at 0x" in written else _compiled(self.get_compiler(using))
+        return None if compiled is None else compiled + written.encode()
+
+
+class _TrackedCompiler(SQLCompiler):
+    """Mixed into the compiler of a tracked query."""
+
+    query: TrackedQuery
+    _used: dict[str, Any]
+    _ordering: list[Any]
+
+    def pre_sql_setup(self, with_col_aliases: bool = False) -> Any:
+        extra_select, order_by, group_by = super().pre_sql_setup(with_col_aliases=with_col_aliases)
+        self._ordering = [expression for expression, _ in order_by]
+        return extra_select, order_by, group_by
+
+    def get_from_clause(self) -> Any:
+        refcount = self.query.alias_refcount
+        self._used = {alias: source for alias, source in self.query.alias_map.items() if refcount[alias]}
+        return super().get_from_clause()
+
+    def as_sql(self, *args: Any, **kwargs: Any) -> Any:
+        self._used, self._ordering = {}, []
+        compiled = super().as_sql(*args, **kwargs)
+        if (reports := _reports.get()) is not None:
+            reports.append(depend.of(self, self._used, self._ordering))
+        return compiled
+
+    def execute_sql(self, result_type: Any = MULTI, chunked_fetch: bool = False, chunk_size: int = 100) -> Any:
+        """Answer from the cache, or run the query and report its tags to the collection around it."""
+        run = functools.partial(super().execute_sql, result_type)
+        if _reports.get() is not None or result_type == CURSOR or self.query.explain_info:
+            return run(chunked_fetch, chunk_size)
+        if self.query.policy is not None and result_type in (MULTI, SINGLE):
+            return self._cached(self.query.policy, run, result_type)
+        rows_of = None if chunked_fetch else result_type
+        return _covered(self.using, functools.partial(run, chunked_fetch, chunk_size), rows_of=rows_of)
+
+    def _cached(self, kept: Policy, run: Callable[[], Any], result_type: str) -> Any:
+        compute = functools.partial(_covered, self.using, run, rows_of=result_type)
+        if reason := self._uncacheable():
+            stats.record(kept.name, Outcome.BYPASS, reason, 0.0)
+            return compute()
+        try:
+            sql, params = self.as_sql()
+            recipe = {"kind": "query", "alias": self.using, "sql": sql, "params": [*map(_frozen, params)], "one": result_type == SINGLE}
+            key = codec.encode(recipe)
+        except EmptyResultSet:
+            return run()
+        except UnknownType:
+            stats.record(kept.name, Outcome.BYPASS, "unknown_type", 0.0)
+            return compute()
+        return _fetch(kept, self.using, key, compute, recipe)
+
+    def _uncacheable(self) -> str:
+        if self.query.select_for_update:
+            return "for_update"
+        return ""
+
+
+@functools.cache
+def _tracked(compiler: type[SQLCompiler]) -> type[SQLCompiler]:
+    return type(f"Tracked{compiler.__name__}", (_TrackedCompiler, compiler), {})
+
+
+def _compiled(compiler: SQLCompiler) -> bytes | None:
+    """The SQL and parameters of a query as bytes; None if it has no rows or a parameter has no written form."""
+    try:
+        sql, params = compiler.as_sql()
+        return codec.encode([sql, [*map(_frozen, params)]])
+    except (EmptyResultSet, UnknownType):
+        return None
+
+
+def _covered(alias: str, run: Callable[[], Any], *, rows_of: Any = None, also: Dependence | None = None) -> Any:
+    """Run a query and report what it depended on to the collection around it."""
+    collection = collect.current()
+    if collection is None:
+        return run()
+    collection.standing(alias)
+    if not collect.known(alias):
+        collection.refuse("database", alias)
+    token = _reports.set(reports := [])
+    try:
+        with collect.covered():
+            result = run()
+    finally:
+        _reports.reset(token)
+    for dependence in [*reports, *([also] if also else [])]:
+        _report(collection, alias, dependence, result, rows_of)
+    return result
+
+
+def _report(collection: collect.Collection, alias: str, dependence: Dependence, result: Any, rows_of: Any) -> None:
+    if dependence.refusal:
+        collection.refuse(*dependence.refusal)
+    if rows_of == MULTI and isinstance(result, list):
+        collection.add(alias, dependence.of_rows(row for chunk in result for row in chunk))
+    elif rows_of == SINGLE:
+        collection.add(alias, dependence.of_rows([result] if result else []))
+    else:
+        collection.add(alias, dependence.of_tables())
+
+
+def _fetch(kept: Policy, alias: str, key: bytes, compute: Callable[[], Any], recipe: dict[str, Any]) -> Any:
+    entry_key = fetch.key_of(kept, alias, _schema(), key)
+    return fetch.get(fetch.Request(policy=kept, key=entry_key, compute=compute, alias=alias, recipe=recipe)).value
+
+
+@functools.cache
+def _schema() -> str:
+    """Which columns this code reads: entries of a release with other columns are not seen."""
+    return repr([(t.relation, t.pk, t.columns, t.slices) for t in tracking.trackings()])
+
+
+def _frozen(parameter: Any) -> Any:
+    """A query parameter as a value that the codec knows."""
+    match parameter:
+        case Jsonb():
+            dumps = parameter.dumps or repr
+            return {"jsonb": dumps(parameter.obj)}
+        case bool() | None:
+            return parameter
+        case int():
+            return int(parameter)
+        case str():
+            return str.__str__(parameter)
+        case list() | tuple():
+            return [*map(_frozen, parameter)]
+        case _:
+            return parameter
+
+
+def recompute(recipe: dict[str, Any]) -> Any:
+    """Run the query of a recipe again: rows as stored, on the connection that its alias names."""
+    params = [_thawed(parameter) for parameter in recipe["params"]]
+    with collect.covered(), connections[recipe["alias"]].cursor() as cursor:
+        cursor.execute(recipe["sql"], params)
+        return cursor.fetchone() if recipe["one"] else cursor.fetchall()
+
+
+def _thawed(parameter: Any) -> Any:
+    if isinstance(parameter, dict):
+        return Jsonb(parameter["jsonb"], dumps=str)
+    return parameter
+
+
+class _CachedModelIterable(ModelIterable):  # type: ignore[type-arg]
+    """Instances that may be old, and know it."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for instance in super().__iter__():
+            instance._state.from_cache = True
+            yield instance
+
+
+class TrackedQuerySet(models.QuerySet[M]):
+    """A queryset whose queries report what they depend on, and that can be ``cached()``."""
+
+    def __init__(self, model: Any = None, query: Any = None, using: Any = None, hints: Any = None) -> None:
+        super().__init__(model, query if query is not None or model is None else TrackedQuery(model), using, hints)
+
+    def cached(self, name: str = "", *, ttl: float = 3600.0) -> Self:
+        """Answer from the cache where that is provably fresh, and fill it where not.
+
+        ``name`` is the policy's (default: the model's label in lower case); ``ttl`` is in seconds. Ignored columns are
+        deferred. Instances refuse a full ``save()``, which would write old columns back.
+        """
+        queryset = self._chain()
+        tracked = tracking.find(queryset.model._meta.db_table)
+        if tracked and tracked.ignored and queryset._fields is None and not queryset.query.combinator:
+            queryset = queryset.defer(*tracked.ignored)
+        kept = Policy(name=name or queryset.model._meta.label_lower, kind="query", ttl=ttl)
+        queryset.query.policy = policy.register(kept)
+        if queryset._iterable_class is ModelIterable:
+            queryset._iterable_class = _CachedModelIterable
+        return queryset
+
+
+    def uncached(self) -> Self:
+        """Ask the database itself."""
+        queryset = self._chain()
+        if queryset.query.policy is not None:
+            queryset.query.policy = None
+            queryset._iterable_class = ModelIterable if queryset._fields is None else queryset._iterable_class
+        return queryset
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        queryset = super() if self.query.policy is None else self.uncached()
+        return queryset.delete()
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
+    def get_or_create(self, defaults: Any = None, **kwargs: Any) -> tuple[M, bool]:
+        queryset = super() if self.query.policy is None else self.uncached()
+        return queryset.get_or_create(defaults, **kwargs)
+
+    def update_or_create(self, defaults: Any = None, create_defaults: Any = None, **kwargs: Any) -> tuple[M, bool]:
+        queryset = super() if self.query.policy is None else self.uncached()
+        return queryset.update_or_create(defaults, create_defaults, **kwargs)
+
+
+TrackedManager = models.Manager.from_queryset(TrackedQuerySet, "TrackedManager")
+
+
+def refuse_full_save(sender: Any, *, instance: Any, update_fields: Iterable[str] | None, **_: Any) -> None:
+    """Let no instance of a cached read write old columns back (``pre_save``). Raises FullSaveRefused."""
+    if not getattr(instance._state, "from_cache", False) or instance._state.adding:
+        return
+    loaded = {f.name for f in sender._meta.concrete_fields if f.attname in instance.__dict__ and not f.primary_key}
+    if update_fields is None or set(update_fields) >= loaded:
+        raise FullSaveRefused(f"{sender._meta.label} {instance.pk} was read from the cache; save with update_fields")

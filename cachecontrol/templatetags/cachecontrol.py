@@ -1,0 +1,106 @@
+"""``{% cached "policy" arguments… %} … {% endcached %}``: a fragment of a template that is kept as an entry of its own.
+
+Note [Why fragments are hermetic]. What the view loaded before the fragment began has no tag in it and may be older than the
+fragment's position. So the body sees its arguments alone, which are plain values, and loads the rest itself.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import uuid
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from django import template
+from django.template.base import FilterExpression, Node, NodeList, Parser, Token, token_kwargs
+from django.utils import timezone, translation
+from django.utils.safestring import SafeString, mark_safe
+
+from cachecontrol import codec, fetch, policy
+from cachecontrol.exceptions import Unhermetic
+from cachecontrol.policy import Policy
+
+if TYPE_CHECKING:
+    from django.template.context import Context
+
+register = template.Library()
+
+PLAIN = (str, int, float, Decimal, bool, type(None), dt.date, dt.time, dt.timedelta, uuid.UUID)
+OPTIONS = ("ttl",)
+
+
+@register.tag("cached")
+def cached(parser: Parser, token: Token) -> CachedNode:
+    """Parse the tag. A positional argument keeps its dotted name inside; ``name=value`` names it; ``ttl=seconds`` is the policy's."""
+    _, *bits = token.split_contents()
+    if not bits or bits[0][0] not in "\"'":
+        raise template.TemplateSyntaxError("{% cached %} begins with the quoted name of its policy")
+    named: dict[str, FilterExpression] = {}
+    for bit in bits[1:]:
+        pair = token_kwargs([bit], parser)
+        named |= pair or {bit.partition("|")[0]: parser.compile_filter(bit)}
+    ttl = named.pop("ttl", None)
+    body = parser.parse(("endcached",))
+    source = _source(parser, token)
+    parser.delete_first_token()
+    kept = Policy(name=bits[0][1:-1], kind="fragment", ttl=float(ttl.resolve({}) if ttl else 3600.0), warm=False)  # type: ignore[arg-type]
+    return CachedNode(policy.register(kept), named, body, source)
+
+
+def _source(parser: Parser, token: Token) -> str:
+    """What the body says, so that a changed template is another fragment."""
+    origin = getattr(parser, "origin", None)
+    text = getattr(getattr(origin, "loader", None), "get_contents", lambda _: "")(origin) if origin else ""
+    return hashlib.blake2b(f"{origin}:{token.lineno}:{text}".encode(), digest_size=16).hexdigest()
+
+
+class CachedNode(Node):
+    """A fragment of a template, kept as an entry of its own."""
+
+    def __init__(self, kept: Policy, named: dict[str, FilterExpression], body: NodeList, source: str) -> None:
+        self.policy, self.named, self.body, self.source = kept, named, body, source
+        self.nodelist = body
+
+    def render(self, context: Context) -> SafeString:
+        values = {name: _plain(self.policy.name, name, value.resolve(context)) for name, value in self.named.items()}
+        language, zone = translation.get_language() or "", timezone.get_current_timezone_name()
+        asked = codec.encode([self.source, language, zone, context.autoescape, values])
+        request: fetch.Request[str] = fetch.Request(
+            policy=self.policy,
+            key=fetch.key_of(self.policy, asked),
+            compute=lambda: str(self._body(context, values)),
+            alias=fetch.default_alias(),
+            recipe={},
+        )
+        return mark_safe(fetch.get(request).value)  # noqa: S308  # the body escaped it
+
+    def _body(self, context: Context, values: dict[str, Any]) -> SafeString:
+        """Render the body with a context that holds the arguments and nothing else."""
+        hermetic = template.Context(_nested(values), autoescape=context.autoescape, use_l10n=context.use_l10n, use_tz=context.use_tz)
+        hermetic.template = context.template
+        hermetic.render_context = context.render_context
+        return self.body.render(hermetic)
+
+
+def _plain(name: str, argument: str, value: Any) -> Any:
+    """Let a plain value through. Raises Unhermetic for anything that was read before the fragment began."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, list | tuple):
+        return [_plain(name, argument, item) for item in value]
+    if type(value) in PLAIN or isinstance(value, dt.datetime):
+        return value
+    raise Unhermetic(f"the fragment {name!r} was given {argument}, a {type(value).__name__}; pass plain values such as its key")
+
+
+def _nested(values: dict[str, Any]) -> dict[str, Any]:
+    """``{"category.pk": 5}`` as ``{"category": {"pk": 5}}``, so that the body says what the tag said."""
+    nested: dict[str, Any] = {}
+    for name, value in values.items():
+        *path, last = name.split(".")
+        place = nested
+        for step in path:
+            place = place.setdefault(step, {})
+        place[last] = value
+    return nested

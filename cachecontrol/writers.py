@@ -1,0 +1,116 @@
+"""Writers: how a process learns that it changed a tracked table, whatever the SQL, and drains once that is committed.
+
+The trigger tells the connection by a notice, which only connections that ask for it get. Inside a transaction the drain is
+the first thing after the commit, tied to no savepoint; outside, it follows the statement.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from psycopg.pq import TransactionStatus
+
+from cachecontrol import collect, drain
+from cachecontrol.capture import TELL_CODE, TELL_SETTING
+from cachecontrol.conf import conf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import psycopg
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+_pending = threading.local()
+"""Whether this thread changed something that no drain of this process has carried yet."""
+
+
+def listen(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Prepare each new connection (``connection_created``): ask for notices, cover SQL, drain after statements."""
+    if connection.vendor != "postgresql":
+        return
+    if collect.watch not in connection.execute_wrappers:
+        connection.execute_wrappers.append(collect.watch)
+    if connection.alias != conf.database:
+        return
+    raw: Any = connection.connection
+    if getattr(raw, "cachecontrol_listens", False):
+        return
+    raw.cachecontrol_listens = True
+    raw.add_notice_handler(_handler(ref(connection)))
+    raw.cursor_factory = _draining(raw.cursor_factory)
+    with raw.cursor() as cursor:
+        cursor.execute(f"SELECT set_config('{TELL_SETTING}', 'on', false)")
+    if raw.info.transaction_status != TransactionStatus.IDLE:
+        raw.commit()
+
+
+def has_pending() -> bool:
+    """Whether this thread committed something that was not drained yet."""
+    return getattr(_pending, "is_set", False)
+
+
+def settle() -> None:
+    """Drain what this thread committed, if anything is left. Never raises."""
+    if has_pending():
+        _pending.is_set = False
+        drain.catch_up()
+
+
+def _handler(wrapper: ref[BaseDatabaseWrapper]) -> Callable[[psycopg.errors.Diagnostic], None]:
+    def hear(notice: psycopg.errors.Diagnostic) -> None:
+        if notice.sqlstate != TELL_CODE or (connection := wrapper()) is None:
+            return
+        collect.wrote(connection)
+        _pending.is_set = True
+        if connection.in_atomic_block and not any(hook is settle for _, hook, *_ in connection.run_on_commit):
+            connection.run_on_commit.insert(0, (set(), settle, True))
+
+    return hear
+
+
+@functools.cache
+def _draining(factory: type[psycopg.Cursor[Any]]) -> type[psycopg.Cursor[Any]]:
+    """A cursor class that drains after a statement that was its own transaction."""
+    return type(f"Draining{factory.__name__}", (_DrainingCursor, factory), {})
+
+
+class _DrainingCursor:
+    """Mixed into the cursor class of a connection, since psycopg knows of statements that Django does not see."""
+
+    connection: Any
+
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
+        result = super().execute(*args, **kwargs)  # type: ignore[misc]
+        self._settle()
+        return result
+
+    def executemany(self, *args: Any, **kwargs: Any) -> Any:
+        result = super().executemany(*args, **kwargs)  # type: ignore[misc]
+        self._settle()
+        return result
+
+    def copy(self, *args: Any, **kwargs: Any) -> Any:
+        return _CopyThenSettle(super().copy(*args, **kwargs), self._settle)  # type: ignore[misc]
+
+    def _settle(self) -> None:
+        if has_pending() and self.connection.info.transaction_status == TransactionStatus.IDLE:
+            settle()
+
+
+class _CopyThenSettle:
+    """The context of a COPY, with a drain after its end."""
+
+    def __init__(self, inner: Any, then: Callable[[], None]) -> None:
+        self._inner, self._then = inner, then
+
+    def __enter__(self) -> Any:
+        return self._inner.__enter__()
+
+    def __exit__(self, *error: Any) -> Any:
+        result = self._inner.__exit__(*error)
+        self._then()
+        return result
+
