@@ -37,4 +37,4 @@ def _follow(*, using: str, verbosity: int, app_config: AppConfig, **_: Any) -> N
         return
     for relation in capture.synchronise(connections[using]):
         if verbosity >= 2:
-            print(f"  Captures {relation}")  # noqa: T201  # as migrate itself reports
+            print(f"  Captures {relation}")  # as migrate itself reports

@@ -139,11 +139,15 @@ def _slice_tag(tracking: Tracking, row: str, column: str) -> sql.Composed:
 
 def _text(row: str, column: str) -> sql.Composed:
     value = sql.SQL("{}.{}::text").format(sql.Identifier(row), sql.Identifier(column))
-    return sql.SQL("CASE WHEN octet_length({0}) > {1} THEN md5({0}) ELSE {0} END").format(value, sql.Literal(LONGEST_VALUE))
+    return sql.SQL("CASE WHEN octet_length({0}) > {1} THEN md5({0}) ELSE {0} END").format(
+        value, sql.Literal(LONGEST_VALUE)
+    )
 
 
 def _columns(row: str, columns: list[str]) -> sql.Composed:
-    return sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.Identifier(row), sql.Identifier(column)) for column in columns)
+    return sql.SQL(", ").join(
+        sql.SQL("{}.{}").format(sql.Identifier(row), sql.Identifier(column)) for column in columns
+    )
 
 
 _captured: dict[str, frozenset[str]] = {}
@@ -157,13 +161,21 @@ def captured(connection: BaseDatabaseWrapper, digest: str) -> frozenset[str]:
     if digest not in _captured:
         with connection.cursor() as cursor:
             cursor.execute("SELECT relation, columns, slices FROM cachecontrol_tracked")
-            registered = {relation: (set(columns), set(slices)) for relation, columns, slices in cursor.fetchall()}
-        _captured[digest] = frozenset(t.relation for t in trackings() if _serves(registered.get(t.relation), t))
+            registered = {
+                relation: (set(columns), set(slices)) for relation, columns, slices in cursor.fetchall()
+            }
+        _captured[digest] = frozenset(
+            t.relation for t in trackings() if _serves(registered.get(t.relation), t)
+        )
     return _captured[digest]
 
 
 def _serves(registered: tuple[set[str], set[str]] | None, tracking: Tracking) -> bool:
-    return registered is not None and registered[0] >= {*tracking.columns} and registered[1] >= {*tracking.slices}
+    return (
+        registered is not None
+        and registered[0] >= {*tracking.columns}
+        and registered[1] >= {*tracking.slices}
+    )
 
 
 def synchronise(connection: BaseDatabaseWrapper) -> list[str]:
@@ -172,7 +184,9 @@ def synchronise(connection: BaseDatabaseWrapper) -> list[str]:
     A table that the code no longer tracks keeps its triggers: an older release may still be running.
     """
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        cursor.execute("SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('cachecontrol_change')")
+        cursor.execute(
+            "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('cachecontrol_change')"
+        )
         row = cursor.fetchone()
         if row is None:
             return []
@@ -256,10 +270,17 @@ def _create_triggers(cursor: CursorWrapper, table: str, function: sql.Identifier
 
 
 def _create_trigger(
-    cursor: CursorWrapper, name: str, event: sql.Composed, place: sql.SQL, function: sql.Identifier, enable: str
+    cursor: CursorWrapper,
+    name: str,
+    event: sql.Composed,
+    place: sql.SQL,
+    function: sql.Identifier,
+    enable: str,
 ) -> None:
     trigger = sql.Identifier(name)
-    cursor.execute(sql.SQL("CREATE TRIGGER {} AFTER {} EXECUTE FUNCTION {}()").format(trigger, event, function))
+    cursor.execute(
+        sql.SQL("CREATE TRIGGER {} AFTER {} EXECUTE FUNCTION {}()").format(trigger, event, function)
+    )
     cursor.execute(sql.SQL(f"ALTER TABLE {{}} ENABLE {enable} TRIGGER {{}}").format(place, trigger))
 
 

@@ -32,7 +32,13 @@ def middleware(**_: Any) -> list[CheckMessage]:
     if before is not None and set(before) <= MAY_PRECEDE:
         return []
     hint = f"Put {FIRST!r} at the head of MIDDLEWARE."
-    return [Error("CachedPageMiddleware does not stand first, so that pages are not hermetic.", hint, id="cachecontrol.E001")]
+    return [
+        Error(
+            "CachedPageMiddleware does not stand first, so that pages are not hermetic.",
+            hint,
+            id="cachecontrol.E001",
+        )
+    ]
 
 
 def alias(**_: Any) -> list[CheckMessage]:
@@ -41,10 +47,18 @@ def alias(**_: Any) -> list[CheckMessage]:
     if options is None or not str(options["BACKEND"]).startswith("django_redis."):
         hint = "Define it in CACHES with the backend django_redis.cache.RedisCache."
         return [Error(f"CACHES has no django-redis alias {conf.alias!r}.", hint, id="cachecontrol.E002")]
-    swallows = options.get("OPTIONS", {}).get("IGNORE_EXCEPTIONS", getattr(settings, "DJANGO_REDIS_IGNORE_EXCEPTIONS", False))
+    swallows = options.get("OPTIONS", {}).get(
+        "IGNORE_EXCEPTIONS", getattr(settings, "DJANGO_REDIS_IGNORE_EXCEPTIONS", False)
+    )
     if swallows:
         hint = "Remove IGNORE_EXCEPTIONS from this alias; the cache has a breaker of its own."
-        return [Error(f"The alias {conf.alias!r} swallows exceptions, so that lost moves go unseen.", hint, id="cachecontrol.E003")]
+        return [
+            Error(
+                f"The alias {conf.alias!r} swallows exceptions, so that lost moves go unseen.",
+                hint,
+                id="cachecontrol.E003",
+            )
+        ]
     return []
 
 
@@ -57,13 +71,30 @@ def models(**_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for model in apps.get_models():
         is_tracked = tracking.find(model._meta.db_table) is not None
-        reports = {name: isinstance(getattr(model, name).get_queryset(), TrackedQuerySet) for name in ("_default_manager", "_base_manager")}
+        reports = {
+            name: isinstance(getattr(model, name).get_queryset(), TrackedQuerySet)
+            for name in ("_default_manager", "_base_manager")
+        }
         if is_tracked and not model._meta.auto_created and not all(reports.values()):
             hint = "Give it objects = TrackedManager() and Meta.base_manager_name = 'objects'."
-            found.append(Error(f"Queries of the tracked model {model._meta.label} do not report.", hint, obj=model, id="cachecontrol.E004"))
+            found.append(
+                Error(
+                    f"Queries of the tracked model {model._meta.label} do not report.",
+                    hint,
+                    obj=model,
+                    id="cachecontrol.E004",
+                )
+            )
         if not is_tracked and any(reports.values()):
             hint = "Decorate the model with @track(), or give it another manager."
-            found.append(Error(f"{model._meta.label} has cached querysets and is not tracked.", hint, obj=model, id="cachecontrol.E005"))
+            found.append(
+                Error(
+                    f"{model._meta.label} has cached querysets and is not tracked.",
+                    hint,
+                    obj=model,
+                    id="cachecontrol.E005",
+                )
+            )
     return found
 
 
@@ -102,7 +133,11 @@ def _redis() -> list[CheckMessage]:
     try:
         name, version = store.version()
     except StoreDown as error:
-        return [Warning(f"Redis does not answer: {error}.", "Nothing is cached until it does.", id="cachecontrol.W003")]
+        return [
+            Warning(
+                f"Redis does not answer: {error}.", "Nothing is cached until it does.", id="cachecontrol.W003"
+            )
+        ]
     if version < (OLDEST_VALKEY if name == "valkey" else OLDEST_REDIS):
         hint = "Use Redis 7.0 or Valkey 7.2 or later."
         return [Error(f"{name} {'.'.join(map(str, version))} is too old.", hint, id="cachecontrol.W004")]

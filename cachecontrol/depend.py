@@ -90,7 +90,7 @@ def of(compiler: SQLCompiler, used: Mapping[str, Any], ordering: Iterable[Any]) 
     selected = _came_back(compiler) if used else {}
     for node in _expressions(query, ordering):
         walk.visit(node)
-    if query._extra or query.extra_tables or query.extra_order_by:  # type: ignore[attr-defined]
+    if query.extra or query.extra_tables or query.extra_order_by:
         return Dependence(refusal=("uncovered", "extra()"))
     if query.select_for_update:
         return Dependence(refusal=("for_update", query.get_meta().db_table))
@@ -203,7 +203,11 @@ def _of_lookup(lookup: Any, alias: str, tracked: tracking.Tracking, is_base: boo
     if isinstance(lookup, IsNull):
         # An outer join gives NULL also where no row is, which no slice of the joined table can tell.
         return {f"{tracked.relation}.{name}~"} if lookup.rhs and is_base and name in tracked.slices else None
-    values = list(lookup.rhs) if isinstance(lookup, In) and isinstance(lookup.rhs, list | tuple | set | frozenset) else [lookup.rhs]
+    values = (
+        list(lookup.rhs)
+        if isinstance(lookup, In) and isinstance(lookup.rhs, list | tuple | set | frozenset)
+        else [lookup.rhs]
+    )
     if len(values) > conf.rows_per_entry or not values:
         return None
     return _named(tracked, name, values)
@@ -213,10 +217,14 @@ def _named(tracked: tracking.Tracking, column: str, values: list[Any]) -> set[st
     if any(value is not None and tags.text(value) is None for value in values):
         return None
     if column == tracked.pk:
-        return {tag for value in values if value is not None and (tag := tags.row(tracked.relation, value))} or None
-    return {tag for value in values if value is not None and (tag := tags.slice_of(tracked.relation, column, value))} or None
-
-
+        return {
+            tag for value in values if value is not None and (tag := tags.row(tracked.relation, value))
+        } or None
+    return {
+        tag
+        for value in values
+        if value is not None and (tag := tags.slice_of(tracked.relation, column, value))
+    } or None
 
 
 def of_expressions(expressions: Iterable[Any]) -> Dependence:

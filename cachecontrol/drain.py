@@ -172,10 +172,26 @@ class Drain:
         try:
             row = self._execute(DRAIN_SQL, arguments)
         except psycopg.errors.ObjectNotInPrerequisiteState as error:
-            raise DrainRefused(f"database {conf.database!r} is a standby; drains run on the primary") from error
+            raise DrainRefused(
+                f"database {conf.database!r} is a standby; drains run on the primary"
+            ) from error
         if row is None:
             raise DrainRefused("cachecontrol_epoch has no row; run migrate")
-        number, random, pruned, snapshot, rank, system, database, timeline, incarnation, moved, wal, busy, tables = row
+        (
+            number,
+            random,
+            pruned,
+            snapshot,
+            rank,
+            system,
+            database,
+            timeline,
+            incarnation,
+            moved,
+            wal,
+            busy,
+            tables,
+        ) = row
         if busy:
             raise DrainRefused("a drain must not run inside a transaction")
         return Found(
@@ -303,7 +319,9 @@ def _altered(clock: Clock, found: Found) -> list[str]:
         before = json.loads(clock.tables)
     except ValueError:
         before = {}
-    changed = {name for name, now in found.tables.items() if before.get(name) != now or now.startswith("false")}
+    changed = {
+        name for name, now in found.tables.items() if before.get(name) != now or now.startswith("false")
+    }
     return [tag for name in sorted(changed) for tag in (tags.table(name), tags.anything(name))]
 
 

@@ -27,7 +27,11 @@ class Head:
     tags: dict[str, str] = field(default_factory=dict)
 
     def pack(self) -> bytes:
-        return bytes(msgpack.packb([self.epoch, self.as_of, self.expires, [*self.tags], [*self.tags.values()], self.ends]))
+        return bytes(
+            msgpack.packb(
+                [self.epoch, self.as_of, self.expires, [*self.tags], [*self.tags.values()], self.ends]
+            )
+        )
 
     @classmethod
     def unpack(cls, data: bytes) -> Head:

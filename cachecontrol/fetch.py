@@ -67,7 +67,9 @@ def get(request: Request[T]) -> Fetched[T]:
     fetched = _get(request)
     recipe = request.recipe if request.hot else None
     seconds = time.perf_counter() - begun
-    stats.record(request.policy.name, fetched.outcome, fetched.reason, seconds, key=request.key, recipe=recipe)
+    stats.record(
+        request.policy.name, fetched.outcome, fetched.reason, seconds, key=request.key, recipe=recipe
+    )
     return fetched
 
 
@@ -206,7 +208,9 @@ def _store(request: Request[Any], reading: Reading, token: str, collection: Coll
     recipe = seal(request.key, "recipe", codec.encode(request.recipe))
     place, ttl = collection.own.place, expires - now
     try:
-        said = store.fill(request.key, head, body, token=token, place=place, recipe=recipe, ttl=ttl, wait=conf.wait)
+        said = store.fill(
+            request.key, head, body, token=token, place=place, recipe=recipe, ttl=ttl, wait=conf.wait
+        )
     except StoreDown:
         return "redis_down"
     return "" if said == "stored" else said

@@ -57,9 +57,17 @@ def cached_page(
     or other headers. ``ttl`` and ``stale_for`` are seconds. Raises Misconfigured for an unknown vary value.
     """
     if unknown := set(vary) - VARY.keys():
-        raise Misconfigured(f"policy {name!r} varies by {', '.join(sorted(unknown))}; known: {', '.join(VARY)}")
+        raise Misconfigured(
+            f"policy {name!r} varies by {', '.join(sorted(unknown))}; known: {', '.join(VARY)}"
+        )
     kept = Policy(
-        name=name, kind="page", ttl=ttl, stale_for=stale_for, params=tuple(params), vary=tuple(vary), warm=warm
+        name=name,
+        kind="page",
+        ttl=ttl,
+        stale_for=stale_for,
+        params=tuple(params),
+        vary=tuple(vary),
+        warm=warm,
     )
     policy.register(kept)
 
@@ -95,9 +103,13 @@ class Page:
     def of(cls, kept: Policy, request: HttpRequest) -> Page:
         """The page that a visitor asks for. Raises DisallowedHost."""
         given = request.GET
-        pairs = [(name, value) for name in sorted(kept.params) for value in given.getlist(name)] if given else []
+        pairs = (
+            [(name, value) for name in sorted(kept.params) for value in given.getlist(name)] if given else []
+        )
         vary = tuple(VARY[name][2](request) for name in kept.vary)
-        return cls(kept, request.scheme or "http", request.get_host(), request.path_info, urlencode(pairs), vary)
+        return cls(
+            kept, request.scheme or "http", request.get_host(), request.path_info, urlencode(pairs), vary
+        )
 
     @property
     def size(self) -> int:
@@ -127,7 +139,9 @@ class Page:
         kept = policy.find(recipe["policy"])
         if kept is None or kept.kind != "page" or len(recipe["vary"]) != len(kept.vary):
             return None
-        return cls(kept, recipe["scheme"], recipe["host"], recipe["path"], recipe["query"], tuple(recipe["vary"]))
+        return cls(
+            kept, recipe["scheme"], recipe["host"], recipe["path"], recipe["query"], tuple(recipe["vary"])
+        )
 
     def request(self) -> HttpRequest:
         """A request that holds what is in the key and nothing else."""
@@ -145,7 +159,9 @@ class Page:
             "wsgi.url_scheme": self.scheme,
             "wsgi.input": io.BytesIO(),
         }
-        environ.update({VARY[name][1]: value for name, value in zip(self.policy.vary, self.vary, strict=True)})
+        environ.update(
+            {VARY[name][1]: value for name, value in zip(self.policy.vary, self.vary, strict=True)}
+        )
         return WSGIRequest(environ)
 
 

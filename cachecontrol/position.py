@@ -60,7 +60,9 @@ def standing(connection: BaseDatabaseWrapper) -> Standing:
         cursor.execute(STANDING_SQL)
         row = cursor.fetchone()
     if row is None:
-        return Standing(epoch="", position="", place="", is_replica=False, has_written=True, isolation="", captured="")
+        return Standing(
+            epoch="", position="", place="", is_replica=False, has_written=True, isolation="", captured=""
+        )
     number, random, wal, is_replica, system, database, has_written, isolation, captured = row
     return Standing(
         epoch=epoch_text(number, random),

@@ -37,7 +37,9 @@ class TrackedQuery(Query):
     reports = True
     policy: Policy | None = None
 
-    def get_compiler(self, using: str | None = None, connection: Any = None, elide_empty: bool = True) -> SQLCompiler:
+    def get_compiler(
+        self, using: str | None = None, connection: Any = None, elide_empty: bool = True
+    ) -> SQLCompiler:
         compiler = super().get_compiler(using, connection, elide_empty)
         compiler.__class__ = _tracked(type(compiler))
         return compiler
@@ -85,7 +87,9 @@ class _TrackedCompiler(SQLCompiler):
             reports.append(depend.of(self, self._used, self._ordering))
         return compiled
 
-    def execute_sql(self, result_type: Any = MULTI, chunked_fetch: bool = False, chunk_size: int = 100) -> Any:
+    def execute_sql(
+        self, result_type: Any = MULTI, chunked_fetch: bool = False, chunk_size: int = 100
+    ) -> Any:
         """Answer from the cache, or run the query and report its tags to the collection around it."""
         run = functools.partial(super().execute_sql, result_type)
         if _reports.get() is not None or result_type == CURSOR or self.query.explain_info:
@@ -102,7 +106,13 @@ class _TrackedCompiler(SQLCompiler):
             return compute()
         try:
             sql, params = self.as_sql()
-            recipe = {"kind": "query", "alias": self.using, "sql": sql, "params": [*map(_frozen, params)], "one": result_type == SINGLE}
+            recipe = {
+                "kind": "query",
+                "alias": self.using,
+                "sql": sql,
+                "params": [*map(_frozen, params)],
+                "one": result_type == SINGLE,
+            }
             key = codec.encode(recipe)
         except EmptyResultSet:
             return run()
@@ -131,7 +141,9 @@ def _compiled(compiler: SQLCompiler) -> bytes | None:
         return None
 
 
-def _covered(alias: str, run: Callable[[], Any], *, rows_of: Any = None, also: Dependence | None = None) -> Any:
+def _covered(
+    alias: str, run: Callable[[], Any], *, rows_of: Any = None, also: Dependence | None = None
+) -> Any:
     """Run a query and report what it depended on to the collection around it."""
     collection = collect.current()
     if collection is None:
@@ -150,7 +162,9 @@ def _covered(alias: str, run: Callable[[], Any], *, rows_of: Any = None, also: D
     return result
 
 
-def _report(collection: collect.Collection, alias: str, dependence: Dependence, result: Any, rows_of: Any) -> None:
+def _report(
+    collection: collect.Collection, alias: str, dependence: Dependence, result: Any, rows_of: Any
+) -> None:
     if dependence.refusal:
         collection.refuse(*dependence.refusal)
     if rows_of == MULTI and isinstance(result, list):
@@ -163,7 +177,9 @@ def _report(collection: collect.Collection, alias: str, dependence: Dependence, 
 
 def _fetch(kept: Policy, alias: str, key: bytes, compute: Callable[[], Any], recipe: dict[str, Any]) -> Any:
     entry_key = fetch.key_of(kept, alias, _schema(), key)
-    return fetch.get(fetch.Request(policy=kept, key=entry_key, compute=compute, alias=alias, recipe=recipe)).value
+    return fetch.get(
+        fetch.Request(policy=kept, key=entry_key, compute=compute, alias=alias, recipe=recipe)
+    ).value
 
 
 @functools.cache
@@ -217,7 +233,9 @@ class TrackedQuerySet(models.QuerySet[M]):
     """A queryset whose queries report what they depend on, and that can be ``cached()``."""
 
     def __init__(self, model: Any = None, query: Any = None, using: Any = None, hints: Any = None) -> None:
-        super().__init__(model, query if query is not None or model is None else TrackedQuery(model), using, hints)
+        super().__init__(
+            model, query if query is not None or model is None else TrackedQuery(model), using, hints
+        )
 
     def cached(self, name: str = "", *, ttl: float = 3600.0) -> Self:
         """Answer from the cache where that is provably fresh, and fill it where not.
@@ -234,7 +252,6 @@ class TrackedQuerySet(models.QuerySet[M]):
         if queryset._iterable_class is ModelIterable:
             queryset._iterable_class = _CachedModelIterable
         return queryset
-
 
     def uncached(self) -> Self:
         """Ask the database itself."""
@@ -255,7 +272,9 @@ class TrackedQuerySet(models.QuerySet[M]):
         queryset = super() if self.query.policy is None else self.uncached()
         return queryset.get_or_create(defaults, **kwargs)
 
-    def update_or_create(self, defaults: Any = None, create_defaults: Any = None, **kwargs: Any) -> tuple[M, bool]:
+    def update_or_create(
+        self, defaults: Any = None, create_defaults: Any = None, **kwargs: Any
+    ) -> tuple[M, bool]:
         queryset = super() if self.query.policy is None else self.uncached()
         return queryset.update_or_create(defaults, create_defaults, **kwargs)
 
@@ -267,6 +286,10 @@ def refuse_full_save(sender: Any, *, instance: Any, update_fields: Iterable[str]
     """Let no instance of a cached read write old columns back (``pre_save``). Raises FullSaveRefused."""
     if not getattr(instance._state, "from_cache", False) or instance._state.adding:
         return
-    loaded = {f.name for f in sender._meta.concrete_fields if f.attname in instance.__dict__ and not f.primary_key}
+    loaded = {
+        f.name for f in sender._meta.concrete_fields if f.attname in instance.__dict__ and not f.primary_key
+    }
     if update_fields is None or set(update_fields) >= loaded:
-        raise FullSaveRefused(f"{sender._meta.label} {instance.pk} was read from the cache; save with update_fields")
+        raise FullSaveRefused(
+            f"{sender._meta.label} {instance.pk} was read from the cache; save with update_fields"
+        )

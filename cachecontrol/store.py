@@ -86,7 +86,9 @@ class Breaker:
             self._closed_at = time.monotonic() + conf.breaker_seconds
             first, self._down = not self._down, True
         if first:
-            logger.error("Redis does not answer (%s); pages are served from the database until it does", error)
+            logger.error(
+                "Redis does not answer (%s); pages are served from the database until it does", error
+            )
 
     def answered(self) -> None:
         if not self._down:
@@ -135,10 +137,14 @@ def _is_refusal(error: Exception) -> bool:
     """Whether Redis answered, only not with what was asked: full, resharding or a script's error."""
     from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, ResponseError
 
-    return isinstance(error, ResponseError) and not isinstance(error, BusyLoadingError | ReadOnlyError | ConnectionError)
+    return isinstance(error, ResponseError) and not isinstance(
+        error, BusyLoadingError | ReadOnlyError | ConnectionError
+    )
 
 
-_read, _fill, _clock, _move, _renew, _release = map(_Script, ("read", "fill", "clock", "move", "renew", "release"))
+_read, _fill, _clock, _move, _renew, _release = map(
+    _Script, ("read", "fill", "clock", "move", "renew", "release")
+)
 
 
 def read(entry_key: str, *, stale_for: float, token: str, arrival: str = "") -> Reading:

@@ -73,7 +73,10 @@ def coarsen(positions: dict[str, str], limit: int) -> dict[str, str]:
     crowded = {relation for relation, count in counts.items() if count > limit}
     if not crowded:
         return positions
-    return _merged((tag if relation_of(tag) not in crowded else relation_of(tag), position) for tag, position in positions.items())
+    return _merged(
+        (tag if relation_of(tag) not in crowded else relation_of(tag), position)
+        for tag, position in positions.items()
+    )
 
 
 def _merged(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -48,7 +48,9 @@ def add(model: type[models.Model], *, slices: Sequence[str] = (), ignore: Sequen
         relation=options.db_table,
         model=model,
         pk=_pk_column(model),
-        columns=tuple(field.column for name, field in fields.items() if name not in ignore and _is_stored(field)),
+        columns=tuple(
+            field.column for name, field in fields.items() if name not in ignore and _is_stored(field)
+        ),
         slices=tuple(fields[name].column for name in slices),
         ignored=tuple(ignore),
     )

@@ -113,4 +113,3 @@ class _CopyThenSettle:
         result = self._inner.__exit__(*error)
         self._then()
         return result
-

@@ -44,7 +44,9 @@ def cached(parser: Parser, token: Token) -> CachedNode:
     body = parser.parse(("endcached",))
     source = _source(parser, token)
     parser.delete_first_token()
-    kept = Policy(name=bits[0][1:-1], kind="fragment", ttl=float(ttl.resolve({}) if ttl else 3600.0), warm=False)  # type: ignore[arg-type]
+    kept = Policy(
+        name=bits[0][1:-1], kind="fragment", ttl=float(ttl.resolve({}) if ttl else 3600.0), warm=False
+    )  # type: ignore[arg-type]
     return CachedNode(policy.register(kept), named, body, source)
 
 
@@ -63,7 +65,9 @@ class CachedNode(Node):
         self.nodelist = body
 
     def render(self, context: Context) -> SafeString:
-        values = {name: _plain(self.policy.name, name, value.resolve(context)) for name, value in self.named.items()}
+        values = {
+            name: _plain(self.policy.name, name, value.resolve(context)) for name, value in self.named.items()
+        }
         language, zone = translation.get_language() or "", timezone.get_current_timezone_name()
         asked = codec.encode([self.source, language, zone, context.autoescape, values])
         request: fetch.Request[str] = fetch.Request(
@@ -77,7 +81,9 @@ class CachedNode(Node):
 
     def _body(self, context: Context, values: dict[str, Any]) -> SafeString:
         """Render the body with a context that holds the arguments and nothing else."""
-        hermetic = template.Context(_nested(values), autoescape=context.autoescape, use_l10n=context.use_l10n, use_tz=context.use_tz)
+        hermetic = template.Context(
+            _nested(values), autoescape=context.autoescape, use_l10n=context.use_l10n, use_tz=context.use_tz
+        )
         hermetic.template = context.template
         hermetic.render_context = context.render_context
         return self.body.render(hermetic)
@@ -91,7 +97,9 @@ def _plain(name: str, argument: str, value: Any) -> Any:
         return [_plain(name, argument, item) for item in value]
     if type(value) in PLAIN or isinstance(value, dt.datetime):
         return value
-    raise Unhermetic(f"the fragment {name!r} was given {argument}, a {type(value).__name__}; pass plain values such as its key")
+    raise Unhermetic(
+        f"the fragment {name!r} was given {argument}, a {type(value).__name__}; pass plain values such as its key"
+    )
 
 
 def _nested(values: dict[str, Any]) -> dict[str, Any]:

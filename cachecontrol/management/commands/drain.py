@@ -33,7 +33,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["once"]:
             drained = drain.run(timeout=60)
-            self.stdout.write(_("%(moved)s of %(tags)s tags moved.") % {"moved": drained.moved, "tags": drained.tags})
+            self.stdout.write(
+                _("%(moved)s of %(tags)s tags moved.") % {"moved": drained.moved, "tags": drained.tags}
+            )
             return
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
