@@ -17,7 +17,7 @@ class StoreDown(CacheControlError):
 
 
 class DrainRefused(CacheControlError):
-    """A drain found that it must not run on this connection: a standby, an older timeline, or an open transaction.
+    """A drain must not run on this connection: a standby, an older timeline, or an open transaction.
 
     Point ``CACHECONTROL["DATABASE"]`` at the primary. Nothing was moved; hits end after ``MAX_LAG``.
     """
@@ -26,26 +26,30 @@ class DrainRefused(CacheControlError):
 class Unhermetic(CacheControlError):
     """A cached fragment was given something that is not a plain value, such as a model instance.
 
-    Its data was read before the fragment began, so no tag could cover it. Pass the primary key and load the rest inside.
+    Its data was read before the fragment began, so no tag could cover it. Pass the primary key and load the
+    rest inside.
     """
 
 
 class UnknownType(CacheControlError):
     """A value of a type the codec does not know was to be stored.
 
-    The value is served and not stored. Register the type with ``cachecontrol.codec.register`` or convert the value.
+    The value is served and not stored. Register the type with ``cachecontrol.codec.register`` or convert the
+    value.
     """
 
 
 class DamagedData(CacheControlError):
     """Stored bytes are not what the codec wrote: truncated, altered, or of another version.
 
-    The read is a miss and the entry is filled anew; a steady count means that somebody else writes to this Redis.
+    The read is a miss and the entry is filled anew; a steady count means that somebody else writes to this
+    Redis.
     """
 
 
 class FullSaveRefused(CacheControlError):
     """An instance read from the cache was to be saved whole, which would write old columns back.
 
-    Save the columns you changed (``update_fields=[...]``), use ``update()``, or load the instance without ``cached()``.
+    Save the columns you changed (``update_fields=[...]``), use ``update()``, or load the instance without
+    ``cached()``.
     """

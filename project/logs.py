@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import structlog
@@ -51,4 +52,4 @@ def configure(*, json: bool, level: str) -> dict[str, Any]:
 def _renderers(*, json: bool) -> list[Any]:
     if json:
         return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(pad_event_to=0)]
+    return [structlog.dev.ConsoleRenderer(pad_event_to=0, colors=sys.stderr.isatty())]

@@ -137,10 +137,11 @@ def _watcher(home: Path, *, remove: bool) -> None:
     since = time.monotonic()
     pids: set[int] = set()
     while (home / "watcher.lock").exists():
-        pids = {pid for server in servers_in(home) if (pid := server.pid())} or pids
+        running = {pid for server in servers_in(home) if (pid := server.pid())}
+        pids = running or pids
         if not _unused(home):
             since = time.monotonic()
-        elif time.monotonic() - since > GRACE and _retire(home, watcher, remove=remove):
+        elif (not running or time.monotonic() - since > GRACE) and _retire(home, watcher, remove=remove):
             return
         time.sleep(0.25)
     for pid in pids:
