@@ -242,7 +242,7 @@ SELECT family.root::oid, c.oid, c.oid::regclass::text,
            FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgname = ANY('{{%(triggers)s}}')))
   FROM family JOIN pg_class AS c USING (oid) WHERE c.relkind IN ('r', 'p')
 """ % {"triggers": ",".join(TRIGGERS), "replica": REPLICA_NAME, "all": len(TRIGGERS)}  # noqa: UP031  # braces are for format()
-"""A row for each table and partition under ``roots``: root, oid, name, whether all its triggers stand, catalog fingerprint."""
+"""A row for each table and partition under ``roots``: root, oid, name, whether all triggers stand, fingerprint."""
 
 
 def _has_columns(cursor: CursorWrapper, tracking: Tracking) -> bool:

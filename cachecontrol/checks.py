@@ -43,7 +43,8 @@ def middleware(**_: Any) -> list[CheckMessage]:
 
 def alias(**_: Any) -> list[CheckMessage]:
     """E002: the Redis alias is missing, not django-redis, or swallows exceptions."""
-    options = settings.CACHES.get(conf.alias)
+    caches: dict[str, dict[str, Any]] = settings.CACHES
+    options = caches.get(conf.alias)
     if options is None or not str(options["BACKEND"]).startswith("django_redis."):
         hint = "Define it in CACHES with the backend django_redis.cache.RedisCache."
         return [Error(f"CACHES has no django-redis alias {conf.alias!r}.", hint, id="cachecontrol.E002")]
@@ -71,11 +72,9 @@ def models(**_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for model in apps.get_models():
         is_tracked = tracking.find(model._meta.db_table) is not None
-        reports = {
-            name: isinstance(getattr(model, name).get_queryset(), TrackedQuerySet)
-            for name in ("_default_manager", "_base_manager")
-        }
-        if is_tracked and not model._meta.auto_created and not all(reports.values()):
+        managers = model._default_manager, model._base_manager
+        reports = [isinstance(manager.get_queryset(), TrackedQuerySet) for manager in managers]
+        if is_tracked and not model._meta.auto_created and not all(reports):
             hint = "Give it objects = TrackedManager() and Meta.base_manager_name = 'objects'."
             found.append(
                 Error(
@@ -85,7 +84,7 @@ def models(**_: Any) -> list[CheckMessage]:
                     id="cachecontrol.E004",
                 )
             )
-        if not is_tracked and any(reports.values()):
+        if not is_tracked and any(reports):
             hint = "Decorate the model with @track(), or give it another manager."
             found.append(
                 Error(
@@ -99,7 +98,7 @@ def models(**_: Any) -> list[CheckMessage]:
 
 
 def servers(*, databases: Any = None, **_: Any) -> list[CheckMessage]:
-    """W001 to W004: PostgreSQL or Redis too old, triggers missing or disabled, Redis not reachable. Runs with ``--database``."""
+    """W001 to W004: PostgreSQL or Redis too old, triggers missing or disabled, Redis silent. Runs with ``--database``."""
     if conf.database not in (databases or ()):
         return []
     return [*_postgresql(), *_redis()]

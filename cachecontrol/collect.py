@@ -15,7 +15,6 @@ from django.db import connections
 from cachecontrol import capture, position, tracking
 from cachecontrol.conf import conf
 from cachecontrol.exceptions import Misconfigured
-from cachecontrol.position import Standing
 from cachecontrol.tags import relation_of
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from cachecontrol.position import Standing
 
 _current: ContextVar[Collection | None] = ContextVar("cachecontrol_collection", default=None)
 _covered: ContextVar[bool] = ContextVar("cachecontrol_covered", default=False)

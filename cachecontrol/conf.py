@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.core.signals import setting_changed
@@ -82,8 +82,9 @@ def _from_settings(given: dict[str, Any]) -> Conf:
 
 def _on_setting_changed(*, setting: str, **_: Any) -> None:
     if setting == "CACHECONTROL":
-        conf.forget()
+        _lazy.forget()
 
 
-conf: Conf = _LazyConf()  # type: ignore[assignment]
+_lazy = _LazyConf()
+conf = cast("Conf", _lazy)
 setting_changed.connect(_on_setting_changed, dispatch_uid="cachecontrol.conf")

@@ -39,6 +39,7 @@ NOTHING_PENDING = str(2**63 - 1)
 """An xid that no transaction reaches: asks for no changes."""
 
 _PENDING = "(xid >= %(xmax)s::xid8 OR xid = ANY(%(xip)s::xid8[])) AND xid < pg_snapshot_xmax(taken.s)"
+_ROOTS = "SELECT to_regclass(quote_ident(relation)) AS root FROM cachecontrol_tracked"
 DRAIN_SQL = f"""
 WITH taken AS MATERIALIZED (SELECT pg_current_snapshot() AS s),
 pending AS MATERIALIZED (SELECT relation, tags FROM cachecontrol_change, taken WHERE {_PENDING} LIMIT %(limit)s + 1),
@@ -49,19 +50,22 @@ moved AS MATERIALIZED (
     SELECT DISTINCT unnest(ARRAY[relation, relation || '*']) FROM cachecontrol_change, taken
      WHERE (SELECT crowded FROM crowd) AND {_PENDING}
 ),
-family AS MATERIALIZED ({FAMILY_SQL.format(roots="SELECT to_regclass(quote_ident(relation)) AS root FROM cachecontrol_tracked")})
+family AS MATERIALIZED ({FAMILY_SQL.format(roots=_ROOTS)})
 SELECT epoch.number, epoch.random, epoch.pruned_rank, taken.s::text,
        pg_snapshot_xmax(taken.s)::text::bigint - (SELECT count(*) FROM pg_snapshot_xip(taken.s)),
        (SELECT system_identifier FROM pg_control_system()),
        (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),
        left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
-       concat_ws('/', extract(epoch FROM pg_postmaster_start_time()), (SELECT extract(epoch FROM stats_reset) FROM pg_stat_wal)),
+       concat_ws('/', extract(epoch FROM pg_postmaster_start_time()),
+                 (SELECT extract(epoch FROM stats_reset) FROM pg_stat_wal)),
        ARRAY(SELECT tag FROM moved),
        CASE WHEN EXISTS (SELECT FROM moved) THEN pg_logical_emit_message(false, 'larder', '')
             ELSE pg_current_wal_insert_lsn() END - '0/0'::pg_lsn,
        pg_current_xact_id_if_assigned() IS NOT NULL,
-       (SELECT json_object_agg(t.relation, COALESCE((SELECT bool_and(f.captured)::text || md5(string_agg(f.print, ';' ORDER BY f.member))
-           FROM family AS f (root, member, name, captured, print) WHERE f.root = to_regclass(quote_ident(t.relation))), 'gone'))
+       (SELECT json_object_agg(t.relation, COALESCE((
+           SELECT bool_and(f.captured)::text || md5(string_agg(f.print, ';' ORDER BY f.member))
+             FROM family AS f (root, member, name, captured, print)
+            WHERE f.root = to_regclass(quote_ident(t.relation))), 'gone'))
           FROM cachecontrol_tracked AS t)
   FROM cachecontrol_epoch AS epoch, taken
 """
@@ -79,7 +83,7 @@ class Found:
     place: str
     timeline: str
     incarnation: str
-    """When the server started and last recovered from a crash: transactions may have been lost, and xids handed out again."""
+    """When the server started and last recovered: transactions may be lost, and their xids handed out again."""
     tags: list[str]
     wal: int
     is_in_transaction: bool
@@ -358,7 +362,7 @@ def announce(moving: list[str]) -> None:
 
 
 def catch_up() -> bool:
-    """Drain, and say whether it went well. Never raises: a drain's error is counted and logged, and never reaches a writer."""
+    """Drain, and say whether it went well. A drain's error is counted and logged, and never reaches a writer."""
     try:
         drain.run()
     except (StoreDown, DrainRefused, psycopg.Error, TimeoutError) as error:

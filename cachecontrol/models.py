@@ -7,7 +7,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 
-class XidField(models.Field):
+class XidField(models.Field):  # type: ignore[type-arg]  # not subscriptable when it runs
     """A 64-bit transaction id (``xid8``), read as text."""
 
     def db_type(self, connection: object) -> str:

@@ -1,4 +1,4 @@
-"""Cached pages: the first middleware answers from a fresh entry, or hands the view a request that holds only what is in the key.
+"""Cached pages: the first middleware answers from a fresh entry, or hands the view a request that holds its key alone.
 
 Note [Why the first middleware]. A hit runs before sessions, locale and logging, which it does not need; and on a miss no
 other middleware may see what one visitor sent, since its answer is shown to the next.
@@ -17,7 +17,6 @@ from urllib.parse import urlencode
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 from django.utils import translation
 from django.utils.cache import patch_vary_headers
@@ -30,6 +29,8 @@ from cachecontrol.policy import Outcome, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from django.http.response import HttpResponseBase
 
     from cachecontrol.fetch import Fetched
 
@@ -203,9 +204,8 @@ class CachedPageMiddleware:
         """Run the view and everything behind this middleware with a hermetic request."""
         request = page.request()
         response = self.get_response(request)
-        if refusal := _refusal(request, response):
-            if (collection := collect.current()) is not None:
-                collection.refuse(refusal, page.path)
+        if (refusal := _refusal(request, response)) and (collection := collect.current()) is not None:
+            collection.refuse(refusal, page.path)
         return _stored(response)
 
     def _passed_on(self, request: HttpRequest, kept: Policy) -> HttpResponseBase:
@@ -254,7 +254,7 @@ def _refusal(request: HttpRequest, response: HttpResponseBase) -> str:
 
 
 def _stored(response: HttpResponseBase) -> _Stored:
-    body = b"".join(response) if response.streaming else response.content  # type: ignore[attr-defined, arg-type]
+    body = b"".join(response) if response.streaming else response.content  # type: ignore[attr-defined]
     headers = [(name, value) for name, value in response.items() if name.lower() not in _UNSTORED_HEADERS]
     packed = b""
     if len(body) >= SMALLEST_TO_COMPRESS and "Content-Encoding" not in response.headers:

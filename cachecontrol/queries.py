@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections, models
@@ -18,12 +18,13 @@ from django.db.models.sql.query import Query
 from psycopg.types.json import Jsonb
 
 from cachecontrol import codec, collect, depend, fetch, policy, stats, tracking
-from cachecontrol.depend import Dependence
 from cachecontrol.exceptions import FullSaveRefused, UnknownType
 from cachecontrol.policy import Outcome, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from cachecontrol.depend import Dependence
 
 M = TypeVar("M", bound=models.Model)
 
@@ -41,10 +42,10 @@ class TrackedQuery(Query):
         self, using: str | None = None, connection: Any = None, elide_empty: bool = True
     ) -> SQLCompiler:
         compiler = super().get_compiler(using, connection, elide_empty)
-        compiler.__class__ = _tracked(type(compiler))
-        return compiler
+        compiler.__class__ = _tracked(type(compiler))  # type: ignore[arg-type]
+        return cast("SQLCompiler", compiler)
 
-    def get_aggregation(self, using: Any, aggregate_exprs: dict[str, Any]) -> dict[str, Any]:
+    def get_aggregation(self, using: Any, aggregate_exprs: dict[str, Any]) -> Any:
         """Count and aggregate. Django may wrap this query in one that knows nothing of tags, so it is covered here."""
         compute = functools.partial(super().get_aggregation, using, aggregate_exprs)
         if not aggregate_exprs or _reports.get() is not None:
@@ -142,7 +143,7 @@ def _compiled(compiler: SQLCompiler) -> bytes | None:
 
 
 def _covered(
-    alias: str, run: Callable[[], Any], *, rows_of: Any = None, also: Dependence | None = None
+    alias: Any, run: Callable[[], Any], *, rows_of: Any = None, also: Dependence | None = None
 ) -> Any:
     """Run a query and report what it depended on to the collection around it."""
     collection = collect.current()
@@ -151,7 +152,8 @@ def _covered(
     collection.standing(alias)
     if not collect.known(alias):
         collection.refuse("database", alias)
-    token = _reports.set(reports := [])
+    reports: list[Dependence] = []
+    token = _reports.set(reports)
     try:
         with collect.covered():
             result = run()
@@ -175,7 +177,7 @@ def _report(
         collection.add(alias, dependence.of_tables())
 
 
-def _fetch(kept: Policy, alias: str, key: bytes, compute: Callable[[], Any], recipe: dict[str, Any]) -> Any:
+def _fetch(kept: Policy, alias: Any, key: bytes, compute: Callable[[], Any], recipe: dict[str, Any]) -> Any:
     entry_key = fetch.key_of(kept, alias, _schema(), key)
     return fetch.get(
         fetch.Request(policy=kept, key=entry_key, compute=compute, alias=alias, recipe=recipe)
@@ -243,7 +245,7 @@ class TrackedQuerySet(models.QuerySet[M]):
         ``name`` is the policy's (default: the model's label in lower case); ``ttl`` is in seconds. Ignored columns are
         deferred. Instances refuse a full ``save()``, which would write old columns back.
         """
-        queryset = self._chain()
+        queryset: Any = self.all()
         tracked = tracking.find(queryset.model._meta.db_table)
         if tracked and tracked.ignored and queryset._fields is None and not queryset.query.combinator:
             queryset = queryset.defer(*tracked.ignored)
@@ -251,32 +253,37 @@ class TrackedQuerySet(models.QuerySet[M]):
         queryset.query.policy = policy.register(kept)
         if queryset._iterable_class is ModelIterable:
             queryset._iterable_class = _CachedModelIterable
-        return queryset
+        return cast("Self", queryset)
 
     def uncached(self) -> Self:
         """Ask the database itself."""
-        queryset = self._chain()
+        queryset: Any = self.all()
         if queryset.query.policy is not None:
             queryset.query.policy = None
             queryset._iterable_class = ModelIterable if queryset._fields is None else queryset._iterable_class
-        return queryset
+        return cast("Self", queryset)
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        queryset = super() if self.query.policy is None else self.uncached()
-        return queryset.delete()
+        return super().delete() if self._is_uncached else self.uncached().delete()
 
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
 
     def get_or_create(self, defaults: Any = None, **kwargs: Any) -> tuple[M, bool]:
-        queryset = super() if self.query.policy is None else self.uncached()
-        return queryset.get_or_create(defaults, **kwargs)
+        if self._is_uncached:
+            return super().get_or_create(defaults, **kwargs)
+        return self.uncached().get_or_create(defaults, **kwargs)
 
     def update_or_create(
         self, defaults: Any = None, create_defaults: Any = None, **kwargs: Any
     ) -> tuple[M, bool]:
-        queryset = super() if self.query.policy is None else self.uncached()
-        return queryset.update_or_create(defaults, create_defaults, **kwargs)
+        if self._is_uncached:
+            return super().update_or_create(defaults, create_defaults, **kwargs)
+        return self.uncached().update_or_create(defaults, create_defaults, **kwargs)
+
+    @property
+    def _is_uncached(self) -> bool:
+        return getattr(self.query, "policy", None) is None
 
 
 TrackedManager = models.Manager.from_queryset(TrackedQuerySet, "TrackedManager")

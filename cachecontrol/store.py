@@ -228,7 +228,7 @@ def _text(field: bytes | None) -> str:
 def version() -> tuple[str, tuple[int, ...]]:
     """Name (``redis`` or ``valkey``) and version of the server. Raises StoreDown."""
     try:
-        said: dict[str, str] = redis().info("server")  # type: ignore[assignment]
+        said: dict[str, str] = redis().info("server")
     except (RedisError, OSError) as error:
         raise StoreDown(str(error)) from error
     name = str(said.get("server_name", "redis"))

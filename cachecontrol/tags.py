@@ -66,7 +66,7 @@ def is_fine(tag: str) -> bool:
 
 
 def coarsen(positions: dict[str, str], limit: int) -> dict[str, str]:
-    """Replace the row and slice tags of each table that has more than ``limit`` by the table's, at their earliest position."""
+    """Replace the row and slice tags of a table that has more than ``limit`` by the table's, at their earliest position."""
     counts: dict[str, int] = {}
     for tag in filter(is_fine, positions):
         counts[relation_of(tag)] = counts.get(relation_of(tag), 0) + 1

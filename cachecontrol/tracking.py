@@ -49,9 +49,9 @@ def add(model: type[models.Model], *, slices: Sequence[str] = (), ignore: Sequen
         model=model,
         pk=_pk_column(model),
         columns=tuple(
-            field.column for name, field in fields.items() if name not in ignore and _is_stored(field)
+            str(field.column) for name, field in fields.items() if name not in ignore and _is_stored(field)
         ),
-        slices=tuple(fields[name].column for name in slices),
+        slices=tuple(str(fields[name].column) for name in slices),
         ignored=tuple(ignore),
     )
     for many in options.local_many_to_many:
@@ -83,7 +83,7 @@ def _pk_column(model: type[models.Model]) -> str:
 
 
 def _is_stored(field: models.Field[Any, Any]) -> bool:
-    return not isinstance(field, models.GeneratedField) or bool(field.db_persist)
+    return bool(getattr(field, "db_persist", True))
 
 
 def _check_slice(field: models.Field[Any, Any]) -> None:

@@ -66,7 +66,7 @@ def _handler(wrapper: ref[BaseDatabaseWrapper]) -> Callable[[psycopg.errors.Diag
         collect.wrote(connection)
         _pending.is_set = True
         if connection.in_atomic_block and not any(hook is settle for _, hook, *_ in connection.run_on_commit):
-            connection.run_on_commit.insert(0, (set(), settle, True))
+            connection.run_on_commit.insert(0, (set(), settle, True))  # type: ignore[arg-type]  # stubs lack "robust"
 
     return hear
 

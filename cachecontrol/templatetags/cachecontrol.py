@@ -27,12 +27,11 @@ if TYPE_CHECKING:
 register = template.Library()
 
 PLAIN = (str, int, float, Decimal, bool, type(None), dt.date, dt.time, dt.timedelta, uuid.UUID)
-OPTIONS = ("ttl",)
 
 
 @register.tag("cached")
 def cached(parser: Parser, token: Token) -> CachedNode:
-    """Parse the tag. A positional argument keeps its dotted name inside; ``name=value`` names it; ``ttl=seconds`` is the policy's."""
+    """Parse the tag. A positional argument keeps its dotted name inside, ``name=value`` names it; ``ttl=`` takes seconds."""
     _, *bits = token.split_contents()
     if not bits or bits[0][0] not in "\"'":
         raise template.TemplateSyntaxError("{% cached %} begins with the quoted name of its policy")
@@ -44,9 +43,8 @@ def cached(parser: Parser, token: Token) -> CachedNode:
     body = parser.parse(("endcached",))
     source = _source(parser, token)
     parser.delete_first_token()
-    kept = Policy(
-        name=bits[0][1:-1], kind="fragment", ttl=float(ttl.resolve({}) if ttl else 3600.0), warm=False
-    )  # type: ignore[arg-type]
+    seconds = 3600.0 if ttl is None else float(ttl.resolve(template.Context()))
+    kept = Policy(name=bits[0][1:-1], kind="fragment", ttl=seconds, warm=False)
     return CachedNode(policy.register(kept), named, body, source)
 
 
