@@ -1,0 +1,173 @@
+"""Facets: how many products each further choice would leave, counted in the database."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import (
+    Case,
+    Count,
+    F,
+    Func,
+    IntegerField,
+    JSONField,
+    Max,
+    Min,
+    Q,
+    TextField,
+    Value,
+    When,
+)
+from django.db.models.fields.json import HasAnyKeys
+from django.db.models.lookups import In
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from decimal import Decimal
+
+    from catalog.forms import Selection
+    from catalog.models.product import ProductQuerySet
+
+# Note [How facets are counted]
+# A facet's counts ignore its own choices (OR inside a facet, AND across them). So a product counts for every
+# facet if it meets all conditions, and for one facet if that facet's condition is the only one it fails: the
+# one to blame. Grouping by value and blame gives the counts of all facets of a kind in one statement, however
+# many are chosen; and the blame's own totals say how many products dropping that filter would bring.
+MOST_ROWS = 3000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """The counts of one listing."""
+
+    total: int
+    without: dict[str, int]
+    categories: Counter[int]
+    lowest: Decimal | None
+    highest: Decimal | None
+    currency: str
+    on_sale: int
+    brands: Counter[tuple[str, str]] = field(default_factory=Counter)
+    attributes: dict[str, Counter[str]] = field(default_factory=dict)
+
+
+def conditions(
+    selection: Selection, *, brands: Iterable[int], categories: Iterable[int] = ()
+) -> dict[str, Q]:
+    """Return what each chosen facet asks of a product."""
+    asked: dict[str, Q] = {}
+    if selection.within:
+        asked["in"] = Q(category__in=list(categories))
+    if selection.brands:
+        asked["brand"] = Q(brand__in=list(brands))
+    if selection.price_from is not None or selection.price_to is not None:
+        asked["price"] = _between(selection.price_from, selection.price_to)
+    if selection.sale:
+        asked["sale"] = Q(sale_price__isnull=False)
+    for key in dict.fromkeys(key for key, _value in selection.attributes):
+        asked[f"attr:{key}"] = _has_value(key, selection.values_of(key))
+    return asked
+
+
+def chosen(products: ProductQuerySet, asked: Mapping[str, Q]) -> ProductQuerySet:
+    """Keep the products that meet all conditions."""
+    return products.filter(*asked.values())
+
+
+def _between(low: Decimal | None, high: Decimal | None) -> Q:
+    at_least = Q() if low is None else Q(effective_price__gte=low)
+    return at_least if high is None else at_least & Q(effective_price__lte=high)
+
+
+def _has_value(key: str, values: list[str]) -> Q:
+    """An attribute is one of the values, or is a list with one of them. Keys are parameters, never SQL."""
+    text = Func(F("attributes"), Value(key), function="jsonb_extract_path_text", output_field=TextField())
+    node = Func(F("attributes"), Value(key), function="jsonb_extract_path", output_field=JSONField())
+    return Q(In(text, values)) | Q(HasAnyKeys(node, values))
+
+
+def tally(products: ProductQuerySet, asked: Mapping[str, Q]) -> Tally:
+    """Count by category, brand and attribute in three statements; see Note [How facets are counted]."""
+    blamed = _blamed(products, asked)
+    by_category = list(
+        blamed.values("category", "blame").annotate(
+            n=Count("pk"),
+            on_sale=Count("sale_price"),
+            low=Min("effective_price"),
+            high=Max("effective_price"),
+            currency=Max("currency"),
+        )
+    )
+    totals: Counter[str] = Counter()
+    categories: dict[int, Counter[str]] = defaultdict(Counter)
+    for row in by_category:
+        totals[row["blame"]] += row["n"]
+        categories[row["category"]][row["blame"]] += row["n"]
+    priced = [row for row in by_category if row["blame"] in ("", "price")]
+    return Tally(
+        total=totals[""],
+        without={group: totals[""] + totals[group] for group in asked},
+        categories=Counter({pk: n[""] + n["in"] for pk, n in categories.items() if n[""] + n["in"]}),
+        lowest=min((row["low"] for row in priced), default=None),
+        highest=max((row["high"] for row in priced), default=None),
+        currency=max((row["currency"] for row in priced), default=""),
+        on_sale=sum(row["on_sale"] for row in by_category if row["blame"] in ("", "sale")),
+        brands=_brands(blamed),
+        attributes=_attributes(blamed),
+    )
+
+
+def _blamed(products: ProductQuerySet, asked: Mapping[str, Q]) -> Any:
+    """Keep the products that fail at most one condition, and name it as `blame`; '' if they fail none."""
+    failures = {f"fails_{i}": _failure(condition) for i, condition in enumerate(asked.values())}
+    blame = [When(**{f"fails_{i}": 1}, then=Value(group)) for i, group in enumerate(asked)]
+    few = products.alias(**failures).alias(failed=sum(map(F, failures), Value(0))).filter(failed__lte=1)
+    return few.annotate(blame=Case(*blame, default=Value(""), output_field=TextField()))
+
+
+def _failure(condition: Q) -> Case:
+    return Case(When(condition, then=Value(0)), default=Value(1), output_field=IntegerField())
+
+
+def _brands(blamed: Any) -> Counter[tuple[str, str]]:
+    rows = (
+        blamed.exclude(brand=None).values_list("brand__slug", "brand__name", "blame").annotate(n=Count("pk"))
+    )
+    counts: Counter[tuple[str, str]] = Counter()
+    for slug, name, blame, n in rows:
+        if blame in ("", "brand"):
+            counts[slug, name] += n
+    return counts
+
+
+def _attributes(blamed: Any) -> dict[str, Counter[str]]:
+    """Count each value of each attribute; a list counts for each of its values."""
+    key = Func(F("attributes"), function="jsonb_object_keys", output_field=TextField(), set_returning=True)
+    text = Func(
+        F("attributes"),
+        key,
+        template="(%(expressions)s)",
+        arg_joiner=" ->> ",
+        output_field=TextField(),
+        set_returning=True,
+    )
+    rows = blamed.annotate(key=key, text=text).values_list("key", "text", "blame").annotate(n=Count("pk"))
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for name, value, blame, n in rows.order_by("-n")[:MOST_ROWS]:
+        if blame in ("", f"attr:{name}"):
+            for one in _values(value):
+                counts[name][one] += n
+    return counts
+
+
+def _values(text: str) -> list[str]:
+    """Return what an attribute's text stands for: itself, or the texts of a JSON list."""
+    if not text.startswith('["'):
+        return [text]
+    try:
+        return list(dict.fromkeys(json.loads(text)))
+    except ValueError:
+        return [text]

@@ -1,0 +1,117 @@
+"""The shop's pages. Each sees only the parameters it declares, and depends on what its reads collected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.templatetags.static import static
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from cachecontrol.api import cached_page
+from catalog import forms, listing, reads, search, structured
+from catalog.models import Product
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+HOUR = 3600
+ROW = 6
+
+
+@require_safe
+@cached_page("catalog.home_page", ttl=6 * HOUR, vary=["language"])
+def home(request: HttpRequest) -> HttpResponse:
+    """Show the departments, what is new and what is on sale."""
+    shown = reads.cards(reads.shown(Product.objects.all())).order_by("-publish_at", "id")
+    new, sale = list(shown[:ROW]), list(shown.filter(sale_price__isnull=False)[:ROW])
+    context = {"departments": reads.departments(), "new": new, "sale": sale, "canonical": _canonical(request)}
+    return render(request, "catalog/home.html", context)
+
+
+@require_safe
+@cached_page("catalog.category_page", ttl=6 * HOUR, params=forms.PARAMS, vary=["language"])
+def category(request: HttpRequest, path: str) -> HttpResponse:
+    """List the products of a category and of all below it."""
+    branch = reads.branch(path)
+    if branch is None:
+        raise Http404(_("There is no such category."))
+    products = reads.shown(Product.objects.filter(category__in=branch.ids))
+    listed = listing.build(products, forms.ListingForm(request.GET, sorts=forms.SORTS))
+    way = structured.crumbs([*branch.ancestors, branch.category])
+    context = {
+        "branch": branch,
+        "children": listing.rolled_up(listed.tally, branch.children, branch.descendants),
+        "listing": listed,
+        "crumbs": way,
+        "data": [structured.breadcrumb_list(way, request.build_absolute_uri)],
+        "canonical": _canonical(request, listed),
+        "hidden": listed.selection.filtered or bool(listed.selection.sort),
+    }
+    return render(request, "catalog/category.html", context)
+
+
+@require_safe
+@cached_page("catalog.product_page", ttl=24 * HOUR, vary=["language"])
+def product(request: HttpRequest, slug: str) -> HttpResponse:
+    """Show one product."""
+    found = reads.product(slug)
+    if found is None:
+        raise Http404(_("There is no such product."))
+    variants = reads.variants(found)
+    way = structured.crumbs(reads.trail(found.category.url_path), last=found)
+    context = {
+        "product": found,
+        "images": reads.images(found),
+        "variants": variants,
+        "available": any(variant.in_stock for variant in variants),
+        "related": reads.related(found),
+        "attributes": [(key, listing.spoken(value)) for key, value in found.attributes.items()],
+        "crumbs": way,
+        "data": [
+            structured.product(found, variants, request.build_absolute_uri),
+            structured.breadcrumb_list(way, request.build_absolute_uri),
+        ],
+        "canonical": _canonical(request),
+    }
+    return render(request, "catalog/product.html", context)
+
+
+@require_safe
+@cached_page("catalog.search_page", ttl=HOUR, params=forms.SEARCH_PARAMS, vary=["language"])
+def find(request: HttpRequest) -> HttpResponse:
+    """List the products that match a shopper's words."""
+    form = forms.ListingForm(request.GET, sorts=forms.SEARCH_SORTS)
+    asked = form.selection().q
+    context: dict[str, object] = {"asked": asked, "hidden": True, "canonical": _canonical(request)}
+    if asked:
+        found = search.find(asked, among=reads.shown(Product.objects.all()))
+        tree = reads.tree()
+        roots = [node for node in tree if node.is_root()]
+        listed = listing.build(found.products, form, departments=roots, tree=tree, ranked=found.ranked)
+        context |= {"found": found, "listing": listed, "departments": roots}
+    else:
+        context |= {"departments": reads.departments()}
+    return render(request, "catalog/search.html", context)
+
+
+@require_safe
+def robots(request: HttpRequest) -> HttpResponse:
+    """Tell robots where the sitemap is, and which pages are not worth their time."""
+    context = {"sitemap": request.build_absolute_uri("/sitemap.xml")}
+    return render(request, "catalog/robots.txt", context, content_type="text/plain")
+
+
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Send browsers that ask at the old place to the drawn icon."""
+    return HttpResponse(status=301, headers={"Location": static("catalog/favicon.svg")})
+
+
+def _canonical(request: HttpRequest, listed: listing.Listing | None = None) -> str:
+    """Return the page's address with its choices in their one order, and without the sort."""
+    if listed is None:
+        return request.build_absolute_uri(request.path)
+    query = listed.selection.unsorted.url(page=listed.page.number)
+    return request.build_absolute_uri(request.path + query.removeprefix("."))
