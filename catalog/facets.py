@@ -36,7 +36,44 @@ if TYPE_CHECKING:
 # facet if it meets all conditions, and for one facet if that facet's condition is the only one it fails: the
 # one to blame. Grouping by value and blame gives the counts of all facets of a kind in one statement, however
 # many are chosen; and the blame's own totals say how many products dropping that filter would bring.
+HOUR = 3600
+NOTHING = ""
 MOST_ROWS = 3000
+
+
+class Keys(Func):
+    """The keys of a JSON object, one a row."""
+
+    function = "jsonb_object_keys"
+    output_field = TextField()
+    set_returning = True
+    is_immutable = True
+
+
+class TextOf(Func):
+    """The value at a key of a JSON object, as text, for each of the rows that the key makes."""
+
+    template = "(%(expressions)s)"
+    arg_joiner = " ->> "
+    output_field = TextField()
+    set_returning = True
+    is_immutable = True
+
+
+class TextAt(Func):
+    """The value at a key of a JSON object, as text. A key of digits is still a key."""
+
+    function = "jsonb_extract_path_text"
+    output_field = TextField()
+    is_immutable = True
+
+
+class JsonAt(Func):
+    """The value at a key of a JSON object."""
+
+    function = "jsonb_extract_path"
+    output_field = JSONField()
+    is_immutable = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,17 +120,17 @@ def _between(low: Decimal | None, high: Decimal | None) -> Q:
 
 
 def _has_value(key: str, values: list[str]) -> Q:
-    """An attribute is one of the values, or is a list with one of them. Keys are parameters, never SQL."""
-    text = Func(F("attributes"), Value(key), function="jsonb_extract_path_text", output_field=TextField())
-    node = Func(F("attributes"), Value(key), function="jsonb_extract_path", output_field=JSONField())
-    return Q(In(text, values)) | Q(HasAnyKeys(node, values))
+    """An attribute is one of the values, or is a list with one of them."""
+    return Q(In(TextAt("attributes", Value(key)), values)) | Q(
+        HasAnyKeys(JsonAt("attributes", Value(key)), values)
+    )
 
 
 def tally(products: ProductQuerySet, asked: Mapping[str, Q]) -> Tally:
-    """Count by category, brand and attribute in three statements; see Note [How facets are counted]."""
+    """Count by category and brand in one statement, by attribute in another: Note [How facets are counted]."""
     blamed = _blamed(products, asked)
-    by_category = list(
-        blamed.values("category", "blame").annotate(
+    rows = list(
+        blamed.values("category", "brand__slug", "brand__name", "blame").annotate(
             n=Count("pk"),
             on_sale=Count("sale_price"),
             low=Min("effective_price"),
@@ -101,63 +138,56 @@ def tally(products: ProductQuerySet, asked: Mapping[str, Q]) -> Tally:
             currency=Max("currency"),
         )
     )
-    totals: Counter[str] = Counter()
-    categories: dict[int, Counter[str]] = defaultdict(Counter)
-    for row in by_category:
-        totals[row["blame"]] += row["n"]
-        categories[row["category"]][row["blame"]] += row["n"]
-    priced = [row for row in by_category if row["blame"] in ("", "price")]
+    priced = _counting_for("price", rows)
     return Tally(
-        total=totals[""],
-        without={group: totals[""] + totals[group] for group in asked},
-        categories=Counter({pk: n[""] + n["in"] for pk, n in categories.items() if n[""] + n["in"]}),
+        total=sum(row["n"] for row in _counting_for(NOTHING, rows)),
+        without={group: sum(row["n"] for row in _counting_for(group, rows)) for group in asked},
+        on_sale=sum(row["on_sale"] for row in _counting_for("sale", rows)),
         lowest=min((row["low"] for row in priced), default=None),
         highest=max((row["high"] for row in priced), default=None),
         currency=max((row["currency"] for row in priced), default=""),
-        on_sale=sum(row["on_sale"] for row in by_category if row["blame"] in ("", "sale")),
-        brands=_brands(blamed),
+        categories=_summed(_counting_for("in", rows), "category"),
+        brands=_summed(_counting_for("brand", rows), "brand__slug", "brand__name"),
         attributes=_attributes(blamed),
     )
 
 
+def _counting_for(group: str, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of products that fail no condition but the group's own."""
+    return [row for row in rows if row["blame"] in (NOTHING, group)]
+
+
+def _summed(rows: Iterable[dict[str, Any]], *columns: str) -> Counter[Any]:
+    counts: Counter[Any] = Counter()
+    for row in rows:
+        value = tuple(row[column] for column in columns)
+        counts[value if len(value) > 1 else value[0]] += row["n"]
+    return counts
+
+
 def _blamed(products: ProductQuerySet, asked: Mapping[str, Q]) -> Any:
-    """Keep the products that fail at most one condition, and name it as `blame`; '' if they fail none."""
+    """Keep the products that fail at most one condition, and name it as `blame`."""
     failures = {f"fails_{i}": _failure(condition) for i, condition in enumerate(asked.values())}
     blame = [When(**{f"fails_{i}": 1}, then=Value(group)) for i, group in enumerate(asked)]
     few = products.alias(**failures).alias(failed=sum(map(F, failures), Value(0))).filter(failed__lte=1)
-    return few.annotate(blame=Case(*blame, default=Value(""), output_field=TextField()))
+    return few.annotate(blame=Case(*blame, default=Value(NOTHING), output_field=TextField()))
 
 
 def _failure(condition: Q) -> Case:
     return Case(When(condition, then=Value(0)), default=Value(1), output_field=IntegerField())
 
 
-def _brands(blamed: Any) -> Counter[tuple[str, str]]:
-    rows = (
-        blamed.exclude(brand=None).values_list("brand__slug", "brand__name", "blame").annotate(n=Count("pk"))
-    )
-    counts: Counter[tuple[str, str]] = Counter()
-    for slug, name, blame, n in rows:
-        if blame in ("", "brand"):
-            counts[slug, name] += n
-    return counts
-
-
 def _attributes(blamed: Any) -> dict[str, Counter[str]]:
     """Count each value of each attribute; a list counts for each of its values."""
-    key = Func(F("attributes"), function="jsonb_object_keys", output_field=TextField(), set_returning=True)
-    text = Func(
-        F("attributes"),
-        key,
-        template="(%(expressions)s)",
-        arg_joiner=" ->> ",
-        output_field=TextField(),
-        set_returning=True,
+    rows = (
+        blamed.annotate(key=Keys("attributes"), text=TextOf("attributes", Keys("attributes")))
+        .values_list("key", "text", "blame")
+        .annotate(n=Count("pk"))
     )
-    rows = blamed.annotate(key=key, text=text).values_list("key", "text", "blame").annotate(n=Count("pk"))
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for name, value, blame, n in rows.order_by("-n")[:MOST_ROWS]:
-        if blame in ("", f"attr:{name}"):
+    most = rows.order_by("-n", "key", "text", "blame")[:MOST_ROWS]
+    for name, value, blame, n in most.cached("catalog.facets", ttl=HOUR):
+        if blame in (NOTHING, f"attr:{name}"):
             for one in _values(value):
                 counts[name][one] += n
     return counts

@@ -144,7 +144,7 @@ def build(
         selection=selection,
         tally=tally,
         page=page,
-        products=list(page.object_list) if tally.total else [],
+        products=reads.illustrate(page.object_list) if tally.total else [],
         facets=list(_facets(selection, tally, brands, departments, tree)),
         chips=_chips(selection, labels),
         drops=_drops(selection, tally, labels),
@@ -215,7 +215,7 @@ def _department_facet(
 
 def _brand_facet(selection: Selection, tally: Tally, brands: list[Brand]) -> Facet:
     names = {brand.slug: (brand.name, 0) for brand in brands}
-    names |= {slug: (name, count) for (slug, name), count in tally.brands.items()}
+    names |= {slug: (name, count) for (slug, name), count in tally.brands.items() if slug}
     options = [
         Option(label=name, count=n, chosen=slug in selection.brands, url=selection.toggle_brand(slug).url())
         for slug, (name, n) in names.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.db.models import Case, F, Prefetch, Q, Value, When
+from django.db.models import Case, F, Prefetch, Q, Value, When, prefetch_related_objects
 from django.db.models.functions import Abs
 from django.utils import timezone
 
@@ -29,6 +29,9 @@ CARD = (
     "effective_price",
     "currency",
     "attributes",
+    "status",
+    "publish_at",
+    "unpublish_at",
     "category__name",
     "category__url_path",
 )
@@ -114,22 +117,22 @@ def _moments(products: ProductQuerySet, now: datetime) -> tuple[datetime, dateti
 
 
 def cards(products: ProductQuerySet) -> ProductQuerySet:
-    """Load what cards show and nothing more; the pictures of all of them by one query, as `pictures`."""
-    pictures = Prefetch("images", ProductImage.objects.order_by("product_id", "position"), to_attr="pictures")
-    return products.select_related("category").only(*CARD).prefetch_related(pictures)
+    """Load what cards show and nothing more."""
+    return products.select_related("category").only(*CARD)
+
+
+def illustrate(products: Iterable[Product]) -> list[Product]:
+    """Give the products their images in order as `pictures`, by one query for all of them."""
+    listed = list(products)
+    images = ProductImage.objects.order_by("product_id", "position")
+    prefetch_related_objects(listed, Prefetch("images", images, to_attr="pictures"))
+    return listed
 
 
 def product(slug: str) -> Product | None:
     """Return the product of this slug if shoppers may see it now, and end the page when that changes."""
     found = Product.objects.select_related("category", "brand").filter(slug=slug).first()
-    if found is None or found.status not in SHOWN:
-        return None
-    now = timezone.now()
-    moments = [m for m in (found.publish_at, found.unpublish_at) if m and m > now]
-    if moments:
-        expire_at(min(moments))
-    over = found.unpublish_at is not None and found.unpublish_at <= now
-    return None if over or found.publish_at > now else found
+    return found if found and _is_shown(found) else None
 
 
 def variants(product: Product) -> list[Variant]:
@@ -139,18 +142,28 @@ def variants(product: Product) -> list[Variant]:
     )
 
 
-def images(product: Product) -> list[ProductImage]:
-    """Return the product's pictures in their order."""
-    return list(ProductImage.objects.filter(product=product.pk).order_by("position"))
+def related(product: Product) -> list[Product]:
+    """Return the nearest of the same category: those of the same brand first, then by price.
 
-
-def related(product: Product) -> ProductQuerySet:
-    """Return the nearest of the same category: those of the same brand first, then by price."""
-    others = shown(Product.objects.filter(category=product.category_id)).exclude(pk=product.pk)
+    The nearest that are listed are asked for, and those that are not to be seen yet left out here: one
+    statement then tells both what is shown and when that changes.
+    """
+    listed = Product.objects.filter(LISTED, category=product.category_id).exclude(pk=product.pk)
     same_brand = Case(When(brand=product.brand_id, then=Value(0)), default=Value(1))
-    return cards(others).order_by(same_brand, Abs(F("effective_price") - product.effective_price), "id")[
-        :RELATED
-    ]
+    nearest = listed.order_by(same_brand, Abs(F("effective_price") - product.effective_price), "id")
+    candidates = cards(nearest)[: 2 * RELATED]
+    return [candidate for candidate in candidates if _is_shown(candidate)][:RELATED]
+
+
+def _is_shown(product: Product) -> bool:
+    """Whether shoppers may see the product now; what is being filled ends when that changes."""
+    if product.status not in SHOWN or product.publish_at is None:
+        return False
+    now = timezone.now()
+    ahead = [moment for moment in (product.publish_at, product.unpublish_at) if moment and moment > now]
+    if ahead:
+        expire_at(min(ahead))
+    return product.publish_at <= now and (product.unpublish_at is None or product.unpublish_at > now)
 
 
 def brands(slugs: Iterable[str]) -> list[Brand]:

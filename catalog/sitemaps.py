@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.sitemaps import Sitemap
 from django.db.models import Max
@@ -52,4 +52,8 @@ class Products(Sitemap):  # type: ignore[type-arg]
         return latest
 
 
-SECTIONS = {"pages": Pages, "categories": Categories, "products": Products}
+SECTIONS: dict[str, type[Sitemap[Any]] | Sitemap[Any]] = {
+    "pages": Pages,
+    "categories": Categories,
+    "products": Products,
+}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.contrib.sitemaps import views as sitemap_views
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.templatetags.static import static
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from cachecontrol.api import cached_page
 from catalog import forms, listing, reads, search, structured
 from catalog.models import Product
+from catalog.sitemaps import SECTIONS
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -27,6 +30,7 @@ def home(request: HttpRequest) -> HttpResponse:
     """Show the departments, what is new and what is on sale."""
     shown = reads.cards(reads.shown(Product.objects.all())).order_by("-publish_at", "id")
     new, sale = list(shown[:ROW]), list(shown.filter(sale_price__isnull=False)[:ROW])
+    reads.illustrate([*new, *sale])
     context = {"departments": reads.departments(), "new": new, "sale": sale, "canonical": _canonical(request)}
     return render(request, "catalog/home.html", context)
 
@@ -60,14 +64,14 @@ def product(request: HttpRequest, slug: str) -> HttpResponse:
     found = reads.product(slug)
     if found is None:
         raise Http404(_("There is no such product."))
-    variants = reads.variants(found)
+    variants, related = reads.variants(found), reads.related(found)
+    reads.illustrate([found, *related])
     way = structured.crumbs(reads.trail(found.category.url_path), last=found)
     context = {
         "product": found,
-        "images": reads.images(found),
         "variants": variants,
         "available": any(variant.in_stock for variant in variants),
-        "related": reads.related(found),
+        "related": related,
         "attributes": [(key, listing.spoken(value)) for key, value in found.attributes.items()],
         "crumbs": way,
         "data": [
@@ -98,9 +102,23 @@ def find(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+@cached_page("catalog.sitemap_index", ttl=HOUR)
+def sitemap_index(request: HttpRequest) -> HttpResponse:
+    """List the files of the sitemap."""
+    return sitemap_views.index(request, SECTIONS, sitemap_url_name="catalog:sitemap")
+
+
+@require_safe
+@cached_page("catalog.sitemap", ttl=HOUR, params=["p"])
+def sitemap(request: HttpRequest, section: str) -> HttpResponse:
+    """List the addresses of one file of the sitemap."""
+    return sitemap_views.sitemap(request, SECTIONS, section=section)
+
+
+@require_safe
 def robots(request: HttpRequest) -> HttpResponse:
     """Tell robots where the sitemap is, and which pages are not worth their time."""
-    context = {"sitemap": request.build_absolute_uri("/sitemap.xml")}
+    context = {"sitemap": request.build_absolute_uri(reverse("catalog:sitemap_index"))}
     return render(request, "catalog/robots.txt", context, content_type="text/plain")
 
 
