@@ -1,0 +1,28 @@
+"""What the measurements read and write: 50 shelves of 40 goods, in every table."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from tests.bench.models import Kept, Peer, Plain
+
+SHELVES, GOODS = 50, 40
+WORDS = "solid oak table with a drawer that opens without a sound and legs turned by hand ".split()
+
+
+def load() -> None:
+    for model in (Plain, Kept, Peer):
+        model.objects.bulk_create([model(**_facts(number)) for number in range(SHELVES * GOODS)])
+
+
+def _facts(number: int) -> dict[str, Any]:
+    return {
+        "shelf": number % SHELVES + 1,
+        "name": f"{WORDS[number % 7]} {WORDS[number % 11]} {number}".title(),
+        "slug": f"goods-{number}",
+        "description": " ".join(WORDS[(number + step) % len(WORDS)] for step in range(90)),
+        "brand": number % 30,
+        "price": Decimal(number % 9000) / 100 + 1,
+        "attributes": {"colour": WORDS[number % 5], "width": number % 200, "material": WORDS[number % 3]},
+        "changed": datetime(2026, 1, 1 + number % 28, tzinfo=UTC),
+    }

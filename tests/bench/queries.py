@@ -1,0 +1,40 @@
+"""Querysets: the same read cached, and not."""
+
+from __future__ import annotations
+
+import itertools
+
+from tests.bench.goods import GOODS, SHELVES
+from tests.bench.measure import Measured, compare, medians
+from tests.bench.models import Kept
+
+SHAPES = ("get", "list of 24", "count")
+
+
+def measure(*, rounds: int) -> list[Measured]:
+    return [measured for shape in SHAPES for measured in _measure(shape, rounds=rounds)]
+
+
+def _measure(shape: str, *, rounds: int) -> list[Measured]:
+    numbers = itertools.cycle(range(1, SHELVES + 1))
+    plain, kept = Kept.objects.all(), Kept.objects.cached()
+    for number in range(1, SHELVES + 1):
+        _read(shape, kept, number)
+    found = medians(
+        {
+            f"{shape}, uncached": lambda: _read(shape, plain, next(numbers)),
+            f"{shape}, cached": lambda: _read(shape, kept, next(numbers)),
+        },
+        rounds=rounds,
+    )
+    return compare(found, to=f"{shape}, uncached")
+
+
+def _read(shape: str, goods, number: int) -> object:
+    match shape:
+        case "get":
+            return goods.get(pk=number * GOODS)
+        case "list of 24":
+            return list(goods.filter(shelf=number).order_by("name")[:24])
+        case _:
+            return goods.filter(shelf=number).count()
