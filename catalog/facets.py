@@ -127,7 +127,7 @@ def _has_value(key: str, values: list[str]) -> Q:
 
 
 def tally(products: ProductQuerySet, asked: Mapping[str, Q]) -> Tally:
-    """Count by category and brand in one statement, by attribute in another: Note [How facets are counted]."""
+    """Count by category and brand in a statement, by attribute in one more: Note [How facets are counted]."""
     blamed = _blamed(products, asked)
     rows = list(
         blamed.values("category", "brand__slug", "brand__name", "blame").annotate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from django.utils.translation import gettext as _
 from catalog import facets, reads
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Iterable
 
     from django.forms import BoundField
@@ -26,6 +28,8 @@ PER_PAGE = 24
 CUT = 8
 MOST_OPTIONS = 100
 MOST_ATTRIBUTES = 6
+MOST_NUMBERS = 12
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 ORDERS: dict[str, tuple[Any, ...]] = {
     "newest": (F("publish_at").desc(), "id"),
     "price": ("effective_price", "id"),
@@ -187,9 +191,14 @@ def _facets(
     found = [_department_facet(selection, tally, departments, tree), _brand_facet(selection, tally, brands)]
     by_use = sorted(tally.attributes, key=lambda key: (-tally.attributes[key].total(), key))
     chosen = list(dict.fromkeys(key for key, _value in selection.attributes))
-    useful = [key for key in by_use if len(tally.attributes[key]) > 1 and key not in chosen]
+    useful = [key for key in by_use if key not in chosen and _is_useful(tally.attributes[key])]
     found += [_attribute_facet(selection, tally, key) for key in chosen + useful[:MOST_ATTRIBUTES]]
     return (facet for facet in found if len(facet.options) > 1 or any(o.chosen for o in facet.options))
+
+
+def _is_useful(counts: Counter[str]) -> bool:
+    """Whether values leave a choice: more than one, and not the scattered numbers of a measure."""
+    return 1 < len(counts) and (len(counts) <= MOST_NUMBERS or not all(map(NUMBER.fullmatch, counts)))
 
 
 def _facet(group: str, label: str, options: Iterable[Option]) -> Facet:
@@ -230,7 +239,14 @@ def _attribute_facet(selection: Selection, tally: Tally, key: str) -> Facet:
         Option(label=spoken(v), count=n, chosen=v in chosen, url=selection.toggle_attribute(key, v).url())
         for v, n in counts.items()
     ]
-    return _facet(f"attr:{key}", key, options)
+    facet = _facet(f"attr:{key}", key, options)
+    return _by_size(facet) if all(NUMBER.fullmatch(value) for value in counts) else facet
+
+
+def _by_size(facet: Facet) -> Facet:
+    """Order options that are numbers as numbers, the chosen ones still first."""
+    ordered = sorted(facet.options, key=lambda option: (not option.chosen, float(option.label)))
+    return replace(facet, options=tuple(ordered))
 
 
 def spoken(value: object) -> str:

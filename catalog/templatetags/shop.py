@@ -61,7 +61,7 @@ def picture(
     return {
         "file": image.file if image and image.file else None,
         "alt": (image.alt if image else product.name) if described else "",
-        "shape": drawings.shape_of(product.category.url_path),
+        "shape": drawings.shape_of(product.category.url_path, product.name),
         "tone": drawings.tone_of(product.attributes, product.name),
         "frame": seed % drawings.FRAMES,
     }
