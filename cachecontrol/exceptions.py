@@ -53,3 +53,10 @@ class FullSaveRefused(CacheControlError):
     Save the columns you changed (``update_fields=[...]``), use ``update()``, or load the instance without
     ``cached()``.
     """
+
+
+class RecomputationFailed(CacheControlError):
+    """A keeper could not compute an entry again: its view failed.
+
+    Look for the view's own error in the log; the entry stays as it is, and visitors are served by the usual rules.
+    """

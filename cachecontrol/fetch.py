@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _bypassed: ContextVar[str] = ContextVar("cachecontrol_bypassed", default="")
+_refilled: ContextVar[str] = ContextVar("cachecontrol_refilled", default="")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.003, 0.05
 """Seconds between two looks of a reader that waits for another's fill."""
@@ -83,6 +84,16 @@ def bypass(reason: str = "bypass_called") -> Iterator[None]:
         _bypassed.reset(token)
 
 
+@contextlib.contextmanager
+def refilling(key: str) -> Iterator[None]:
+    """Fill the entry of this key within this block although it may be fresh, as the warm keeper does near its end."""
+    token = _refilled.set(key)
+    try:
+        yield
+    finally:
+        _refilled.reset(token)
+
+
 def _get(request: Request[T]) -> Fetched[T]:
     if reason := _why_not(request):
         return _computed(request, reason)
@@ -96,6 +107,8 @@ def _get(request: Request[T]) -> Fetched[T]:
         return _computed(request, "redis_down")
     if reading.judgement == "clock":
         return _computed(request, reading.reason)
+    if reading.judgement in ("hit", "stale") and _refilled.get() == request.key:
+        return _filled(request, reading, token, was="warm")
     if reading.judgement in ("hit", "answer", "stale"):
         with contextlib.suppress(DamagedData):
             return _answered(request, reading, token)

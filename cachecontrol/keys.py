@@ -15,6 +15,8 @@ TAG = f"{PREFIX}t:"
 ENTRY = f"{PREFIX}e:"
 LEASE = f"{PREFIX}l:"
 ANSWER = f"{PREFIX}a:"
+KEEPER = f"{PREFIX}k:"
+SCAN = f"{PREFIX}scan"
 
 
 def entry(policy: str, parts: Iterable[bytes | str]) -> str:

@@ -7,7 +7,6 @@ other middleware may see what one visitor sent, since its answer is shown to the
 from __future__ import annotations
 
 import functools
-import gzip
 import hashlib
 import io
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from django.utils import translation
 from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_etags, quote_etag
 
-from cachecontrol import collect, fetch, policy, stats
+from cachecontrol import codec, collect, fetch, policy, stats
 from cachecontrol.conf import conf
 from cachecontrol.exceptions import Misconfigured
 from cachecontrol.policy import Outcome, Policy
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
 STORED_STATUS: Final = frozenset({200, 301, 404, 410})
 SMALLEST_TO_COMPRESS: Final = 200
 """Bytes of a body below which compressing it gains nothing."""
+LARGEST_PAGE: Final = 20_000_000
+"""Bytes that a stored body may have when decompressed: whoever can write to Redis could store a bomb."""
 CACHE_NAME: Final = "larder"
 _UNSTORED_HEADERS: Final = frozenset({"content-length", "etag", "age", "cache-status", "vary", "date"})
 
@@ -220,10 +221,16 @@ def _handler() -> WSGIHandler:
     return WSGIHandler()
 
 
-def warm(recipe: dict[str, Any]) -> HttpResponseBase | None:
-    """Ask for the page of a recipe as a visitor would; None if its policy is gone. The answer tells what the cache did."""
-    page = Page.from_recipe(recipe)
-    return None if page is None else _handler().get_response(page.request())
+def ask(page: Page) -> HttpResponseBase:
+    """Ask for a page as a visitor would who sends nothing but what is in its key; the headers tell what the cache did."""
+    return _handler().get_response(page.request())
+
+
+def is_same(kept: _Stored, response: HttpResponseBase) -> bool:
+    """Whether a stored page is what this answer, given without the cache, says."""
+    status, headers, body, packed, _ = kept
+    sent = all(response.headers.get(name) == value for name, value in headers)
+    return sent and (status, _text(body, packed)) == (response.status_code, b"".join(response))
 
 
 _Stored = tuple[int, list[tuple[str, str]], bytes, bytes, str]
@@ -258,7 +265,7 @@ def _stored(response: HttpResponseBase) -> _Stored:
     headers = [(name, value) for name, value in response.items() if name.lower() not in _UNSTORED_HEADERS]
     packed = b""
     if len(body) >= SMALLEST_TO_COMPRESS and "Content-Encoding" not in response.headers:
-        packed = gzip.compress(body, 6, mtime=0)
+        packed = codec.compress(body)
     digest = hashlib.blake2b(body, digest_size=16).hexdigest()
     # The compressed form alone is kept where there is one: a visitor who cannot read it is rare.
     return response.status_code, headers, b"" if packed else body, packed, quote_etag(digest)
@@ -283,12 +290,17 @@ def _respond(request: HttpRequest, page: Page, fetched: Fetched[_Stored]) -> Htt
     return response
 
 
+def _text(body: bytes, packed: bytes) -> bytes:
+    """The body as the view gave it. Raises DamagedData if it cannot be."""
+    return codec.decompress(packed, LARGEST_PAGE) if packed else body
+
+
 def _set_body(request: HttpRequest, response: HttpResponse, body: bytes, packed: bytes) -> None:
     if packed and _accepts_gzip(request.META.get("HTTP_ACCEPT_ENCODING", "")):
         response.headers["Content-Encoding"] = "gzip"
         response.content = packed
     else:
-        response.content = gzip.decompress(packed) if packed else body
+        response.content = _text(body, packed)
     response.headers["Content-Length"] = str(len(response.content))
 
 

@@ -6,6 +6,7 @@ Every query of a tracked model, cached or not, reports what it depends on to the
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -208,12 +209,32 @@ def _frozen(parameter: Any) -> Any:
             return parameter
 
 
-def recompute(recipe: dict[str, Any]) -> Any:
-    """Run the query of a recipe again: rows as stored, on the connection that its alias names."""
+def request_of(kept: Policy, recipe: dict[str, Any]) -> fetch.Request[Any]:
+    """The request of a recipe, whose computation gives rows as they come from the cursor."""
+    alias = recipe["alias"]
+    key = fetch.key_of(kept, alias, _schema(), codec.encode(recipe))
+    return fetch.Request(
+        policy=kept, key=key, compute=functools.partial(_run, recipe), alias=alias, recipe=recipe
+    )
+
+
+def is_same(kept: Any, recipe: dict[str, Any], rows: list[Any]) -> bool:
+    """Whether stored rows are those that came now. Rows that the query leaves in any order may come in another."""
+    stored = [kept] if recipe["one"] else [row for chunk in kept for row in chunk]
+    width = len(stored[0] or ()) if stored else 0  # ordering may add columns, which are not stored
+    return _bag(stored) == _bag([row and row[:width] for row in rows])
+
+
+def _bag(rows: list[Any]) -> Counter[bytes]:
+    return Counter(map(codec.encode, rows))
+
+
+def _run(recipe: dict[str, Any]) -> list[Any]:
+    """Run the query of a recipe again, on the connection that its alias names."""
     params = [_thawed(parameter) for parameter in recipe["params"]]
     with collect.covered(), connections[recipe["alias"]].cursor() as cursor:
         cursor.execute(recipe["sql"], params)
-        return cursor.fetchone() if recipe["one"] else cursor.fetchall()
+        return [cursor.fetchone()] if recipe["one"] else cursor.fetchall()
 
 
 def _thawed(parameter: Any) -> Any:

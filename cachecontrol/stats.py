@@ -47,6 +47,7 @@ class Trace:
 
 
 _trace: ContextVar[Trace | None] = ContextVar("cachecontrol_trace", default=None)
+_muted: ContextVar[bool] = ContextVar("cachecontrol_muted", default=False)
 
 
 def record(
@@ -64,6 +65,8 @@ def record(
     ``recipe`` (plain values: path, params, vary) is what it takes to warm the entry ``key``; without it the
     key does not compete for the hot keys. ``tags`` serve the trace alone. Never raises, never waits.
     """
+    if _muted.get():
+        return
     recorder.reads.append((policy, outcome, reason, seconds, key, recipe))
     trace = _trace.get()
     if trace is not None:
@@ -73,6 +76,8 @@ def record(
 
 def refused(policy: str, reason: str, detail: str = "") -> None:
     """Count a computed value that was not stored; the last ``detail``, such as the SQL to blame, is kept."""
+    if _muted.get():
+        return
     recorder.others.append((recorder.add_refusal, policy, reason, detail))
     trace = _trace.get()
     if trace is not None:
@@ -84,6 +89,16 @@ def count(name: str, n: int = 1) -> None:
     """Add to a named counter."""
     recorder.others.append((recorder.add_count, name, n))
     recorder.wake()
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Count no reads and refusals in this context: those of the keepers are no visitor's. Counters go on."""
+    token = _muted.set(True)
+    try:
+        yield
+    finally:
+        _muted.reset(token)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import threading
@@ -18,7 +19,7 @@ from cachecontrol.conf import conf
 from cachecontrol.exceptions import StoreDown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from redis import Redis
 
@@ -213,10 +214,40 @@ def renew(seen: str, fields: Mapping[str, str]) -> bool:
     return bool(_renew([keys.CLOCK], [seen, *flat]))
 
 
+def peek(entry_key: str) -> Reading:
+    """Ask for an entry without wanting to fill it. Raises StoreDown."""
+    return read(entry_key, stale_for=0.0, token="")
+
+
+def recipe(entry_key: str) -> bytes:
+    """The sealed recipe of an entry; empty if it has none. Raises StoreDown."""
+    return _asked(lambda: redis().hget(entry_key, "recipe")) or b""
+
+
+def entry_keys(*, at_least: int, rounds: int = 50) -> list[str]:
+    """Keys of entries from where the last call stopped, for a keeper that comes to all of them in time.
+
+    Looks at ``rounds`` times 1,000 keys of any kind at most. Raises StoreDown.
+    """
+    found: set[str] = set()
+    cursor = int(_asked(lambda: redis().get(keys.SCAN)) or 0)
+    for _ in range(rounds):
+        cursor, names = _asked(functools.partial(redis().scan, cursor, match=f"{keys.ENTRY}*", count=1000))
+        found.update(name.decode("utf-8", "replace") for name in names)
+        if len(found) >= at_least or not cursor:
+            break
+    _asked(lambda: redis().set(keys.SCAN, cursor, ex=86_400))
+    return sorted(found)
+
+
 def forget(entry_key: str) -> None:
     """Delete one entry. Raises StoreDown."""
+    _asked(lambda: redis().unlink(entry_key))
+
+
+def _asked(ask: Callable[[], Any]) -> Any:
     try:
-        redis().unlink(entry_key)
+        return ask()
     except (RedisError, OSError) as error:
         raise StoreDown(str(error)) from error
 

@@ -39,3 +39,4 @@ STORAGES = {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
     },  # nothing is collected here
 }
+WHITENOISE_AUTOREFRESH = True  # or it warns of the folder that is not there

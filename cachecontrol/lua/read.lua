@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Judge an entry, and on a miss hand out the lease. One call is a whole read.
 -- KEYS: clock, entry, lease, answer
--- ARGV: MAX_LAG (microseconds), stale_for (microseconds), lease token, lease (milliseconds), position of arrival or ''
+-- ARGV: MAX_LAG (microseconds), stale_for (microseconds), lease token or '' for none, lease (milliseconds), position of arrival or ''
 -- Returns {judgement, reason, now, clock epoch, clock position, head, body, stored}
 local clock = redis.call('HMGET', KEYS[1], 'epoch', 'time', 'position')
 local time = redis.call('TIME')
@@ -57,7 +57,7 @@ if ARGV[5] ~= '' then
   end
 end
 local judgement = 'held'
-if redis.call('SET', KEYS[3], ARGV[3], 'NX', 'PX', ARGV[4]) then judgement = 'granted' end
+if ARGV[3] ~= '' and redis.call('SET', KEYS[3], ARGV[3], 'NX', 'PX', ARGV[4]) then judgement = 'granted' end
 if moved_at and now - moved_at <= tonumber(ARGV[2]) then
   return {'stale', judgement, stamp, clock[1], clock[3], entry[1], entry[2], entry[3]}
 end

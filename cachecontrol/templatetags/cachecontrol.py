@@ -7,6 +7,7 @@ fragment's position. So the body sees its arguments alone, which are plain value
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 import uuid
 from decimal import Decimal
@@ -22,6 +23,8 @@ from cachecontrol.exceptions import Unhermetic
 from cachecontrol.policy import Policy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.template.context import Context
 
 register = template.Library()
@@ -45,7 +48,8 @@ def cached(parser: Parser, token: Token) -> CachedNode:
     parser.delete_first_token()
     seconds = 3600.0 if ttl is None else float(ttl.resolve(template.Context()))
     kept = Policy(name=bits[0][1:-1], kind="fragment", ttl=seconds, warm=False)
-    return CachedNode(policy.register(kept), named, body, source)
+    name = getattr(getattr(parser, "origin", None), "template_name", None) or ""
+    return CachedNode(policy.register(kept), named, body, name, source)
 
 
 def _source(parser: Parser, token: Token) -> str:
@@ -58,26 +62,45 @@ def _source(parser: Parser, token: Token) -> str:
 class CachedNode(Node):
     """A fragment of a template, kept as an entry of its own."""
 
-    def __init__(self, kept: Policy, named: dict[str, FilterExpression], body: NodeList, source: str) -> None:
-        self.policy, self.named, self.body, self.source = kept, named, body, source
+    def __init__(
+        self,
+        kept: Policy,
+        named: dict[str, FilterExpression],
+        body: NodeList,
+        template_name: str,
+        source: str,
+    ) -> None:
+        self.policy, self.named, self.body = kept, named, body
+        self.template, self.source = template_name, source
         self.nodelist = body
 
     def render(self, context: Context) -> SafeString:
         values = {
             name: _plain(self.policy.name, name, value.resolve(context)) for name, value in self.named.items()
         }
-        language, zone = translation.get_language() or "", timezone.get_current_timezone_name()
-        asked = codec.encode([self.source, language, zone, context.autoescape, values])
-        request: fetch.Request[str] = fetch.Request(
-            policy=self.policy,
-            key=fetch.key_of(self.policy, asked),
-            compute=lambda: str(self._body(context, values)),
-            alias=fetch.default_alias(),
-            recipe={},
-        )
+        recipe = {
+            "kind": "fragment",
+            "template": self.template,
+            "source": self.source,
+            "language": translation.get_language() or "",
+            "zone": timezone.get_current_timezone_name(),
+            "autoescape": context.autoescape,
+            "values": values,
+        }
+        request = self.request(recipe, lambda: str.__str__(self.render_body(context, values)))
         return mark_safe(fetch.get(request).value)  # noqa: S308  # the body escaped it
 
-    def _body(self, context: Context, values: dict[str, Any]) -> SafeString:
+    def request(self, recipe: dict[str, Any], compute: Callable[[], str]) -> fetch.Request[str]:
+        """The request for this fragment, as the recipe describes it."""
+        return fetch.Request(
+            policy=self.policy,
+            key=fetch.key_of(self.policy, codec.encode(recipe)),
+            compute=compute,
+            alias=fetch.default_alias(),
+            recipe=recipe,
+        )
+
+    def render_body(self, context: Context, values: dict[str, Any]) -> SafeString:
         """Render the body with a context that holds the arguments and nothing else."""
         hermetic = template.Context(
             _nested(values), autoescape=context.autoescape, use_l10n=context.use_l10n, use_tz=context.use_tz
@@ -85,6 +108,30 @@ class CachedNode(Node):
         hermetic.template = context.template
         hermetic.render_context = context.render_context
         return self.body.render(hermetic)
+
+
+def request_of(kept: Policy, recipe: dict[str, Any]) -> fetch.Request[str] | None:
+    """The request of a recipe; None if its template says something else by now."""
+    try:
+        found: template.Template = template.engines["django"].get_template(recipe["template"]).template  # type: ignore[attr-defined]
+    except template.TemplateDoesNotExist:
+        return None
+    nodes: list[CachedNode] = found.nodelist.get_nodes_by_type(CachedNode)  # type: ignore[assignment]
+    for node in nodes:
+        if node.policy == kept and node.source == recipe["source"]:
+            return node.request(recipe, functools.partial(_rendered, found, node, recipe))
+    return None
+
+
+def _rendered(found: template.Template, node: CachedNode, recipe: dict[str, Any]) -> str:
+    context = template.Context(autoescape=recipe["autoescape"])
+    with (
+        translation.override(recipe["language"]),
+        timezone.override(recipe["zone"]),
+        context.render_context.push_state(found),
+        context.bind_template(found),
+    ):
+        return str.__str__(node.render_body(context, recipe["values"]))
 
 
 def _plain(name: str, argument: str, value: Any) -> Any:

@@ -1,0 +1,170 @@
+"""An entry's recipe computes its value again, and nothing else can be made to run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.template import engines
+
+from cachecontrol import codec, drain, fetch, keys, recipes, store
+from cachecontrol.exceptions import DamagedData, RecomputationFailed
+from catalog.models import Brand
+
+if TYPE_CHECKING:
+    from django.test import Client
+    from redis import Redis
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.cachecontrol.site")]
+
+FRAGMENT = "{% load cachecontrol %}<p>{% cached 'tests.hello' name=who %}Hello {{ name }}{% endcached %}</p>"
+
+
+@pytest.fixture(autouse=True)
+def brands(redis: Redis) -> list[Brand]:
+    drain.drain.run()
+    return [Brand.objects.create(name=name, slug=name.lower()) for name in ("Acme", "Bolt", "Cork")]
+
+
+def entry_key(policy: str) -> str:
+    (key,) = [key for key in store.entry_keys(at_least=100) if keys.policy_of(key) == policy]
+    return key
+
+
+def holds(key: str) -> bool:
+    """Whether what is stored is what its recipe gives now."""
+    compare = recipes.comparison(key, recipes.recipe_of(key))
+    assert compare is not None
+    return compare(codec.decode(store.redis().hget(key, "body")))
+
+
+def test_a_page_is_the_same_until_its_data_changes(client: Client) -> None:
+    client.get("/brands/", {"q": "", "utm_source": "x"}, headers={"accept-language": "de"})
+    key = entry_key("tests.brands")
+    assert holds(key)
+    Brand.objects.filter(slug="acme").update(name="Apex")
+    assert not holds(key)
+
+
+def test_a_page_that_is_not_there_is_the_same_until_it_is(client: Client) -> None:
+    client.get("/brand/dent/")
+    key = entry_key("tests.brand")
+    assert holds(key)
+    Brand.objects.create(name="Dent", slug="dent")
+    assert not holds(key)
+
+
+def test_a_page_that_fails_now_is_not_taken_for_another_answer(client: Client) -> None:
+    client.get("/broken/")
+    key = entry_key("tests.broken")
+    assert holds(key)
+    Brand.objects.create(name="Broken", slug="broken")
+    with pytest.raises(RecomputationFailed, match="/broken/ answers 500"):
+        holds(key)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        lambda: list(Brand.objects.filter(slug__in=["acme", "bolt"]).cached("tests.rows")),
+        lambda: Brand.objects.cached("tests.rows").get(slug="acme"),
+        lambda: Brand.objects.filter(name="Acme").cached("tests.rows").exists(),
+        lambda: list(Brand.objects.order_by("name").distinct().cached("tests.rows").values_list("slug")),
+    ],
+    ids=["list", "get", "exists", "distinct values"],
+)
+def test_a_query_is_the_same_until_its_rows_change(query: Any) -> None:
+    query()
+    key = entry_key("tests.rows")
+    assert holds(key)
+    Brand.objects.filter(slug="acme").delete()
+    assert not holds(key)
+
+
+def test_rows_that_come_in_another_order_are_the_same(brands: list[Brand]) -> None:
+    list(Brand.objects.order_by().cached("tests.rows"))
+    key = entry_key("tests.rows")
+    Brand.objects.filter(pk=brands[0].pk).update(slug="moved")
+    Brand.objects.filter(pk=brands[0].pk).update(slug="acme")  # now the last in the table's file
+    assert [brand.pk for brand in Brand.objects.order_by()] != [brand.pk for brand in brands]
+    assert holds(key)
+
+
+@pytest.fixture
+def page_template(settings: Any) -> Any:
+    loader = ("django.template.loaders.locmem.Loader", {"page.html": FRAGMENT, "other.html": FRAGMENT + "!"})
+    settings.TEMPLATES = [
+        {"BACKEND": "django.template.backends.django.DjangoTemplates", "OPTIONS": {"loaders": [loader]}}
+    ]
+    return engines["django"].get_template("page.html")
+
+
+def test_a_fragment_is_rendered_again_from_its_template(page_template: Any) -> None:
+    assert page_template.render({"who": "<b>"}) == "<p>Hello &lt;b&gt;</p>"
+    key = entry_key("tests.hello")
+    assert holds(key)
+    store.redis().hset(key, "body", codec.encode("Hello <b>"))
+    assert not holds(key)
+
+
+def test_a_fragment_of_a_template_that_changed_is_not_judged(page_template: Any) -> None:
+    page_template.render({"who": "Ann"})
+    key = entry_key("tests.hello")
+    recipe = recipes.recipe_of(key)
+    assert recipes.comparison(key, recipe | {"source": "another"}) is None
+    assert recipes.comparison(key, recipe | {"template": "gone.html"}) is None
+    with pytest.raises(DamagedData):
+        recipes.comparison(key, recipe | {"values": {"name": "Bob"}})
+
+
+def test_a_recipe_that_nobody_signed_is_refused(client: Client) -> None:
+    client.get("/brand/acme/")
+    key = entry_key("tests.brand")
+    sealed = store.recipe(key)
+    plain = codec.encode({"kind": "query", "alias": "default", "sql": "SELECT 1", "params": [], "one": True})
+    for forged in (plain, b"\0" * 32 + plain, sealed[:-1] + b"\0", sealed[:32] + plain, b"x", sealed[:31]):
+        store.redis().hset(key, "recipe", forged)
+        with pytest.raises(DamagedData):
+            recipes.recipe_of(key)
+
+
+def test_the_recipe_of_another_entry_is_refused(client: Client) -> None:
+    client.get("/brands/", {"q": "a"})
+    victim = entry_key("tests.brands")
+    client.get("/brand/acme/")
+    store.redis().hset(victim, "recipe", store.recipe(entry_key("tests.brand")))
+    with pytest.raises(DamagedData, match="signature"):
+        recipes.recipe_of(victim)
+
+
+def test_the_signature_of_another_purpose_is_refused(client: Client, settings: Any) -> None:
+    client.get("/brand/acme/")
+    key = entry_key("tests.brand")
+    recipe = codec.encode(recipes.recipe_of(key))
+    store.redis().hset(key, "recipe", fetch.seal(key, "body", recipe))
+    with pytest.raises(DamagedData, match="signature"):
+        recipes.recipe_of(key)
+
+
+def test_a_signed_recipe_that_asks_for_another_entry_is_refused(client: Client) -> None:
+    client.get("/brand/acme/")
+    key = entry_key("tests.brand")
+    recipe = recipes.recipe_of(key) | {"path": "/brand/bolt/"}
+    store.redis().hset(key, "recipe", fetch.seal(key, "recipe", codec.encode(recipe)))
+    with pytest.raises(DamagedData, match="asks for"):
+        recipes.comparison(key, recipes.recipe_of(key))
+    list(Brand.objects.filter(slug="acme").cached("tests.rows"))
+    key = entry_key("tests.rows")
+    recipe = recipes.recipe_of(key) | {"sql": "SELECT pg_sleep(10)", "params": []}
+    with pytest.raises(DamagedData, match="asks for"):
+        recipes.comparison(key, recipe)
+
+
+def test_an_entry_without_a_recipe_or_of_an_unknown_policy_is_not_judged(client: Client) -> None:
+    client.get("/brand/acme/")
+    key = entry_key("tests.brand")
+    recipe = recipes.recipe_of(key)
+    store.redis().hdel(key, "recipe")
+    assert recipes.recipe_of(key) == {}
+    assert recipes.comparison(key, {}) is None
+    assert recipes.comparison(key.replace("tests.brand", "tests.gone"), recipe) is None
