@@ -15,7 +15,7 @@ from catalog.importing.places import Places
 from catalog.importing.records import Problem, seed_of, slug_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from catalog.importing.records import ProductRecord
 
@@ -60,10 +60,10 @@ class Loader:
     was cut off anywhere is finished by running it again, and running it once too often changes nothing.
     """
 
-    def __init__(self, *, dry_run: bool = False) -> None:
+    def __init__(self, *, report: Callable[[Problem], None], dry_run: bool = False) -> None:
+        self.report = report
         self.dry_run = dry_run
         self.counts: Counter[str] = Counter()
-        self.problems: list[Problem] = []
         self.places = Places()
 
     def load(self, batch: Sequence[ProductRecord]) -> None:
@@ -72,7 +72,7 @@ class Loader:
             self._write(batch)
         except (IntegrityError, DataError) as error:
             if len(batch) == 1:
-                self.problems.append(_refused(batch[0], error))
+                self.report(_refused(batch[0], error))
                 return
             middle = len(batch) // 2
             self.load(batch[:middle])

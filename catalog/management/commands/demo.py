@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
@@ -17,6 +17,8 @@ from catalog.models import Category
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
+
+    from catalog.importing.records import Problem
 
 
 class Command(BaseCommand):
@@ -50,14 +52,16 @@ class Command(BaseCommand):
         )
 
     def _load(self, count: int) -> Loader:
-        loader = Loader()
+        loader = Loader(report=_refuse)
         with tqdm(total=count, unit=" products", disable=None) as bar:
             for batch in batches_ahead(products(count), size=BATCH):
                 loader.load(batch)
                 bar.update(len(batch))
-        for problem in loader.problems:
-            raise CommandError(f"{problem.value}: {problem.reason}")
         for department in departments():
             named = Category.objects.filter(url_path=slug_of(department["name"]), description="")
             named.update(description=department["description"])
         return loader
+
+
+def _refuse(problem: Problem) -> NoReturn:
+    raise CommandError(f"{problem.value}: {problem.reason}")
