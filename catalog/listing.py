@@ -198,7 +198,7 @@ def _facets(
 
 def _is_useful(counts: Counter[str]) -> bool:
     """Whether values leave a choice: more than one, and not the scattered numbers of a measure."""
-    return 1 < len(counts) and (len(counts) <= MOST_NUMBERS or not all(map(NUMBER.fullmatch, counts)))
+    return len(counts) > 1 and (len(counts) <= MOST_NUMBERS or not all(map(NUMBER.fullmatch, counts)))
 
 
 def _facet(group: str, label: str, options: Iterable[Option]) -> Facet:

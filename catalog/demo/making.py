@@ -98,7 +98,7 @@ def _words(shelf: Shelf, random: Random) -> dict[str, str]:
 def _attribute(spec: Any, words: dict[str, str], random: Random) -> object:
     match spec:
         case True:
-            return random.random() < 0.6  # noqa: PLR2004 (more products have a thing than lack it)
+            return random.random() < 0.6
         case str():
             return words[spec]
         case list():
@@ -148,7 +148,7 @@ def _variants(number: int, sku: str, shelf: Shelf, price: Decimal, random: Rando
             if dearer and position
             else None,
             gtin=_gtin(number * 10 + position),
-            stock=0 if sold_out or random.random() < 0.15 else random.randint(1, 60),  # noqa: PLR2004 (one in seven)
+            stock=0 if sold_out or random.random() < 0.15 else random.randint(1, 60),
         )
 
 

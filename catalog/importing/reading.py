@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from catalog.importing import values
 from catalog.importing.mapping import Field
-from catalog.importing.records import Problem, ProductRecord, VariantRecord
+from catalog.importing.records import Problem, ProductRecord, VariantRecord, excerpt
 from catalog.importing.values import RefusedError
 from catalog.models import Status
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from catalog.importing.source import Row
 
 T = TypeVar("T")
-
-EXCERPT = 120  # characters of a wrong value that a problem shows
 
 
 class Reader:
@@ -100,8 +98,7 @@ class Reading:
             return gap
 
     def _problem(self, column: str, raw: Any, reason: str) -> None:
-        value = "" if raw is None else str(raw)[:EXCERPT]
-        self.problems.append(Problem(line=self.row.line, column=column, value=value, reason=reason))
+        self.problems.append(Problem(line=self.row.line, column=column, value=excerpt(raw), reason=reason))
 
     def _sku(self) -> str:
         sku = self._value("sku", _sku, "")
@@ -163,7 +160,7 @@ class Reading:
         return self._read(Field(each.items, each.columns), values.listing, nothing, self.row.columns)
 
     def _only_variant(self, sku: str) -> VariantRecord:
-        if sku in self.reader.variant_skus:
+        if sku in self.reader.variant_skus and sku not in self.reader.skus:
             self._problem("sku", sku, _taken(self.reader.variant_skus[sku]))
         return VariantRecord(
             sku=sku, stock=self._value("stock", values.stock, None), gtin=self._value("gtin", values.gtin, "")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 SLUG_LENGTH = 120
+EXCERPT = 120  # characters of a wrong value that a problem shows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,12 @@ class Problem:
     reason: str
     column: str = ""
     value: str = ""
+
+
+def excerpt(raw: object) -> str:
+    """Return the beginning of a wrong value as a text that can be printed and stored; None is an empty one."""
+    said = "" if raw is None else str(raw)[:EXCERPT]
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in said)
 
 
 def slug_of(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from django.utils.translation import gettext as _
 
-from catalog.importing.records import Problem
+from catalog.importing.records import Problem, excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -95,16 +95,18 @@ def _json_row(number: int, line: bytes) -> Row | Problem:
     try:
         columns = json.loads(line.decode(), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
-        return Problem(line=number, value=_excerpt(line, error.start), reason=_not_utf8(line[error.start]))
+        return Problem(
+            line=number,
+            value=_around(line.decode(errors="replace"), error.start),
+            reason=_not_utf8(line[error.start]),
+        )
     except json.JSONDecodeError as error:
         reason = _("This is not JSON from character %(place)d on.") % {"place": error.pos + 1}
-        return Problem(
-            line=number, value=error.doc[max(0, error.pos - 20) : error.pos + 20].strip(), reason=reason
-        )
+        return Problem(line=number, value=_around(error.doc, error.pos), reason=reason)
     except (ValueError, RecursionError):
         return Problem(line=number, reason=_("This JSON has a number or a nesting that cannot be read."))
     if not isinstance(columns, dict):
-        return Problem(line=number, value=str(columns)[:80], reason=_("This is JSON, but not an object."))
+        return Problem(line=number, value=excerpt(columns), reason=_("This is JSON, but not an object."))
     return Row(number, columns)
 
 
@@ -119,7 +121,7 @@ def _csv_rows(source: Source, first: bytes, lines: Iterator[bytes]) -> Iterator[
     header = next(texts)
     delimiter = max(DELIMITERS, key=header.count)
     reader = csv.DictReader(chain([header], texts), delimiter=delimiter, restkey=REST, strict=True)
-    if len(reader.fieldnames or ()) < 2:  # noqa: PLR2004 (a product has more than one column)
+    if len(reader.fieldnames or ()) < 2:
         raise UnreadableFileError(_("The file is neither JSON Lines nor CSV with a header."))
     while True:
         begin = source.line + 1
@@ -133,13 +135,12 @@ def _csv_rows(source: Source, first: bytes, lines: Iterator[bytes]) -> Iterator[
 
 def _csv_row(number: int, cells: dict[str, Any]) -> Row | Problem:
     if REST in cells:
-        reason = _("The row has %(more)d cells more than the header.") % {"more": len(cells[REST])}
+        reason = _("The row has more cells than the header (%(more)d too many).") % {"more": len(cells[REST])}
         return Problem(line=number, reason=reason)
     for column, cell in cells.items():
         byte = next((ord(sign) - 0xDC00 for sign in cell or "" if "\udc80" <= sign <= "\udcff"), None)
         if byte is not None:
-            value = cell.encode(errors="surrogateescape").decode(errors="replace")
-            return Problem(line=number, column=column, value=value, reason=_not_utf8(byte))
+            return Problem(line=number, column=column, value=excerpt(cell), reason=_not_utf8(byte))
     return Row(number, cells)
 
 
@@ -147,5 +148,5 @@ def _not_utf8(byte: int) -> str:
     return _("The byte 0x%(byte)02X is not UTF-8; save the file in that encoding.") % {"byte": byte}
 
 
-def _excerpt(line: bytes, place: int) -> str:
-    return line[max(0, place - 20) : place + 20].decode(errors="replace").strip()
+def _around(line: str, place: int) -> str:
+    return excerpt(line[max(0, place - 20) : place + 20].strip())

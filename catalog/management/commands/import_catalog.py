@@ -60,7 +60,9 @@ class Command(BaseCommand):
                 summary = import_file(
                     source, load(mapping), dry_run=dry_run, report=problems.add, progress=progress
                 )
-        except (OSError, MappingError, UnreadableFileError) as error:
+        except OSError as error:
+            raise CommandError(f"{error.filename}: {error.strerror}") from error
+        except (MappingError, UnreadableFileError) as error:
             raise CommandError(str(error)) from error
         except ImportBusyError as error:
             raise CommandError(_("Another import is running. Wait for it, or stop it.")) from error
@@ -84,7 +86,7 @@ class Problems:
         self.write: Callable[[dict[str, Any]], object] = lambda _problem: None
         if path is None:
             return
-        file = stack.enter_context(path.open("w", newline=""))
+        file = stack.enter_context(path.open("w", newline="", encoding="utf-8"))
         if path.suffix == ".csv":
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
