@@ -38,3 +38,11 @@ def broken(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [path("brands/", brands), path("brand/<slug:slug>/", brand), path("broken/", broken)]
+
+
+def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return HttpResponse("not here", status=404)
+
+
+def handler500(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("broken", status=500)
