@@ -84,3 +84,61 @@ class Snapshot(models.Model):
 
     def __str__(self) -> str:
         return self.snapshot
+
+
+class Span(models.IntegerChoices):
+    """Lengths of time that counts are kept for, in seconds."""
+
+    MINUTE = 60, _("minute")
+    TEN_MINUTES = 600, _("ten minutes")
+    HOUR = 3600, _("hour")
+    DAY = 86400, _("day")
+
+
+class Rollup(models.Model):
+    """What was counted of one policy in one span of time. The policy "" holds the named counters."""
+
+    span = models.PositiveIntegerField(_("span"), choices=Span)
+    start = models.DateTimeField(_("start"))
+    policy = models.TextField(_("policy"))
+    counts = models.JSONField(_("counts"))
+    sends = models.PositiveBigIntegerField(_("sends"), default=0)
+    """Batches that a minute is made of: more of them means that late counts arrived."""
+
+    class Meta:
+        verbose_name = _("rollup")
+        verbose_name_plural = _("rollups")
+        constraints = [models.UniqueConstraint("span", "start", "policy", name="cachecontrol_rollup_once")]
+
+    def __str__(self) -> str:
+        return f"{self.policy} {self.start:%Y-%m-%d %H:%M} {self.get_span_display()}"
+
+
+class KeeperRun(models.Model):
+    """One run of a keeper: what it did, and what went wrong."""
+
+    name = models.TextField(_("keeper"))
+    started_at = models.DateTimeField(_("started"))
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+    done = models.PositiveIntegerField(_("done"), default=0)
+    errors = models.PositiveIntegerField(_("errors"), default=0)
+    note = models.TextField(_("note"), blank=True)
+
+    class Meta:
+        verbose_name = _("keeper run")
+        verbose_name_plural = _("keeper runs")
+        ordering = ("-started_at",)
+        indexes = [models.Index("name", models.F("started_at").desc(), name="cachecontrol_keeper_latest")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.started_at:%Y-%m-%d %H:%M:%S}"
+
+
+class Dashboard(Rollup):
+    """The cache dashboard: no table of its own, only the permission to see it and its place in the admin."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view",)
+        verbose_name = _("cache dashboard")
+        verbose_name_plural = _("cache dashboard")

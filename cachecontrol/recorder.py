@@ -36,6 +36,7 @@ HOT_WINDOW = 10 * MINUTE
 KEEP_MARK, KEEP_MINUTE, KEEP_HOT, KEEP_BLAME = 3600, 3 * 3600, 3600, 7 * 86400
 """Seconds that Redis keeps each kind of key."""
 HOT_KEYS = 200
+HOT_SALT = "cachecontrol.hot"
 FOLD_AT = 4096
 """Tuples waiting before a reader folds them itself: bounds memory between two rounds of the thread."""
 KEEP_FIELDS = 20_000
@@ -173,7 +174,7 @@ class Recorder:
         return self.frozen
 
     def _send(self, batch: Batch) -> None:
-        signer = Signer(salt="cachecontrol.hot")
+        signer = Signer(salt=HOT_SALT)
         hot = [
             {
                 signer.sign_object({"key": key, "recipe": batch.recipes[key]}): n

@@ -67,8 +67,13 @@ class Tally:
     def policies(self) -> list[str]:
         return sorted({name.policy for name in self.counts if name.policy})
 
-    def of_policy(self, policy: str) -> Tally:
-        return Tally(Counter({name: n for name, n in self.counts.items() if name.policy == policy}))
+    def by_policy(self) -> dict[str, Tally]:
+        """Return the tally of each policy, by name; named counters belong to none."""
+        tallies = {policy: Tally() for policy in self.policies()}
+        for name, n in self.counts.items():
+            if name.policy:
+                tallies[name.policy].counts[name] = n
+        return tallies
 
     def reads(self, outcome: str | None = None) -> int:
         return sum(

@@ -12,6 +12,7 @@ for i, counts in ipairs(batch.minutes) do
     redis.call('HINCRBY', KEYS[at + i], field, n)
     redis.call('HINCRBY', KEYS[2], field, n)
   end
+  redis.call('HINCRBY', KEYS[at + i], 'sends', 1)
   redis.call('EXPIRE', KEYS[at + i], ARGV[3])
 end
 at = at + #batch.minutes

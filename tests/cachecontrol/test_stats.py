@@ -24,7 +24,7 @@ def policy():
 
 def total(policy):
     fields = store.redis().hgetall(recorder.TOTAL)
-    return Tally.parse({name.decode(): n for name, n in fields.items()}).of_policy(policy)
+    return Tally.parse({name.decode(): n for name, n in fields.items()}).by_policy().get(policy, Tally())
 
 
 def test_reads_of_many_threads_are_all_counted(policy):

@@ -33,7 +33,7 @@ def test_worth_is_unknown_without_a_miss_to_compare():
 def test_a_policy_is_seen_alone():
     both = tally(("p", "hit", "", 0.001, 3), ("q", "miss", "absent", 0.1, 2))
     assert both.policies() == ["p", "q"]
-    assert both.of_policy("p").reads() == 3
+    assert both.by_policy()["p"].reads() == 3
     assert both.reads("miss") == 2
 
 
