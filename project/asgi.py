@@ -4,9 +4,11 @@ import os
 
 from django.core.asgi import get_asgi_application
 
-from project import services
+from project import celery, services
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 services.use()
+
+__all__ = ["application", "celery"]  # what sends tasks has to know the broker
 
 application = get_asgi_application()

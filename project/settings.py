@@ -61,9 +61,12 @@ MIDDLEWARE = [
 ]
 
 if DEBUG:
+    from debug_toolbar.settings import PANELS_DEFAULTS
+
     INSTALLED_APPS.append("debug_toolbar")
     MIDDLEWARE.insert(0, "debug_toolbar.middleware.DebugToolbarMiddleware")
     INTERNAL_IPS = ["127.0.0.1", "::1"]
+    DEBUG_TOOLBAR_PANELS = ["cachecontrol.panels.CachePanel", *PANELS_DEFAULTS]
 
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"

@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("", include("cachecontrol.urls")),
     path("admin/", admin.site.urls),
     path("", include("catalog.urls")),
 ]

@@ -76,6 +76,7 @@ def browser() -> Iterator[Browser]:
     """A headless Chromium of this machine."""
     from playwright.sync_api import sync_playwright
 
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # Playwright's loop runs in the thread of the tests
     path = chromium()
     assert path, "LARDER_REQUIRE_BROWSER is set and no Chromium was found"
     with sync_playwright() as playwright:

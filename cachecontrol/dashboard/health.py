@@ -1,0 +1,129 @@
+"""Whether everything that the cache relies on is in order, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from time import time
+from typing import TYPE_CHECKING
+
+from celery import current_app
+from django.db import connection
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from kombu.exceptions import OperationalError
+
+from cachecontrol import store
+from cachecontrol.capture import FAMILY_SQL
+from cachecontrol.conf import conf
+from cachecontrol.dashboard import facts
+from cachecontrol.models import Tracked
+from cachecontrol.templatetags.figures import duration
+
+if TYPE_CHECKING:
+    from cachecontrol.dashboard.facts import Clock, Server
+
+
+class State(StrEnum):
+    """How bad it is."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at, how it is, and what that means or what to do."""
+
+    name: str
+    state: State
+    text: str
+
+
+def checks(*, server: Server | None, clock: Clock | None) -> list[Check]:
+    """Look at the stores, the clock, the triggers, the breaker and the workers."""
+    return [_postgresql(), _triggers(), _redis(server), _breaker(), _clock(clock), _workers(server)]
+
+
+def _postgresql() -> Check:
+    version = facts.attempt(facts.database_version)
+    if version is None:
+        return Check("PostgreSQL", State.BAD, _("does not answer: only fresh cached pages can be served"))
+    return Check("PostgreSQL", State.GOOD, _("answers, version {version}").format(version=version))
+
+
+def _redis(server: Server | None) -> Check:
+    if server is None:
+        return Check("Redis", State.BAD, _("does not answer: every read is served from the database"))
+    if server.eviction not in {"volatile-lru", "volatile-lfu", "volatile-ttl", "noeviction"}:
+        text = _("{version}; its policy {eviction} may evict the clock: use volatile-lru")
+        return Check("Redis", State.WARNING, text.format(version=server.version, eviction=server.eviction))
+    return Check("Redis", State.GOOD, _("answers, {version}").format(version=server.version))
+
+
+def _breaker() -> Check:
+    name = _("Breaker of this process")
+    if store.breaker.is_down:
+        return Check(name, State.WARNING, _("open: Redis failed when it was last asked"))
+    return Check(name, State.GOOD, _("closed"))
+
+
+def _clock(clock: Clock | None) -> Check:
+    name = _("Clock")
+    if clock is None:
+        return Check(name, State.BAD, _("cannot be read"))
+    if clock.lag is None:
+        return Check(name, State.WARNING, _("not there: the next drain begins a new epoch"))
+    if clock.lag > conf.max_lag:
+        text = _(
+            "last drained {lag} ago, over MAX_LAG: run the drain process, nothing is served from the cache"
+        )
+        return Check(name, State.BAD, text.format(lag=duration(clock.lag)))
+    return Check(name, State.GOOD, _("last drained {lag} ago").format(lag=duration(clock.lag)))
+
+
+def _triggers() -> Check:
+    name = _("Triggers")
+    missing = facts.attempt(_tables_without_triggers)
+    if missing is None:
+        return Check(name, State.BAD, _("cannot be read"))
+    if missing:
+        text = _("missing or disabled on {tables}: run migrate")
+        return Check(name, State.BAD, text.format(tables=", ".join(missing)))
+    count = Tracked.objects.count()
+    if not count:
+        return Check(name, State.WARNING, _("no table is tracked: run migrate"))
+    text = ngettext("in place on {n} table", "in place on {n} tables", count)
+    return Check(name, State.GOOD, text.format(n=count))
+
+
+def _tables_without_triggers() -> list[str]:
+    """Return tracked tables and partitions that lack a trigger, or have it disabled."""
+    tracked = "SELECT to_regclass(quote_ident(relation)) AS root FROM cachecontrol_tracked"
+    with connection.cursor() as cursor:
+        cursor.execute(FAMILY_SQL.format(roots=tracked))
+        return [name for _, _, name, is_captured, _ in cursor.fetchall() if not is_captured]
+
+
+def _workers(server: Server | None) -> Check:
+    name = _("Celery workers")
+    if server is None:
+        return Check(name, State.WARNING, _("cannot be asked while Redis is away"))
+    if not current_app.conf.broker_url:
+        return Check(name, State.WARNING, _("cannot be asked: this process knows no broker"))
+    try:
+        found = _answering_workers(int(time() / 20))
+    except OperationalError:
+        return Check(name, State.WARNING, _("the broker does not answer"))
+    if not found:
+        return Check(name, State.BAD, _("none answers: nothing is warmed, reconciled or rolled up"))
+    return Check(name, State.GOOD, ", ".join(found))
+
+
+@lru_cache(maxsize=1)
+def _answering_workers(_spell: int) -> list[str]:
+    """Ask who is there, at most once in 20 s: an answer takes its time."""
+    answers = current_app.control.ping(timeout=0.4) or []
+    return sorted(name for answer in answers for name in answer)

@@ -1,0 +1,54 @@
+"""What an orchestrator asks: is the process alive, can it serve."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import DatabaseError, connection
+from django.http import HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from cachecontrol import store
+from cachecontrol.conf import conf
+from cachecontrol.exceptions import StoreDown
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+
+@never_cache
+@require_safe
+def livez(request: HttpRequest) -> HttpResponse:
+    """Answer as long as the process can answer; asks nothing of anyone."""
+    return HttpResponse("alive\n", content_type="text/plain")
+
+
+@never_cache
+@require_safe
+def readyz(request: HttpRequest) -> JsonResponse:
+    """Say whether requests can be served: 503 without PostgreSQL, "degraded" (200) without a cache."""
+    database, clock = _database(), _clock()
+    status = "unavailable" if database != "ok" else "ready" if clock == "ok" else "degraded"
+    checks = {"postgresql": database, "redis": "down" if clock == "down" else "ok", "clock": clock}
+    return JsonResponse({"status": status, "checks": checks}, status=200 if database == "ok" else 503)
+
+
+def _database() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return "down"
+    return "ok"
+
+
+def _clock() -> str:
+    """Return ok, old, missing, or down if Redis does not answer."""
+    try:
+        clock = store.clock()
+    except StoreDown:
+        return "down"
+    if not clock.time.isdecimal():
+        return "missing"
+    return "ok" if 0 <= clock.now - int(clock.time) <= conf.max_lag * 1e6 else "old"

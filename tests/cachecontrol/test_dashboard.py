@@ -1,0 +1,131 @@
+"""The dashboard shows its figures to operators alone, and says what it cannot show."""
+
+import csv
+import json
+from io import StringIO
+
+import pytest
+from django.contrib.auth.models import User
+from django.urls import reverse
+
+from cachecontrol import stats, store
+from cachecontrol.rollup import rollup
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PAGE, DATA = "/admin/cache/", "/admin/cache/data.json"
+
+
+@pytest.fixture(autouse=True)
+def closed_breaker():
+    yield
+    store.breaker.answered()
+
+
+@pytest.fixture
+def logged_in(client, operator, redis):
+    client.force_login(operator)
+    return client
+
+
+@pytest.fixture
+def reads(redis):
+    """Nine hits, one miss, one refusal."""
+    for _ in range(9):
+        stats.record("catalog.product_page", "hit", "", 0.0005, key="k", recipe={"path": "/p/lamp/"})
+    stats.record("catalog.product_page", "miss", "moved", 0.02)
+    stats.refused("catalog.product_page", "uncovered", "SELECT secret FROM somewhere")
+    stats.flush()
+
+
+def test_strangers_are_asked_to_log_in(client, redis):
+    response = client.get(PAGE)
+    assert (response.status_code, response["Location"]) == (302, f"/admin/login/?next={PAGE}")
+
+
+@pytest.mark.parametrize("path", [PAGE, DATA, "/admin/cache/export.csv", "/admin/cache/export.json"])
+def test_staff_without_the_permission_are_refused(client, redis, path):
+    client.force_login(User.objects.create_user("clerk", is_staff=True))
+    assert client.get(path).status_code == 403
+
+
+def test_the_admin_index_leads_operators_there(logged_in):
+    assert reverse("admin:cachecontrol_dashboard_changelist") in logged_in.get("/admin/").content.decode()
+    assert logged_in.get(reverse("admin:cachecontrol_dashboard_changelist"))["Location"] == PAGE
+
+
+def test_nothing_recorded_is_an_empty_state(logged_in):
+    text = logged_in.get(PAGE).content.decode()
+    assert "No reads in this range yet" in text
+    assert "No keeper has run yet" in text
+
+
+def test_the_page_shows_figures_without_any_script(logged_in, reads):
+    text = logged_in.get(PAGE).content.decode()
+    for shown in (
+        "90.0 %",
+        "catalog.product_page",
+        "moved",
+        "uncovered",
+        "SELECT secret FROM somewhere",
+        "/p/lamp/",
+    ):
+        assert shown in text
+
+
+def test_the_data_match_what_was_recorded(logged_in, reads):
+    charts = logged_in.get(DATA).json()["charts"]
+    assert charts["policies"] == ["catalog.product_page"]
+    assert [share for share in charts["hit_rate"][0] if share is not None] == [0.9]
+    assert len(charts["starts"]) == len(charts["outcomes"][0]) == 60
+
+
+def test_another_policy_shows_nothing_of_this_one(logged_in, reads):
+    answer = logged_in.get(DATA, {"policy": "catalog.search"}).json()
+    assert "catalog.product_page" not in answer["sections"]["reasons"]
+
+
+def test_nonsense_in_the_query_means_the_defaults(logged_in, reads):
+    assert logged_in.get(DATA, {"range": "soon", "policy": "<script>"}).status_code == 200
+
+
+def test_exports_hold_the_same_counts(logged_in, reads):
+    (row,) = csv.DictReader(StringIO(logged_in.get("/admin/cache/export.csv").content.decode()))
+    (same,) = json.loads(logged_in.get("/admin/cache/export.json").content)
+    assert (row["policy"], row["reads"], row["hit"], row["refusals"]) == (
+        "catalog.product_page",
+        "10",
+        "9",
+        "1",
+    )
+    assert same["hit_rate"] == float(row["hit_rate"]) == 0.9
+
+
+def test_redis_down_is_said_and_the_past_is_shown(logged_in, reads, valkey):
+    from datetime import UTC, datetime, timedelta
+
+    rollup(now=datetime.now(UTC) + timedelta(minutes=2))
+    valkey.stop()
+    text = logged_in.get(PAGE).content.decode()
+    assert "Redis does not answer" in text
+    assert "catalog.product_page" in text
+
+
+def test_postgresql_down_is_said(logged_in, postgresql_down):
+    response = logged_in.get(PAGE)
+    assert response.status_code == 503
+    assert "PostgreSQL does not answer" in response.content.decode()
+
+
+def test_a_failing_table_leaves_the_rest_of_the_page(logged_in, reads):
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE cachecontrol_rollup RENAME TO away")
+    try:
+        text = logged_in.get(PAGE).content.decode()
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE away RENAME TO cachecontrol_rollup")
+    assert "Shown is what Redis has" in text
+    assert "90.0 %" in text

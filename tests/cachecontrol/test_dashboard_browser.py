@@ -1,0 +1,99 @@
+"""The dashboard in a browser: accessible in light and dark, clean under the CSP, narrow, live and paused by keyboard."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from cachecontrol import stats
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+WATCH_CSP = "window.violations = []; addEventListener('securitypolicyviolation', e => violations.push(e.violatedDirective))"
+
+
+@pytest.fixture
+def dashboard(live_server, client, operator, redis, page):
+    """Open the dashboard as an operator, with some reads recorded."""
+    for number in range(20):
+        stats.record("catalog.product_page", "hit", "", 0.0004, key="k", recipe={"path": "/p/lamp/"})
+        stats.record("catalog.search", "hit" if number % 3 else "miss", "" if number % 3 else "absent", 0.02)
+    stats.refused("catalog.search", "uncovered", "SELECT 1 FROM somewhere")
+    stats.flush()
+    client.force_login(operator)
+    page.context.add_cookies(
+        [{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}]
+    )
+    page.add_init_script(WATCH_CSP)
+
+    def open_at(*, width=1280, scheme="light"):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.emulate_media(color_scheme=scheme)
+        page.goto(f"{live_server.url}/admin/cache/")
+        page.get_by_text("Live", exact=True).wait_for()
+        return page
+
+    return open_at
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_accessibility_or_csp_violations(dashboard, scheme):
+    page = dashboard(scheme=scheme)
+    page.locator("summary").first.click()
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert page.evaluate("violations") == []
+
+
+def test_charts_are_drawn_and_their_tables_open(dashboard):
+    page = dashboard()
+    assert page.locator("[data-chart] canvas").count() == 4
+    figure = page.locator("figure", has_text="Hit rate by policy")
+    figure.locator("summary").click()
+    assert figure.get_by_role("columnheader", name="catalog.search").is_visible()
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_a_narrow_screen_does_not_scroll_sideways(dashboard, width):
+    page = dashboard(width=width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_new_reads_appear_by_themselves_and_pausing_by_keyboard_holds(dashboard):
+    page = dashboard()
+    summary = page.locator("[data-section=summary]")
+    for _ in range(100):
+        stats.record("catalog.product_page", "hit", "", 0.0004)
+    stats.flush()
+    summary.get_by_text("140", exact=True).wait_for()
+    page.get_by_role("button", name="Pause").focus()
+    page.keyboard.press("Enter")
+    assert page.get_by_text("Paused at").is_visible()
+    stats.record("catalog.product_page", "hit", "", 0.0004)
+    stats.flush()
+    page.wait_for_timeout(2500)
+    assert summary.get_by_text("140", exact=True).is_visible()
+    page.keyboard.press("Enter")
+    summary.get_by_text("141", exact=True).wait_for()
+
+
+def test_it_says_so_when_the_server_falls_silent(dashboard):
+    page = dashboard()
+    page.route(
+        "**/data.json*",
+        lambda route: route.fulfill(status=200, content_type="application/json", body="half of"),
+    )
+    page.get_by_text("No answer since").wait_for()
+
+
+def test_it_works_without_scripts(browser, live_server, dashboard, client):
+    context = browser.new_context(java_script_enabled=False)
+    context.add_cookies(
+        [{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}]
+    )
+    page = context.new_page()
+    page.goto(f"{live_server.url}/admin/cache/")
+    page.get_by_label("Policy", exact=True).select_option("catalog.search")
+    page.get_by_role("button", name="Show").click()
+    page.locator("figure", has_text="Hit rate").first.locator("summary").click()
+    assert page.get_by_role("rowheader", name="catalog.search").is_visible()
+    assert not page.get_by_role("button", name="Pause").is_visible()
+    context.close()

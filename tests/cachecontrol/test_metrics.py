@@ -1,0 +1,67 @@
+"""Prometheus gets the sums of all processes, if it may."""
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from cachecontrol import stats
+
+LABELS = ("policy", "outcome", "reason", "name", "le")
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def token(settings):
+    settings.CACHECONTROL = {"METRICS_TOKEN": "s3cret"}
+
+
+def scrape(client):
+    response = client.get("/metrics", headers={"Authorization": "Bearer s3cret"})
+    assert response.status_code == 200
+    families = text_string_to_metric_families(response.content.decode())
+    return {
+        (sample.name, *(sample.labels[label] for label in LABELS if label in sample.labels)): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_a_stranger_finds_nothing(client, redis):
+    assert client.get("/metrics").status_code == 404
+
+
+def test_a_wrong_token_is_refused(client, redis):
+    assert client.get("/metrics", headers={"Authorization": "Bearer wrong"}).status_code == 401
+
+
+def test_an_empty_token_opens_nothing(client, redis, settings):
+    settings.CACHECONTROL = {"METRICS_TOKEN": ""}
+    assert client.get("/metrics", headers={"Authorization": "Bearer "}).status_code == 401
+
+
+def test_an_operator_may_look(client, redis, operator):
+    client.force_login(operator)
+    assert client.get("/metrics").status_code == 200
+
+
+def test_counts_and_durations_are_exported(client, redis):
+    for _ in range(9):
+        stats.record("p", "hit", "", 0.001)
+    stats.record("p", "miss", "absent", 0.05)
+    stats.refused("p", "uncovered", "SELECT 1")
+    stats.count("drain.runs", 3)
+    stats.flush()
+    found = scrape(client)
+    assert found["cachecontrol_up",] == 1
+    assert found["cachecontrol_reads_total", "p", "hit", ""] == 9
+    assert found["cachecontrol_reads_total", "p", "miss", "absent"] == 1
+    assert found["cachecontrol_refusals_total", "p", "uncovered"] == 1
+    assert found["cachecontrol_events_total", "drain.runs"] == 3
+    assert found["cachecontrol_read_seconds_count", "p", "hit"] == 9
+    assert found["cachecontrol_read_seconds_sum", "p", "hit"] == pytest.approx(0.009)
+    assert found["cachecontrol_read_seconds_bucket", "p", "hit", "+Inf"] == 9
+
+
+def test_redis_down_is_a_figure_too(client, redis, valkey):
+    valkey.stop()
+    assert scrape(client) == {("cachecontrol_up",): 0}
