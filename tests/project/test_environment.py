@@ -1,0 +1,58 @@
+"""What the environment says becomes settings, or one clear line."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from project import environment
+
+
+def test_a_database_url_may_carry_any_option_of_libpq():
+    database = environment.database(
+        "postgres://shop:p%40ss@db.internal:5433/larder?sslmode=require&connect_timeout=3"
+    )
+    assert database["NAME"] == "larder"
+    assert (database["USER"], database["PASSWORD"]) == ("shop", "p@ss")
+    assert (database["HOST"], database["PORT"]) == ("db.internal", "5433")
+    assert database["OPTIONS"] == {"sslmode": "require", "connect_timeout": "3"}
+
+
+def test_a_database_url_may_name_a_socket_folder():
+    database = environment.database("postgresql://postgres@/larder?host=/a%20folder/var/postgres")
+    assert database["HOST"] == "/a folder/var/postgres"
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "mysql://localhost/larder", "postgres://localhost/x?no=1", "sqlite:///x"]
+)
+def test_another_database_url_is_refused_by_name(url):
+    with pytest.raises(ImproperlyConfigured, match="DATABASE_URL"):
+        environment.database(url)
+
+
+def test_another_redis_url_is_refused_by_name():
+    with pytest.raises(ImproperlyConfigured, match="REDIS_URL"):
+        environment.redis("localhost:6379")
+
+
+@pytest.mark.parametrize(
+    ("redis_url", "broker_url"),
+    [
+        ("redis://:secret@cache:6379/0", "redis://:secret@cache:6379/1"),
+        ("rediss://cache/3?ssl_cert_reqs=none", "rediss://cache/1?ssl_cert_reqs=none"),
+        ("unix:///var/run/valkey?db=0", "redis+socket:///var/run/valkey?virtual_host=1"),
+    ],
+)
+def test_tasks_live_in_a_database_that_flushing_the_cache_does_not_touch(redis_url, broker_url):
+    assert environment.broker(redis_url) == broker_url
+
+
+def test_processes_that_need_a_secret_key_at_once_agree_on_one_that_only_the_owner_can_read(tmp_path):
+    file = tmp_path / "var" / "secret-key"
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(environment.secret_key, [file] * 32))
+    assert len(keys) == 1
+    assert len(keys.pop()) >= 50
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert list(file.parent.iterdir()) == [file]

@@ -1,0 +1,113 @@
+"""Settings are safe in production, and development is what is switched on."""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+
+import pytest
+
+from project.services import BASE_DIR
+
+NAMES = ("LOCAL", "DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "HTTPS")
+
+
+def manage(*arguments, **environment):
+    clean = {name: value for name, value in os.environ.items() if name not in NAMES} | {"LOCAL": "1"}
+    command = [sys.executable, "manage.py", *arguments]
+    return subprocess.run(
+        command,
+        cwd=BASE_DIR,
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def production():
+    return {
+        "DJANGO_SETTINGS_MODULE": "project.settings",
+        "LOCAL": "0",
+        "SECRET_KEY": secrets.token_urlsafe(50),
+        "ALLOWED_HOSTS": "shop.example",
+    }
+
+
+def setting(expression, **environment):
+    code = f"from django.conf import settings; import json; print(json.dumps({expression}))"
+    result = manage(
+        "shell", "--no-imports", "-c", code, DJANGO_SETTINGS_MODULE="project.settings", **environment
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_djangos_own_checks_find_nothing_to_say_about_production(production):
+    result = manage("check", "--deploy", "--fail-level", "WARNING", **production)
+    assert "no issues" in result.stdout, result.stderr
+    assert result.returncode == 0
+
+
+def test_production_without_a_secret_key_does_not_start(production):
+    result = manage("check", **production | {"SECRET_KEY": ""})
+    assert result.returncode == 1
+    assert "SECRET_KEY" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_broken_database_url_is_one_line():
+    result = manage("check", DJANGO_SETTINGS_MODULE="project.settings", DATABASE_URL="nonsense")
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert "DATABASE_URL" in result.stderr
+
+
+def test_debug_is_off_unless_it_is_switched_on():
+    assert setting("settings.DEBUG") is False
+    assert setting("[settings.DEBUG, settings.MIDDLEWARE[0]]", DEBUG="1") == [
+        True,
+        "debug_toolbar.middleware.DebugToolbarMiddleware",
+    ]
+
+
+def test_a_local_checkout_speaks_plain_http_and_production_does_not(production):
+    expression = (
+        "[settings.SECURE_SSL_REDIRECT, settings.SESSION_COOKIE_SECURE, settings.SECURE_HSTS_SECONDS > 0]"
+    )
+    assert setting(expression) == [False, False, False]
+    del production["DJANGO_SETTINGS_MODULE"]
+    assert setting(expression, **production) == [True, True, True]
+
+
+def test_production_logs_json_a_line_and_a_local_checkout_logs_for_a_person(production):
+    code = "import structlog; structlog.get_logger('shop').warning('sold_out', sku='A-1')"
+    line = manage("shell", "--no-imports", "-c", code, **production).stderr.splitlines()[-1]
+    assert (
+        json.loads(line).items()
+        >= {"event": "sold_out", "sku": "A-1", "level": "warning", "logger": "shop"}.items()
+    )
+    line = manage(
+        "shell", "--no-imports", "-c", code, DJANGO_SETTINGS_MODULE="project.settings"
+    ).stderr.splitlines()[-1]
+    assert "sold_out" in line
+    assert "{" not in line
+
+
+@pytest.mark.django_db
+def test_every_page_forbids_inline_scripts_and_styles(client):
+    policy = client.get("/admin/login/").headers["Content-Security-Policy"]
+    directives = dict(directive.strip().split(" ", 1) for directive in policy.split(";"))
+    assert directives["default-src"] == "'self'"
+    assert directives["object-src"] == directives["base-uri"] == directives["frame-ancestors"] == "'none'"
+    assert "unsafe" not in policy
+
+
+def test_the_cache_alias_raises_when_redis_is_gone_and_does_not_wait_long():
+    options = setting("settings.CACHES['default']['OPTIONS']")
+    assert not options.get("IGNORE_EXCEPTIONS")
+    assert options["SOCKET_CONNECT_TIMEOUT"] <= 0.25
+    assert options["SOCKET_TIMEOUT"] <= 0.5
