@@ -112,18 +112,22 @@ def servers_in(home: Path) -> list[Postgres | Valkey]:
 
 
 def _watch(home: Path, *, remove: bool) -> None:
-    """Start a watcher in a session of its own, unless one is there."""
-    watcher = _open(home / "watcher.lock")
-    absent = _try(watcher, fcntl.LOCK_EX)
-    os.close(watcher)
-    if not absent:
-        return
-    command = [sys.executable, "-m", "project.services", str(home), *(["--remove"] if remove else [])]
-    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    subprocess.run(command, check=True, cwd=BASE_DIR, start_new_session=True, **quiet)  # type: ignore[call-overload]
+    """Start a watcher in a session of its own, unless one is there; it inherits the lock that says so."""
+    lock = _open(home / "watcher.lock")
+    try:
+        if not _try(lock, fcntl.LOCK_EX):
+            return
+        pids = [str(pid) for server in servers_in(home) if (pid := server.pid())]
+        command = [sys.executable, "-m", "project.services", str(home), str(lock), str(int(remove)), *pids]
+        quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        subprocess.run(  # type: ignore[call-overload]
+            command, check=True, cwd=BASE_DIR, start_new_session=True, pass_fds=[lock], **quiet
+        )
+    finally:
+        os.close(lock)
 
 
-def _watcher(home: Path, *, remove: bool) -> None:
+def _watcher(home: Path, lock: int, *, remove: bool, pids: set[int]) -> None:
     """Wait until nobody has used the services for ``GRACE`` seconds, then stop them.
 
     1. While somebody holds the users' lock, wait.
@@ -131,25 +135,22 @@ def _watcher(home: Path, *, remove: bool) -> None:
        meanwhile starts the servers anew, and another watcher.
     3. If ``home`` is deleted under running servers, end them: their files are lost.
     """
-    watcher = _open(home / "watcher.lock")
-    if not _try(watcher, fcntl.LOCK_EX):
-        return
     since = time.monotonic()
-    pids: set[int] = set()
-    while (home / "watcher.lock").exists():
-        running = {pid for server in servers_in(home) if (pid := server.pid())}
-        pids = running or pids
-        if not _unused(home):
-            since = time.monotonic()
-        elif (not running or time.monotonic() - since > GRACE) and _retire(home, watcher, remove=remove):
-            return
-        time.sleep(0.25)
+    with suppress(FileNotFoundError):
+        while (home / "watcher.lock").exists():
+            running = {pid for server in servers_in(home) if (pid := server.pid())}
+            pids = running or pids
+            if not _unused(home):
+                since = time.monotonic()
+            elif (not running or time.monotonic() - since > GRACE) and _retire(home, lock, remove=remove):
+                return
+            time.sleep(0.25)
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
 
 
-def _retire(home: Path, watcher: int, *, remove: bool) -> bool:
+def _retire(home: Path, lock: int, *, remove: bool) -> bool:
     with _locked(home):
         if not _unused(home):
             return False
@@ -159,7 +160,7 @@ def _retire(home: Path, watcher: int, *, remove: bool) -> bool:
             for server in servers_in(home):
                 server.remove()
             shutil.rmtree(home, ignore_errors=True)
-        os.close(watcher)
+        os.close(lock)
         return True
 
 
@@ -199,4 +200,5 @@ def _try(lock: int, kind: int) -> bool:
 
 
 if __name__ == "__main__" and os.fork() == 0:  # nobody waits for the watcher: it is nobody's child
-    _watcher(Path(sys.argv[1]), remove="--remove" in sys.argv)
+    _home, _lock, _remove, *_pids = sys.argv[1:]
+    _watcher(Path(_home), int(_lock), remove=_remove == "1", pids=set(map(int, _pids)))

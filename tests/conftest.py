@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +16,6 @@ from tests import settings as test_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from playwright.sync_api import Browser, Page
 
@@ -62,13 +63,12 @@ def redis(valkey: Valkey) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home() -> Iterator[Path]:
     """An empty folder for servers or a checkout of a test's own, which other users may pass through."""
-    folder = tmp_path_factory.mktemp("home")
-    for path in (folder, *folder.parents):
-        if path.stat().st_uid == os.geteuid() and path.is_relative_to(tmp_path_factory.getbasetemp().parent):
-            path.chmod(0o755)
-    return folder
+    folder = Path(tempfile.mkdtemp(prefix="larder-home-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
