@@ -11,6 +11,7 @@ A drain that dies leaves W where it was, and the next one does the same again.
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
@@ -349,6 +350,7 @@ def _number(epoch: str) -> int:
 
 drain = Drain()
 """The drains of this process."""
+atexit.register(drain.close)
 
 
 def announce(moving: list[str]) -> None:

@@ -30,6 +30,8 @@ T = TypeVar("T")
 _bypassed: ContextVar[str] = ContextVar("cachecontrol_bypassed", default="")
 _refilled: ContextVar[str] = ContextVar("cachecontrol_refilled", default="")
 
+AFTER_FILL = frozenset({"", "moved", "newer", "epoch", "clock_gone"})
+"""What the fill script says; it has given the lease back."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.003, 0.05
 """Seconds between two looks of a reader that waits for another's fill."""
 
@@ -176,7 +178,7 @@ def _answered(request: Request[T], reading: Reading, token: str) -> Fetched[T]:
 
 
 def _filled(request: Request[T], reading: Reading, token: str, was: str = "") -> Fetched[T]:
-    """Compute, and store what is proven to be as of one position."""
+    """Compute, and store what is proven to be as of one position. The lease is given back whatever happens."""
     reason = was or (reading.reason if reading.judgement in ("granted", "held") else "damaged")
     try:
         with collect.collecting(Collection(request.alias)) as collection:
@@ -185,26 +187,28 @@ def _filled(request: Request[T], reading: Reading, token: str, was: str = "") ->
             blame = (unfit, request.alias) if unfit else collection.verdict()
         refusal = blame[0] if blame else _store(request, reading, token, collection, value)
     except BaseException:
-        with contextlib.suppress(StoreDown):
-            store.release(request.key, token)
+        _release(request, token)
         raise
-    if blame:
-        stats.refused(request.policy.name, *blame)
-        with contextlib.suppress(StoreDown):
-            store.release(request.key, token)
-    elif refusal:
-        stats.refused(request.policy.name, refusal)
+    if refusal:
+        stats.refused(request.policy.name, refusal, blame[1] if blame else "")
+    if refusal not in AFTER_FILL:
+        _release(request, token)
     return Fetched(value=value, outcome=Outcome.MISS, reason=reason, stored=not refusal, refusal=refusal)
+
+
+def _release(request: Request[Any], token: str) -> None:
+    with contextlib.suppress(StoreDown):
+        store.release(request.key, token)
 
 
 def _store(request: Request[Any], reading: Reading, token: str, collection: Collection, value: Any) -> str:
     """Store the value. Returns why it was refused, or nothing."""
     if reading.epoch != collection.own.epoch:
-        return "epoch"
+        return "history"
     now = reading.now / 1e6
     expires = min(now + request.policy.ttl, collection.ends or float("inf"))
     if expires <= now:
-        return "expired"
+        return "ended"
     try:
         body = seal(request.key, "body", codec.encode(value), always=False)
     except UnknownType:

@@ -251,10 +251,10 @@ def _refusal(request: HttpRequest, response: HttpResponseBase) -> str:
         return "status"
     if response.streaming:
         return "streaming"
-    if response.cookies:
-        return "set_cookie"
     if "CSRF_COOKIE" in request.META:
         return "csrf_token"
+    if response.cookies:
+        return "set_cookie"
     if getattr(request, "_csp_nonce", None) is not None:
         return "csp_nonce"
     return ""

@@ -9,6 +9,8 @@ from pathlib import Path
 import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from project import environment, logs, services
 
@@ -101,8 +103,14 @@ CACHES = {
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
             "SOCKET_CONNECT_TIMEOUT": 0.25,
             "SOCKET_TIMEOUT": 0.5,
+            # One try more, since a pooled connection may have died; the cache's breaker does the waiting.
+            "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 1)},
         },
     },
+}
+CACHECONTROL = {
+    "RELEASE": env.str("RELEASE", default=""),
+    "METRICS_TOKEN": env.str("METRICS_TOKEN", default=""),
 }
 CELERY_BROKER_URL = env.str("BROKER_URL", default="") or environment.broker(_urls.redis)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

@@ -1,0 +1,340 @@
+"""Cached pages: what is stored, what a visitor gets, and what no visitor's request can reach."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.http import HttpResponse, StreamingHttpResponse
+from django.middleware.csrf import get_token
+from django.test import Client
+from django.urls import include, path
+from django.utils import translation
+
+from cachecontrol import stats, store
+from cachecontrol.api import bypass, cached_page, expire_at
+from catalog.models import Brand
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+    from redis import Redis
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.urls(__name__),
+    pytest.mark.usefixtures("redis"),
+]
+
+LONG = "word " * 100
+seen: list[Any] = []
+
+
+@cached_page("test.brand_page", params=["page", "colour"])
+def brand_page(request: HttpRequest, pk: int) -> HttpResponse:
+    brand = Brand.objects.filter(pk=pk).first()
+    name = brand.name if brand else "nobody"
+    chosen = ",".join([*request.GET.getlist("colour"), request.GET.get("page", "")])
+    return HttpResponse(f"<h1>{name}</h1><p>{chosen}</p>{LONG}", status=200 if brand else 404)
+
+
+@cached_page("test.nosy_page", vary=["language"])
+def nosy_page(request: HttpRequest) -> HttpResponse:
+    seen.append(request)
+    facts = [
+        request.COOKIES,
+        request.GET,
+        request.META.get("HTTP_X_FORWARDED_HOST"),
+        request.META.get("HTTP_USER_AGENT"),
+    ]
+    return HttpResponse(f"{translation.get_language()} {request.user} {facts} {request.get_host()}")
+
+
+@cached_page("test.cookie_page")
+def cookie_page(request: HttpRequest) -> HttpResponse:
+    response = HttpResponse("biscuit")
+    response.set_cookie("visitor", "alice")
+    return response
+
+
+@cached_page("test.form_page")
+def form_page(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(get_token(request))
+
+
+@cached_page("test.stream_page")
+def stream_page(request: HttpRequest) -> StreamingHttpResponse:
+    return StreamingHttpResponse(iter([b"a", b"b"]))
+
+
+@cached_page("test.nonce_page")
+def nonce_page(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(f"<p>{request.csp_nonce}</p>")  # type: ignore[attr-defined]
+
+
+@cached_page("test.raw_page")
+def raw_page(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str([brand.name for brand in Brand.objects.raw("SELECT * FROM catalog_brand")]))
+
+
+@cached_page("test.ending_page")
+def ending_page(request: HttpRequest) -> HttpResponse:
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    expire_at(timezone.now() + timedelta(milliseconds=300))
+    return HttpResponse("sale")
+
+
+@cached_page("test.plain_page")
+def plain_page(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("plain " + LONG)
+
+
+@cached_page("test.failing_page")
+def failing_page(request: HttpRequest) -> HttpResponse:
+    raise ValueError("broken")
+
+
+urlpatterns = [
+    path("brand/<int:pk>/", brand_page),
+    path("nosy/", nosy_page),
+    path("cookie/", cookie_page),
+    path("form/", form_page),
+    path("stream/", stream_page),
+    path("nonce/", nonce_page),
+    path("raw/", raw_page),
+    path("ending/", ending_page),
+    path("plain/", plain_page),
+    path("failing/", failing_page),
+    path("", include("project.urls")),
+]
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client(raise_request_exception=False)
+
+
+@pytest.fixture
+def brand() -> Brand:
+    return Brand.objects.create(name="Acme", slug="acme")
+
+
+def entries(redis: Redis) -> list[bytes]:
+    return list(redis.scan_iter("cc:{0}:e:*"))
+
+
+def status(response: HttpResponse) -> str:
+    return response.headers["Cache-Status"]
+
+
+def test_the_second_visit_is_a_hit_with_the_same_page(client: Client, brand: Brand) -> None:
+    first, second = client.get(f"/brand/{brand.pk}/"), client.get(f"/brand/{brand.pk}/")
+    assert (status(first), status(second)) == ("larder; fwd=uri-miss; stored", "larder; hit")
+    assert first.content == second.content
+    assert first.headers["ETag"] == second.headers["ETag"]
+
+
+def test_a_hit_asks_redis_once_and_postgresql_never(
+    client: Client, brand: Brand, redis: Redis, django_assert_num_queries: Any
+) -> None:
+    client.get(f"/brand/{brand.pk}/")
+    stats.flush()
+    scripts = redis.info("commandstats")["cmdstat_evalsha"]["calls"]
+    with django_assert_num_queries(0):
+        assert status(client.get(f"/brand/{brand.pk}/")) == "larder; hit"
+    after = redis.info("commandstats")["cmdstat_evalsha"]["calls"]
+    assert after - scripts == 1
+
+
+def test_a_write_makes_the_next_visit_fresh(client: Client, brand: Brand) -> None:
+    client.get(f"/brand/{brand.pk}/")
+    Brand.objects.filter(pk=brand.pk).update(name="Zenith")
+    after = client.get(f"/brand/{brand.pk}/")
+    assert b"Zenith" in after.content
+    assert status(after) == "larder; fwd=stale; stored"
+
+
+def test_a_page_of_nothing_is_kept_until_the_row_appears(client: Client) -> None:
+    assert client.get("/brand/4711/").status_code == 404
+    assert status(client.get("/brand/4711/")) == "larder; hit"
+    Brand.objects.create(pk=4711, name="New", slug="new")
+    assert client.get("/brand/4711/").status_code == 200
+
+
+def test_undeclared_parameters_are_neither_seen_nor_in_the_key(client: Client, brand: Brand) -> None:
+    client.get(f"/brand/{brand.pk}/?colour=red&colour=blue&page=2&utm_source=x")
+    again = client.get(f"/brand/{brand.pk}/?page=2&fbclid=7&colour=red&colour=blue")
+    assert status(again) == "larder; hit"
+    assert b"red,blue,2" in again.content
+
+
+def test_a_view_sees_nothing_of_its_visitor(client: Client, django_user_model: Any) -> None:
+    client.force_login(django_user_model.objects.create_user("alice"))
+    client.cookies["mood"] = "happy"
+    told = {"HTTP_USER_AGENT": "spy", "HTTP_X_FORWARDED_HOST": "evil.example", "HTTP_ACCEPT_LANGUAGE": "en"}
+    response = client.get("/nosy/?a=1", **told)
+    assert response.content.decode() == "en AnonymousUser [{}, <QueryDict: {}>, None, None] testserver"
+
+
+def test_languages_have_entries_of_their_own(client: Client) -> None:
+    english = client.get("/nosy/", headers={"accept-language": "en-GB,en;q=0.9"})
+    german = client.get("/nosy/", headers={"accept-language": "de-AT,de;q=0.9"})
+    again = client.get("/nosy/", headers={"accept-language": "de"})
+    assert english.content.startswith(b"en ")
+    assert german.content.startswith(b"de ")
+    assert status(again) == "larder; hit"
+    assert "Accept-Language" in again.headers["Vary"]
+
+
+@pytest.mark.parametrize("host", ["testserver", "localhost"])
+def test_hosts_have_entries_of_their_own(client: Client, host: str) -> None:
+    assert host in client.get("/nosy/", headers={"host": host}).content.decode()
+    assert host in client.get("/nosy/", headers={"host": host}).content.decode()
+
+
+def test_a_host_that_is_not_ours_is_refused_and_stores_nothing(client: Client, redis: Redis) -> None:
+    assert client.get("/nosy/", headers={"host": "evil.example"}).status_code == 400
+    assert entries(redis) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("/cookie/", "set_cookie"),
+        ("/form/", "csrf_token"),
+        ("/stream/", "streaming"),
+        ("/nonce/", "csp_nonce"),
+        ("/raw/", "uncovered"),
+        ("/failing/", "status"),
+    ],
+)
+def test_what_must_not_be_shared_is_served_and_not_stored(
+    client: Client, redis: Redis, url: str, reason: str
+) -> None:
+    with stats.trace() as trace:
+        first, second = client.get(url), client.get(url)
+    assert [refusal.reason for refusal in trace.refusals] == [reason, reason]
+    assert f"detail={reason}" in status(first)
+    assert "hit" not in status(second)
+    assert entries(redis) == []
+
+
+def test_uncovered_sql_is_named(client: Client) -> None:
+    with stats.trace() as trace:
+        client.get("/raw/")
+    assert "SELECT * FROM catalog_brand" in trace.refusals[0].detail
+
+
+def test_a_matching_etag_is_answered_with_304(client: Client) -> None:
+    etag = client.get("/plain/").headers["ETag"]
+    response = client.get("/plain/", headers={"if-none-match": etag})
+    assert (response.status_code, response.content) == (304, b"")
+    assert response.headers["ETag"] == etag
+
+
+def test_another_etag_gets_the_page(client: Client) -> None:
+    client.get("/plain/")
+    assert client.get("/plain/", headers={"if-none-match": 'W/"other"'}).status_code == 200
+
+
+def test_bodies_are_sent_compressed_to_those_who_read_it(client: Client) -> None:
+    client.get("/plain/")
+    packed = client.get("/plain/", headers={"accept-encoding": "br, gzip;q=0.8"})
+    plain = client.get("/plain/", headers={"accept-encoding": "gzip;q=0"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.content) == plain.content
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["ETag"] == plain.headers["ETag"]
+
+
+def test_browsers_must_ask_again(client: Client) -> None:
+    client.get("/plain/")
+    hit = client.get("/plain/")
+    assert hit.headers["Cache-Control"] == "no-cache"
+    assert re.fullmatch(r"\d+", hit.headers["Age"])
+
+
+def test_head_is_served_from_the_same_entry(client: Client) -> None:
+    client.get("/plain/")
+    response = client.head("/plain/")
+    assert (response.content, status(response)) == (b"", "larder; hit")
+
+
+def test_other_methods_pass_by(client: Client, redis: Redis) -> None:
+    assert status(client.post("/plain/")) == "larder; fwd=method"
+    assert entries(redis) == []
+
+
+def test_an_oversized_key_is_a_bypass(client: Client, redis: Redis, brand: Brand) -> None:
+    response = client.get(f"/brand/{brand.pk}/?colour={'x' * 5000}")
+    assert status(response) == "larder; fwd=bypass; detail=key_too_long"
+    assert entries(redis) == []
+
+
+def test_an_entry_ends_at_the_moment_it_was_given(client: Client) -> None:
+    import time
+
+    client.get("/ending/")
+    assert status(client.get("/ending/")) == "larder; hit"
+    time.sleep(0.35)
+    assert status(client.get("/ending/")).startswith("larder; fwd=uri-miss")
+
+
+def test_a_bypass_is_counted_with_its_reason(client: Client) -> None:
+    with bypass(), stats.trace() as trace:
+        assert status(client.get("/plain/")) == "larder; fwd=bypass; detail=bypass_called"
+    assert [(read.outcome, read.reason) for read in trace.reads] == [("bypass", "bypass_called")]
+
+
+def test_without_redis_pages_come_from_the_database(
+    client: Client, brand: Brand, valkey: Any, caplog: Any
+) -> None:
+    valkey.stop()
+    caplog.clear()
+    for _ in range(3):
+        response = client.get(f"/brand/{brand.pk}/")
+        assert b"Acme" in response.content
+        assert status(response) == "larder; fwd=bypass; detail=redis_down"
+    Brand.objects.filter(pk=brand.pk).update(name="Zenith")
+    assert b"Zenith" in client.get(f"/brand/{brand.pk}/").content
+    assert (
+        len(
+            [
+                record
+                for record in caplog.records
+                if record.levelname == "ERROR" and record.name == "cachecontrol"
+            ]
+        )
+        == 1
+    )
+    valkey.start()
+    store.breaker.answered()
+    assert b"Zenith" in client.get(f"/brand/{brand.pk}/").content
+    assert status(client.get(f"/brand/{brand.pk}/")) == "larder; hit"
+
+
+def test_a_damaged_entry_is_a_clean_miss(client: Client, redis: Redis) -> None:
+    client.get("/plain/")
+    (key,) = entries(redis)
+    redis.hset(key, "body", b"\x01\xc1 not what the codec wrote")
+    assert client.get("/plain/").status_code == 200
+    assert status(client.get("/plain/")) == "larder; hit"
+
+
+def test_signed_bodies_cannot_be_forged(client: Client, redis: Redis, settings: Any) -> None:
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "SIGN_BODIES": True}
+    client.get("/plain/")
+    (key,) = entries(redis)
+    body = redis.hget(key, "body")
+    redis.hset(key, "body", body.replace(body[:4], b"evil", 1))
+    assert client.get("/plain/").content.startswith(b"plain")
+
+
+def test_releases_do_not_see_each_others_entries(client: Client, settings: Any) -> None:
+    client.get("/plain/")
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "RELEASE": "2"}
+    assert status(client.get("/plain/")) == "larder; fwd=uri-miss; stored"
