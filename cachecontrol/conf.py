@@ -45,7 +45,7 @@ class Conf:
     max_key_bytes: int = 2_000
     """Bytes of path, parameters and vary values of one page; beyond, the page is a bypass (``key_too_long``)."""
     entries_per_policy: int = 100_000
-    """Entries that one policy keeps at most; beyond, a new key that nobody asked for twice is not stored (``full``)."""
+    """Entries that one policy keeps at most; beyond, a new key is served and not stored (``full``)."""
     sign_bodies: bool = False
     """Sign stored values, so that who can write to Redis cannot put HTML into pages."""
     release: str = ""

@@ -30,7 +30,7 @@ T = TypeVar("T")
 _bypassed: ContextVar[str] = ContextVar("cachecontrol_bypassed", default="")
 _refilled: ContextVar[str] = ContextVar("cachecontrol_refilled", default="")
 
-AFTER_FILL = frozenset({"", "moved", "newer", "epoch", "clock_gone"})
+AFTER_FILL = frozenset({"", "moved", "newer", "epoch", "clock_gone", "full"})
 """What the fill script says; it has given the lease back."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.003, 0.05
 """Seconds between two looks of a reader that waits for another's fill."""

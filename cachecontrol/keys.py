@@ -15,6 +15,7 @@ TAG = f"{PREFIX}t:"
 ENTRY = f"{PREFIX}e:"
 LEASE = f"{PREFIX}l:"
 ANSWER = f"{PREFIX}a:"
+MEMBERS = f"{PREFIX}n:"
 KEEPER = f"{PREFIX}k:"
 SCAN = f"{PREFIX}scan"
 
@@ -44,3 +45,8 @@ def answer(entry_key: str) -> str:
 
 def tag(name: str) -> str:
     return TAG + name
+
+
+def members(policy: str) -> str:
+    """The entries that a policy keeps, each with the moment until which its place is held."""
+    return MEMBERS + policy

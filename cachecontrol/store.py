@@ -166,10 +166,11 @@ def fill(
     entry_key: str, head: Head, body: bytes, *, token: str, place: str, recipe: bytes, ttl: float, wait: float
 ) -> str:
     """Store a value and give the lease back. Returns ``stored`` or why it was refused. Raises StoreDown."""
-    names = [keys.CLOCK, entry_key, keys.lease(entry_key), keys.answer(entry_key), *map(keys.tag, head.tags)]
+    own = [entry_key, keys.lease(entry_key), keys.answer(entry_key), keys.members(keys.policy_of(entry_key))]
+    names = [keys.CLOCK, *own, *map(keys.tag, head.tags)]
     times = [max(1, int(ttl * 1000)), max(1, int(wait * 1000))]
     facts = [token, head.epoch, place, head.as_of, head.earliest(), head.pack(), body, recipe]
-    said: bytes = _fill(names, [*facts, *times, *head.tags.values()])
+    said: bytes = _fill(names, [*facts, *times, conf.entries_per_policy, *head.tags.values()])
     return said.decode()
 
 

@@ -1,8 +1,9 @@
 #!lua
 -- Store a computed value unless something moved past it, and give the lease back.
--- KEYS: clock, entry, lease, answer, then the tags
--- ARGV: lease token, epoch, place, as_of, earliest position, head, body, recipe, ttl (ms), answer ttl (ms), positions of the tags
--- Returns 'stored' or why not: 'clock_gone', 'epoch', 'moved', 'newer'
+-- KEYS: clock, entry, lease, answer, members of the policy, then the tags
+-- ARGV: lease token, epoch, place, as_of, earliest position, head, body, recipe, ttl (ms), answer ttl (ms), most members,
+--       positions of the tags
+-- Returns 'stored' or why not: 'clock_gone', 'epoch', 'moved', 'newer', 'full'
 local clock = redis.call('HMGET', KEYS[1], 'epoch', 'place', 'position')
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000000 + time[2])
@@ -12,7 +13,7 @@ if clock[1] ~= ARGV[2] or clock[2] ~= ARGV[3] then return 'epoch' end
 
 local ttl = tonumber(ARGV[9])
 local refusal = nil
-for i = 5, #KEYS do
+for i = 6, #KEYS do
   local position = ARGV[i + 6]
   local value = redis.call('GET', KEYS[i])
   if not value then
@@ -35,6 +36,16 @@ if refusal then
   redis.call('PEXPIRE', KEYS[4], ARGV[10])
   return refusal
 end
+-- A key that was kept before keeps its place, so that a flood of new keys cannot push the good ones out.
+local seconds = tonumber(time[1])
+local most = tonumber(ARGV[11])
+if not redis.call('ZSCORE', KEYS[5], KEYS[2]) and redis.call('ZCARD', KEYS[5]) >= most then
+  redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', seconds)
+  if redis.call('ZCARD', KEYS[5]) >= most then return 'full' end
+end
+redis.call('ZADD', KEYS[5], seconds + math.ceil(ttl / 1000) + 3600, KEYS[2])
+redis.call('EXPIRE', KEYS[5], math.ceil(ttl / 1000) + 7200, 'NX')
+redis.call('EXPIRE', KEYS[5], math.ceil(ttl / 1000) + 7200, 'GT')
 redis.call('DEL', KEYS[2])
 redis.call('HSET', KEYS[2], 'epoch', ARGV[2], 'as_of', ARGV[4], 'head', ARGV[6], 'body', ARGV[7], 'recipe', ARGV[8], 'stored', now)
 redis.call('PEXPIRE', KEYS[2], ttl)

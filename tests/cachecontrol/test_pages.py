@@ -338,3 +338,18 @@ def test_releases_do_not_see_each_others_entries(client: Client, settings: Any) 
     client.get("/plain/")
     settings.CACHECONTROL = {**settings.CACHECONTROL, "RELEASE": "2"}
     assert status(client.get("/plain/")) == "larder; fwd=uri-miss; stored"
+
+
+def test_a_flood_of_new_keys_cannot_push_good_entries_out(
+    client: Client, brand: Brand, settings: Any, redis: Redis
+) -> None:
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "ENTRIES_PER_POLICY": 3}
+    client.get(f"/brand/{brand.pk}/")
+    with stats.trace() as trace:
+        for number in range(6):
+            client.get(f"/brand/{brand.pk}/?colour={number}")
+    assert [refusal.reason for refusal in trace.refusals] == ["full"] * 4
+    assert len(entries(redis)) == 3
+    assert status(client.get(f"/brand/{brand.pk}/")) == "larder; hit"
+    Brand.objects.update(name="Zenith")
+    assert status(client.get(f"/brand/{brand.pk}/")) == "larder; fwd=stale; stored"
