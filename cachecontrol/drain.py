@@ -241,8 +241,11 @@ class Drain:
                 return
             number = max(found.number + 1, _number(clock.epoch) + 1, int(time.time()))
             connection.execute(
-                "UPDATE cachecontrol_epoch SET number = %s, random = %s", [number, secrets.token_hex(8)]
+                "UPDATE cachecontrol_epoch SET number = %s, random = %s, pruned_rank = 0",
+                [number, secrets.token_hex(8)],
             )
+            # Snapshots of a history that broke say nothing of this one, whose xids may be lower.
+            connection.execute("DELETE FROM cachecontrol_snapshot")
         fresh = self._ask(None)
         if store.renew(clock.epoch, _first_clock(fresh, clock.now)):
             stats.count("epoch.renewed")

@@ -1,0 +1,44 @@
+"""What can be read of the shelf, and how a writer changes each of it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from tests.shelf.models import Item
+
+
+class Subject(StrEnum):
+    """One thing to read: each depends on another kind of tag."""
+
+    ROW = "row"
+    LIST = "list"
+    COUNT = "count"
+    MISSING = "missing"
+    TABLE = "table"
+
+
+CHANGES = {
+    Subject.ROW: "UPDATE shelf_item SET price = price + 1 WHERE id = 1",
+    Subject.LIST: "UPDATE shelf_item SET shelf_id = 1, price = price + 1 WHERE id = 3",
+    Subject.COUNT: "INSERT INTO shelf_item (shelf_id, name, price, looks) VALUES (1, 'new', 7, 0)",
+    Subject.MISSING: "INSERT INTO shelf_item (id, shelf_id, name, price, looks) VALUES (99, 2, 'found', 9, 0)",
+    Subject.TABLE: "DELETE FROM shelf_item WHERE id = 2",
+}
+"""For each subject a statement after which it reads differently."""
+
+
+def read(subject: str, *, cached: bool = False) -> Any:
+    """Read the subject as plain values, from the cache if told to."""
+    items = Item.objects.cached("shelf.query", ttl=3600) if cached else Item.objects.all()
+    match Subject(subject):
+        case Subject.ROW:
+            return items.get(pk=1).price
+        case Subject.LIST:
+            return [item.price for item in items.filter(shelf=1).order_by("pk")]
+        case Subject.COUNT:
+            return items.filter(shelf=1).count()
+        case Subject.MISSING:
+            return [item.price for item in items.filter(pk=99)]
+        case Subject.TABLE:
+            return sorted(items.values_list("price", flat=True))

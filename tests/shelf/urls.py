@@ -1,0 +1,9 @@
+from django.urls import path
+
+from tests.shelf import views
+
+urlpatterns = [
+    path("page/<subject>/", views.page),
+    path("patient/<subject>/", views.patient),
+    path("nest/<subject>/", views.nest),
+]

@@ -1,0 +1,139 @@
+"""The world that races run in: committed rows, an empty cache, and a rival who is another program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection
+from django.test import Client
+from redis import Redis
+
+from cachecontrol import drain, stats, store
+from cachecontrol.policy import Outcome
+from tests.shelf import reads, views
+from tests.shelf.reads import CHANGES, Subject
+
+SHELVES = "INSERT INTO shelf_shelf (name) VALUES ('upper'), ('lower')"
+ITEMS = """INSERT INTO shelf_item (shelf_id, name, price, looks)
+           VALUES (1, 'one', 10, 0), (1, 'two', 20, 0), (2, 'three', 30, 0)"""
+EMPTY = "TRUNCATE shelf_shelf, shelf_item, cachecontrol_change, cachecontrol_snapshot RESTART IDENTITY"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How one read of the cache ended."""
+
+    policy: str
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(slots=True)
+class World:
+    """Three items on two shelves, and a rival connection that no hook of this process listens to."""
+
+    rival: psycopg.Connection[Any]
+    redis: Redis
+    seen: list[Seen] = field(default_factory=list)
+
+    def run(self, statement: str) -> Any:
+        """Let the rival run a statement and commit it, which this process does not hear of."""
+        return self.rival.execute(statement)
+
+    def change(self, subject: Subject) -> None:
+        """Let the rival change what this subject reads, and commit."""
+        self.run(CHANGES[subject])
+
+    def drain(self) -> None:
+        """Let another process drain."""
+        other = drain.Drain()
+        try:
+            other.run()
+        finally:
+            other.close()
+
+    def change_and_drain(self, subject: Subject) -> None:
+        self.change(subject)
+        self.drain()
+
+    @property
+    def last(self) -> Seen:
+        return self.seen[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One of the ways to ask the cache for a subject."""
+
+    name: str
+    ask: Callable[[Subject], str]
+
+    def truth(self, subject: Subject) -> str:
+        """What the database says, without the cache."""
+        return str(reads.read(subject))
+
+
+def _page(subject: Subject) -> str:
+    return Client().get(f"/page/{subject}/").content.decode()
+
+
+DOORS = {
+    "page": Door("page", _page),
+    "fragment": Door("fragment", lambda subject: views.fragment(str(subject))),
+    "query": Door("query", lambda subject: str(reads.read(subject, cached=True))),
+}
+
+
+@pytest.fixture
+def transactional_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Stands in for pytest-django's, which flushes every table of every application after each test."""
+    with django_db_blocker.unblock():
+        yield
+
+
+@pytest.fixture
+def world(transactional_db: None, redis: Redis, settings: Any, monkeypatch: Any) -> Iterator[World]:
+    """Committed rows and an empty cache, before and after."""
+    settings.ROOT_URLCONF = "tests.shelf.urls"
+    settings.WHITENOISE_AUTOREFRESH = True  # nothing was collected
+    monkeypatch.setattr(store, "breaker", store.Breaker())
+    with psycopg.connect(**_parameters(), autocommit=True) as rival:
+        world = World(rival, redis)
+        _record(world, monkeypatch)
+        for statement in (EMPTY, SHELVES, ITEMS):
+            rival.execute(statement)
+        world.drain()
+        yield world
+        connection.close()
+        drain.drain.close()
+    with psycopg.connect(**_parameters(), autocommit=True) as broom:
+        broom.execute(EMPTY)
+
+
+@pytest.fixture(params=list(DOORS))
+def door(request: pytest.FixtureRequest) -> Door:
+    return DOORS[request.param]
+
+
+@pytest.fixture(params=list(Subject))
+def subject(request: pytest.FixtureRequest) -> Subject:
+    return request.param
+
+
+def _parameters() -> dict[str, Any]:
+    given = connection.get_connection_params()
+    return {name: given[name] for name in ("dbname", "user", "host", "port", "password") if name in given}
+
+
+def _record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = stats.record
+
+    def record(policy: str, outcome: Outcome, reason: str, *args: Any, **kwargs: Any) -> None:
+        world.seen.append(Seen(policy, outcome, reason))
+        recorded(policy, outcome, reason, *args, **kwargs)
+
+    monkeypatch.setattr(stats, "record", record)
