@@ -59,7 +59,7 @@ def _prune_batch() -> int:
         if base is None:
             return 0
         cursor.execute(_DELETE_SQL, {"base": base, "batch": BATCH})
-        deleted = cursor.rowcount
+        deleted = int(cursor.rowcount)
         if deleted:
             cursor.execute(_NOTE_SQL, {"base": base})
         return deleted

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cachecontrol import fetch, position, store
 from cachecontrol.policy import Outcome
-from tests.shelf.world import Door, World
 from tests.shelf.staging import staged
-from tests.shelf.reads import Subject
+
+if TYPE_CHECKING:
+    from tests.shelf.reads import Subject
+    from tests.shelf.world import Door, World
 
 
 def test_what_was_read_before_a_drained_commit_is_not_stored(

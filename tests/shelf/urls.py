@@ -7,3 +7,5 @@ urlpatterns = [
     path("patient/<subject>/", views.patient),
     path("nest/<subject>/", views.nest),
 ]
+
+handler500 = "tests.shelf.views.broken"

@@ -8,7 +8,9 @@ from django.template import engines
 from cachecontrol.api import cached_page
 from tests.shelf import reads
 
-FRAGMENT = "{% load cachecontrol shelf %}{% cached 'shelf.fragment' subject %}{% reading subject %}{% endcached %}"
+FRAGMENT = (
+    "{% load cachecontrol shelf %}{% cached 'shelf.fragment' subject %}{% reading subject %}{% endcached %}"
+)
 
 
 def fragment(subject: str) -> str:
@@ -29,3 +31,7 @@ def patient(request: HttpRequest, subject: str) -> HttpResponse:
 @cached_page("shelf.nest")
 def nest(request: HttpRequest, subject: str) -> HttpResponse:
     return HttpResponse(fragment(subject))
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("broken", status=500)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 from django.db import connection
 from django.test import Client
-from redis import Redis
 
 from cachecontrol import drain, stats, store
-from cachecontrol.policy import Outcome
 from tests.shelf import reads, views
 from tests.shelf.reads import CHANGES, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from redis import Redis
+
+    from cachecontrol.policy import Outcome
 
 SHELVES = "INSERT INTO shelf_shelf (name) VALUES ('upper'), ('lower')"
 ITEMS = """INSERT INTO shelf_item (shelf_id, name, price, looks)
