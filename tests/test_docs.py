@@ -1,0 +1,54 @@
+"""The documentation is tested: every setting, check, command, reason and public name stands in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands
+
+from cachecontrol import api
+from cachecontrol.conf import Conf
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = {path.name: path.read_text() for path in [*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]}
+EVERYTHING = "\n".join(DOCS.values())
+OURS = sorted(name for name, app in get_commands().items() if app in ("cachecontrol", "catalog", "project"))
+
+
+@pytest.mark.parametrize("setting", [field.name.upper() for field in dataclasses.fields(Conf)])
+def test_every_setting_is_documented_with_its_default(setting: str) -> None:
+    (row,) = [line for line in DOCS["settings.md"].splitlines() if line.startswith(f"| `{setting}` |")]
+    written = row.split("|")[2].strip().strip("`").replace("_", "")
+    assert written.strip('"') == str(getattr(Conf(), setting.lower())).replace("_", "")
+
+
+def test_no_setting_is_documented_that_is_not_there() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \|", DOCS["settings.md"], re.MULTILINE)
+    assert rows == [field.name.upper() for field in dataclasses.fields(Conf)]
+
+
+@pytest.mark.parametrize("name", api.__all__)
+def test_every_public_name_is_documented(name: str) -> None:
+    assert re.search(rf"\b{name}\b", DOCS["how-to.md"])
+
+
+def test_every_check_is_documented() -> None:
+    source = (ROOT / "cachecontrol" / "checks.py").read_text()
+    assert set(re.findall(r'id="(cachecontrol\.[EW]\d+)"', source)) == set(
+        re.findall(r"`(cachecontrol\.[EW]\d+)`", DOCS["settings.md"])
+    )
+
+
+@pytest.mark.parametrize("command", OURS)
+def test_every_command_is_documented(command: str) -> None:
+    assert f"manage.py {command}" in EVERYTHING
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for name, text in DOCS.items():
+        folder = ROOT if name == "README.md" else ROOT / "docs"
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (folder / target).exists(), f"{name} links to {target}"
