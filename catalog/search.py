@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 WORD = re.compile(r"[^\W_]+")
 SHORTEST = 3
+# The pattern of a word's slips grows with the square of its length, and the server's work on it faster.
+LONGEST = 24
 MOST_WORDS = 8
 MOST_NAMES = 200
 MOST_CODES = 20
@@ -91,7 +93,8 @@ def _mend(text: str, among: ProductQuerySet) -> tuple[list[str], str]:
     """Return the words that some product has, after mending, and the text with the others mended."""
     words = list(dict.fromkeys(WORD.findall(text.lower())))[:MOST_WORDS]
     known = _known(words, among)
-    mended = {word: _nearest(word, among) for word in words if word not in known and len(word) >= SHORTEST}
+    mendable = [word for word in words if word not in known and SHORTEST <= len(word) <= LONGEST]
+    mended = {word: _nearest(word, among) for word in mendable}
     usable = [mended.get(word) or word for word in words if word in known or mended.get(word)]
     replaced = WORD.sub(lambda m: mended.get(m[0].lower()) or m[0], text)
     return usable, replaced

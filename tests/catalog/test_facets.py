@@ -1,0 +1,142 @@
+"""The counts of facets, held against counting by hand."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from catalog import facets
+from catalog.forms import Selection
+from catalog.models import Brand, Product
+from tests.catalog import shelves
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.django_db
+
+CATEGORIES = ("Kitchen/Pans", "Kitchen/Knives", "Kitchen")
+BRANDS = ("Brasa", "Tinplate", "")
+VALUES: dict[str, list[Any]] = {
+    "Material": ["Steel", "Copper", "Iron"],
+    "Features": [["Induction", "Oven"], ["Oven"], ["Induction", "Oven", "Light"]],
+    "Size (cm)": [20, 24, 28.5],
+    "Boxed": [True, False],
+    "7": ["digit"],
+}
+
+
+@pytest.fixture
+def goods() -> list[Product]:
+    rng = random.Random(7)
+    for number in range(60):
+        sale = rng.random() < 0.3
+        shelves.product(
+            f"Thing {number}",
+            at=rng.choice(CATEGORIES),
+            by=rng.choice(BRANDS),
+            price=Decimal(rng.randint(5, 50)),
+            sale_price=Decimal(rng.randint(1, 5)) if sale else None,
+            attributes={key: rng.choice(values) for key, values in VALUES.items() if rng.random() < 0.7},
+        )
+    return list(Product.objects.select_related("brand"))
+
+
+def texts(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return value
+    return [str(value).lower() if isinstance(value, bool) else str(value)]
+
+
+def asked_by(selection: Selection) -> dict[str, Callable[[Product], bool]]:
+    """What each group of the selection asks, in Python."""
+    asked: dict[str, Callable[[Product], bool]] = {}
+    if selection.brands:
+        asked["brand"] = lambda p: p.brand is not None and p.brand.slug in selection.brands
+    if selection.price_from is not None or selection.price_to is not None:
+        low, high = selection.price_from or 0, selection.price_to or 10**9
+        asked["price"] = lambda p: low <= p.effective_price <= high
+    if selection.sale:
+        asked["sale"] = lambda p: p.sale_price is not None
+    for key, _value in selection.attributes:
+        wanted = {v for k, v in selection.attributes if k == key}
+        asked[f"attr:{key}"] = lambda p, key=key, wanted=wanted: bool(
+            key in p.attributes and wanted & set(texts(p.attributes[key]))
+        )
+    return asked
+
+
+def random_selection(rng: random.Random) -> Selection:
+    pairs = [(key, rng.choice(texts(rng.choice(values)))) for key, values in VALUES.items()]
+    return Selection(
+        brands=tuple(rng.sample(["brasa", "tinplate"], rng.choice([0, 0, 1, 2]))),
+        attributes=tuple(dict.fromkeys(rng.choice(pairs) for _ in range(rng.choice([0, 1, 2, 3])))),
+        price_from=rng.choice([None, None, Decimal(8)]),
+        price_to=rng.choice([None, None, Decimal(35)]),
+        sale=rng.random() < 0.3,
+    )
+
+
+def tally(selection: Selection) -> facets.Tally:
+    brands = Brand.objects.filter(slug__in=selection.brands).values_list("pk", flat=True)
+    return facets.tally(Product.objects.all(), facets.conditions(selection, brands=list(brands)))
+
+
+def test_counts_are_those_of_counting_by_hand(goods: list[Product]) -> None:
+    rng = random.Random(11)
+    for _ in range(40):
+        selection = random_selection(rng)
+        asked, counted = asked_by(selection), tally(selection)
+
+        def passing(ignored: str = "", asked: Any = asked) -> list[Product]:
+            return [p for p in goods if all(test(p) for group, test in asked.items() if group != ignored)]
+
+        assert counted.total == len(passing())
+        assert counted.without == {group: len(passing(group)) for group in asked}
+        assert counted.on_sale == sum(p.sale_price is not None for p in passing("sale"))
+        assert counted.categories == Counter(p.category_id for p in passing("in"))
+        assert {slug: n for (slug, _name), n in counted.brands.items() if slug} == Counter(
+            p.brand.slug for p in passing("brand") if p.brand
+        )
+        assert counted.lowest == min((p.effective_price for p in passing("price")), default=None)
+        assert counted.highest == max((p.effective_price for p in passing("price")), default=None)
+        for key in VALUES:
+            expected = Counter(
+                text
+                for p in passing(f"attr:{key}")
+                if key in p.attributes
+                for text in texts(p.attributes[key])
+            )
+            assert counted.attributes.get(key, Counter()) == expected, key
+
+
+def test_the_products_chosen_are_those_counted(goods: list[Product]) -> None:
+    rng = random.Random(13)
+    for _ in range(40):
+        selection = random_selection(rng)
+        brands = list(Brand.objects.filter(slug__in=selection.brands).values_list("pk", flat=True))
+        asked = facets.conditions(selection, brands=brands)
+        expected = {p.pk for p in goods if all(test(p) for test in asked_by(selection).values())}
+        assert set(facets.chosen(Product.objects.all(), asked).values_list("pk", flat=True)) == expected
+
+
+def test_a_key_of_an_attribute_is_never_sql(goods: list[Product]) -> None:
+    evil = Selection(attributes=(("x') OR 1=1 --", "%s"), ("%(a)s", "'")))
+    assert tally(evil).total == 0
+
+
+def test_more_choices_take_no_more_statements(goods: list[Product]) -> None:
+    def statements(selection: Selection) -> int:
+        asked = facets.conditions(selection, brands=[])
+        with CaptureQueriesContext(connection) as captured:
+            facets.tally(Product.objects.all(), asked)
+        return len(captured)
+
+    many = Selection(attributes=(("Material", "Steel"), ("Boxed", "true")), sale=True, price_to=Decimal(40))
+    assert statements(many) == statements(Selection()) <= 3

@@ -1,0 +1,85 @@
+"""Selections: read leniently, written canonically."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from django.http import QueryDict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from catalog.forms import SEARCH_SORTS, SORTS, ListingForm, Selection
+
+
+def read(query: str, sorts: dict = SORTS) -> Selection:
+    return ListingForm(QueryDict(query), sorts=sorts).selection()
+
+
+def test_equal_choices_have_one_address() -> None:
+    one = read("brand=b&brand=a&attr=Colour:Red&attr=Colour:Blue&price_to=20.00")
+    other = read("price_to=20&attr=Colour:Blue&attr=Colour:Red&attr=Colour:Red&brand=a&brand=b&page=1")
+    assert one == other
+    assert one.url() == "?brand=a&brand=b&attr=Colour%3ABlue&attr=Colour%3ARed&price_to=20"
+
+
+def test_no_choices_have_the_plain_address() -> None:
+    assert read("").url() == "."
+    assert read("sort=newest&page=1").url() == "."
+
+
+def test_what_cannot_be_read_is_left_out() -> None:
+    assert (
+        read("brand=%00&brand=a b&attr=novalue&attr=:x&attr=x:&attr=a:%00&sort=oops&price_from=abc&in=../x")
+        == Selection()
+    )
+
+
+def test_a_wrong_price_is_explained() -> None:
+    form = ListingForm(QueryDict("price_from=-1&price_to=ten"), sorts=SORTS)
+    form.selection()
+    assert set(form.errors) == {"price_from", "price_to"}
+
+
+def test_a_value_may_hold_a_colon() -> None:
+    assert read("attr=Ratio:16:9").attributes == (("Ratio", "16:9"),)
+
+
+def test_choosing_twice_takes_a_choice_back() -> None:
+    none = Selection()
+    assert none.toggle_brand("a").toggle_brand("a") == none
+    assert none.toggle_attribute("k", "v").toggle_attribute("k", "v") == none
+
+
+def test_dropping_a_group_leaves_the_others() -> None:
+    chosen = read("q=x&in=a/b&brand=a&attr=K:v&attr=L:w&price_from=1&sale=1&sort=price", SEARCH_SORTS)
+    assert chosen.without("attr:K").attributes == (("L", "w"),)
+    assert chosen.without("brand").brands == ()
+    assert chosen.without("price").price_from is None
+    assert not chosen.without("sale").sale
+    assert chosen.without("in").within == ""
+    assert chosen.unfiltered == Selection(q="x", sort="price")
+
+
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=12)
+selections = st.builds(
+    Selection,
+    brands=st.lists(st.from_regex(r"[a-z0-9-]{1,8}", fullmatch=True), unique=True, max_size=4)
+    .map(sorted)
+    .map(tuple),
+    attributes=st.lists(st.tuples(text.filter(lambda key: ":" not in key), text), unique=True, max_size=4)
+    .map(sorted)
+    .map(tuple),
+    price_from=st.none() | st.decimals(0, 9999, places=2),
+    price_to=st.none() | st.decimals(0, 9999, places=2),
+    sale=st.booleans(),
+    sort=st.sampled_from(["", "price", "-price", "name"]),
+)
+
+
+@given(selections)
+def test_what_is_written_is_read_again(selection: Selection) -> None:
+    assert read(selection.url().lstrip("?.")) == selection
+
+
+def test_prices_are_written_plainly() -> None:
+    assert Selection(price_to=Decimal("1E+3")).url() == "?price_to=1000"

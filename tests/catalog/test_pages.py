@@ -1,0 +1,296 @@
+"""The shop's pages, as a browser gets them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from catalog.models import Product, ProductImage
+from tests.catalog import shelves
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+EVIL = "</script><script>alert('x')</script>&\"<b>"
+
+
+def html(client: Client, url: str, status: int = 200) -> str:
+    answer = client.get(url)
+    assert answer.status_code == status, url
+    return answer.content.decode()
+
+
+def data_blocks(page: str) -> dict[str, dict[str, Any]]:
+    blocks = re.findall(r'<script type="application/ld\+json">(.*?)</script>', page, re.DOTALL)
+    return {block["@type"]: block for block in map(json.loads, blocks)}
+
+
+def links(page: str, text: str) -> list[str]:
+    """The addresses of the links whose text, without its tags, is this."""
+    found = re.findall(r"<a\b[^>]*?href=\"([^\"]*)\"[^>]*>(.*?)</a>", page, re.DOTALL)
+    plain = [(href, " ".join(re.sub(r"<[^>]+>", " ", inner).split())) for href, inner in found]
+    return [href.replace("&amp;", "&") for href, inner in plain if inner == text]
+
+
+@pytest.mark.django_db
+class TestListings:
+    def test_a_category_lists_what_is_below_it(self, client: Client) -> None:
+        shelves.product("Iron pan", at="Kitchen/Pans/Iron")
+        shelves.product("Bread knife", at="Kitchen/Knives")
+        shelves.product("Tall lamp", at="Home/Lamps")
+        page = html(client, "/c/kitchen/")
+        assert "Iron pan" in page
+        assert "Bread knife" in page
+        assert "Tall lamp" not in page
+        assert links(page, "Pans 1") == ["/c/kitchen/pans/"]
+
+    def test_pages_are_cut_at_24_and_the_last_is_followed_by_none(self, client: Client) -> None:
+        for number in range(49):
+            shelves.product(f"Pan {number:02}", price=5)
+        first, last = html(client, "/c/kitchen/?sort=name"), html(client, "/c/kitchen/?sort=name&page=3")
+        assert "49 products" in first
+        assert "Pan 23" in first
+        assert "Pan 24" not in first
+        assert "Pan 48" in last
+        assert links(first, "Next") == ["?sort=name&page=2"]
+        assert links(last, "Previous") == ["?sort=name&page=2"]
+        assert not links(last, "Next")
+        for number in ("4", "9999", "0", "-1", "x", "9" * 30):
+            html(client, f"/c/kitchen/?page={number}", 404)
+
+    @pytest.mark.parametrize("sort", ["newest", "price", "-price", "name"])
+    def test_every_product_is_on_exactly_one_page(self, client: Client, sort: str) -> None:
+        made = {shelves.product("Same", price=5).slug for _ in range(30)}
+        pages = [html(client, f"/c/kitchen/?sort={sort}&page={number}") for number in (1, 2)]
+        seen = [slug for page in pages for slug in re.findall(r"/p/([-\w]+)/", page)]
+        assert sorted(seen) == sorted(made)
+
+    def test_an_empty_category_has_one_empty_page(self, client: Client) -> None:
+        shelves.category("Kitchen/Pans")
+        assert "There is nothing here yet" in html(client, "/c/kitchen/pans/")
+        html(client, "/c/kitchen/pans/?page=2", 404)
+
+    def test_filters_are_chips_that_can_be_removed(self, client: Client) -> None:
+        shelves.product("Pan", by="Brasa", attributes={"Material": "Iron"})
+        page = html(client, "/c/kitchen/?brand=brasa&attr=Material:Iron&price_to=20")
+        assert links(page, "Remove filter: Brasa ×") == ["?attr=Material%3AIron&price_to=20"]
+        assert links(page, "Remove filter: Material: Iron ×") == ["?brand=brasa&price_to=20"]
+        assert links(page, "Remove filter: Up to 20 ×") == ["?brand=brasa&attr=Material%3AIron"]
+        assert links(page, "Clear all") == ["."]
+
+    def test_an_empty_listing_names_the_filters_to_drop_with_counts(self, client: Client) -> None:
+        for number in range(3):
+            shelves.product(f"Pan {number}", by="Brasa", price=50)
+        shelves.product("Cheap", by="Other", price=5)
+        page = html(client, "/c/kitchen/?brand=brasa&price_to=10")
+        assert links(page, "Drop “Brasa” for 1 product") == ["?price_to=10"]
+        assert links(page, "Drop “Up to 10” for 3 products") == ["?brand=brasa"]
+
+    def test_long_facets_are_cut_at_eight(self, client: Client) -> None:
+        for number in range(11):
+            shelves.product("Pan", by=f"Brand {number:02}")
+        page = html(client, "/c/kitchen/")
+        facet = page.partition("<details>")[0].rpartition("<h3")[2]
+        assert facet.count('class="option"') == 8
+        assert "Show 3 more" in page
+
+    def test_unknown_parameters_and_brands_change_nothing(self, client: Client) -> None:
+        shelves.product("Pan", by="Brasa")
+        page = html(client, "/c/kitchen/?brand=nobody&utm_source=x&q=zzz")
+        assert "1 product" in page
+        assert "nobody" not in page
+        assert "utm_source" not in page
+
+    def test_only_unfiltered_pages_are_indexed(self, client: Client) -> None:
+        shelves.product("Pan", by="Brasa")
+        assert "noindex" not in html(client, "/c/kitchen/")
+        assert "noindex" in html(client, "/c/kitchen/?brand=brasa")
+        assert "noindex" in html(client, "/search/?q=pan")
+        assert 'rel="canonical" href="http://testserver/c/kitchen/"' in html(client, "/c/kitchen/?sort=price")
+
+
+@pytest.mark.django_db
+class TestSearch:
+    def test_it_says_what_was_searched(self, client: Client) -> None:
+        shelves.product("Linen shirt", at="Clothing/Shirts")
+        assert "Results for “shirts”" in html(client, "/search/?q=shirts")
+        assert "These match <strong>shirt</strong>" in html(client, "/search/?q=shrit")
+        assert "nor anything spelled like it" in html(client, "/search/?q=xqzwv")
+        assert "What are you looking for?" in html(client, "/search/")
+
+    def test_departments_narrow_it(self, client: Client) -> None:
+        shelves.product("Blue shirt", at="Clothing/Shirts")
+        shelves.product("Blue mug", at="Kitchen/Mugs")
+        page = html(client, "/search/?q=blue")
+        assert links(page, "Clothing ( 1 )") == ["?q=blue&in=clothing"]
+        narrowed = html(client, "/search/?q=blue&in=clothing")
+        assert "Blue shirt" in narrowed
+        assert "Blue mug" not in narrowed
+
+    @pytest.mark.parametrize("text", [EVIL, "%00", "a" * 500, "'; drop table x"])
+    def test_no_text_breaks_it(self, client: Client, text: str) -> None:
+        shelves.product("Pan")
+        page = client.get("/search/", {"q": text}).content.decode()
+        assert "<script>alert" not in page
+
+
+@pytest.mark.django_db
+class TestProduct:
+    def test_it_shows_variants_prices_and_attributes(self, client: Client) -> None:
+        made = shelves.product(
+            "Pan", by="Brasa", price=20, sale_price=15, sizes={"S": 3, "L": 0}, attributes={"Induction": True}
+        )
+        shelves.image(made, alt="The pan from above")
+        page = html(client, made.get_absolute_url())
+        assert "€15" in page
+        assert "€20" in page
+        assert "25% off" in page
+        assert "In stock" in page
+        assert page.count("sold out") == 1
+        assert 'aria-label="The pan from above"' in page
+        assert re.search(r"Induction</th>\s*<td>Yes", page)
+
+    def test_it_tells_machines_what_it_tells_people(self, client: Client) -> None:
+        made = shelves.product("Pan", at="Kitchen/Pans", by="Brasa", price="19.90", sizes={"S": 1})
+        page = html(client, made.get_absolute_url())
+        blocks = data_blocks(page)
+        assert blocks["Product"]["sku"] == made.sku
+        assert blocks["Product"]["brand"]["name"] == "Brasa"
+        assert blocks["Product"]["offers"] == {
+            "@type": "Offer",
+            "price": "19.90",
+            "priceCurrency": "EUR",
+            "url": f"http://testserver{made.get_absolute_url()}",
+            "availability": "https://schema.org/InStock",
+        }
+        crumbs = page.partition('class="crumbs"')[2].partition("</nav>")[0]
+        visible = [
+            " ".join(text.split())
+            for text in re.findall(r"<li>\s*<(?:a|span)[^>]*>(.*?)</", crumbs, re.DOTALL)
+        ]
+        listed = blocks["BreadcrumbList"]["itemListElement"]
+        assert [item["name"] for item in listed] == visible == ["Home", "Kitchen", "Pans", "Pan"]
+        assert listed[1]["item"] == "http://testserver/c/kitchen/"
+
+    def test_without_a_price_there_is_no_offer(self, client: Client) -> None:
+        made = shelves.product("Pan", price=0)
+        page = html(client, made.get_absolute_url())
+        assert "offers" not in data_blocks(page)["Product"]
+        assert "Price on request" in page
+
+    def test_names_never_become_markup(self, client: Client) -> None:
+        made = shelves.product(
+            EVIL, slug="evil", by=EVIL, description=EVIL, attributes={EVIL: EVIL}, sku=EVIL
+        )
+        ProductImage.objects.create(product=made, alt=EVIL, position=0)
+        for url in (made.get_absolute_url(), "/c/kitchen/", "/", f"/search/?q={made.sku}"):
+            page = html(client, url)
+            assert "<script>alert" not in page, url
+            assert "<b>" not in page, url
+        assert data_blocks(html(client, made.get_absolute_url()))["Product"]["name"] == EVIL
+
+    def test_what_shoppers_may_not_see_is_not_there(self, client: Client) -> None:
+        html(client, shelves.product("Secret", status="draft").get_absolute_url(), 404)
+
+
+@pytest.mark.django_db
+def test_the_sitemap_names_categories_and_visible_products(client: Client) -> None:
+    shown, hidden = shelves.product("Pan"), shelves.product("Secret", status="archived")
+    index = html(client, "/sitemap.xml")
+    assert "http://testserver/sitemap-products.xml" in index
+    products = html(client, "/sitemap-products.xml")
+    assert shown.slug in products
+    assert hidden.slug not in products
+    assert "/c/kitchen/pans/" in html(client, "/sitemap-categories.xml")
+    assert "Sitemap: http://testserver/sitemap.xml" in html(client, "/robots.txt")
+    html(client, "/sitemap-nothing.xml", 404)
+    assert client.get("/favicon.ico").status_code == 301
+
+
+@pytest.mark.django_db(transaction=True)
+class TestCaching:
+    """Outside a test's transaction, as in production: what is filled is kept."""
+
+    @pytest.fixture(autouse=True)
+    def goods(self, redis: Any) -> Product:
+        for number in range(30):
+            made = shelves.product(
+                f"Blue pan {number}",
+                publish_at=shelves.LONG_AGO + dt.timedelta(days=number),
+                by=f"B{number % 9}",
+                sizes={"S": 1},
+                attributes={"Material": f"M{number % 3}"},
+            )
+            shelves.image(made, alt="a pan")
+        return made
+
+    def statements(self, client: Client, url: str) -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert client.get(url).status_code == 200
+        return len(captured)
+
+    def test_every_page_is_kept_and_a_hit_asks_the_database_nothing(
+        self, client: Client, goods: Product
+    ) -> None:
+        urls = [
+            "/",
+            "/c/kitchen/",
+            "/c/kitchen/?brand=b1&page=1",
+            goods.get_absolute_url(),
+            "/search/?q=pan",
+            "/sitemap.xml",
+            "/sitemap-products.xml",
+        ]
+        for url in urls:
+            client.get(url)
+            assert self.statements(client, url) == 0, url
+            assert "hit" in client.get(url)["Cache-Status"], url
+
+    def test_a_product_page_is_filled_by_at_most_eight_statements(
+        self, client: Client, goods: Product
+    ) -> None:
+        assert self.statements(client, goods.get_absolute_url()) <= 8
+
+    @pytest.mark.parametrize("query", ["", "?brand=b1&brand=b2&attr=Material:M1&price_to=99&sort=name"])
+    def test_a_category_page_is_filled_by_at_most_twelve_statements(self, client: Client, query: str) -> None:
+        assert self.statements(client, f"/c/kitchen/{query}") <= 12
+
+    def test_pages_set_no_cookies(self, client: Client, goods: Product) -> None:
+        for url in ("/", "/c/kitchen/", goods.get_absolute_url(), "/search/?q=pan"):
+            assert not client.get(url).cookies, url
+
+    def test_a_changed_price_is_on_every_page_at_once(self, client: Client, goods: Product) -> None:
+        urls = ("/", "/c/kitchen/", "/c/kitchen/pans/", goods.get_absolute_url(), f"/search/?q={goods.sku}")
+        for url in urls:
+            assert "€77.77" not in html(client, url)
+        Product.objects.filter(pk=goods.pk).update(price="77.77")
+        for url in urls:
+            assert "€77.77" in html(client, url), url
+
+    def test_a_product_of_another_category_leaves_a_category_page_fresh(self, client: Client) -> None:
+        other = shelves.product("Lamp", at="Home/Lamps")
+        html(client, "/c/kitchen/")
+        Product.objects.filter(pk=other.pk).update(price="3.00")
+        assert "hit" in client.get("/c/kitchen/")["Cache-Status"]
+
+
+def test_error_pages_ask_the_database_nothing(client: Client, settings: Any) -> None:
+    """pytest-django fails this test if the page touches the database."""
+    client.raise_request_exception = False
+    page = html(client, "/nowhere/at/all/", 404)
+    assert "This shelf is empty" in page
+    settings.ALLOWED_HOSTS = ["elsewhere"]
+    assert client.get("/robots.txt").status_code == 400
+
+
+@pytest.mark.parametrize("name", ["400.html", "403.html", "404.html", "500.html"])
+def test_error_pages_need_no_request(name: str) -> None:
+    from django.template.loader import render_to_string
+
+    assert 'href="/"' in render_to_string(name)

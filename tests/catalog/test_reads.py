@@ -1,0 +1,101 @@
+"""What shoppers see, and until when."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import pytest
+
+from catalog import reads
+from catalog.models import Product
+from tests.catalog import shelves
+
+if TYPE_CHECKING:
+    import time_machine
+
+pytestmark = pytest.mark.django_db
+NOON = dt.datetime(2030, 6, 1, 12, tzinfo=dt.UTC)
+HOUR = dt.timedelta(hours=1)
+
+
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> list[dt.datetime]:
+    """The moments at which what was read ends."""
+    moments: list[dt.datetime] = []
+    monkeypatch.setattr(reads, "expire_at", moments.append)
+    return moments
+
+
+@pytest.fixture(autouse=True)
+def now(time_machine: time_machine.TimeMachineFixture) -> None:
+    time_machine.move_to(NOON, tick=False)
+
+
+def names() -> set[str]:
+    return set(reads.shown(Product.objects.all()).values_list("name", flat=True))
+
+
+def test_products_come_and_go_at_their_moments() -> None:
+    shelves.product("always")
+    shelves.product("came now", status="scheduled", publish_at=NOON)
+    shelves.product("comes next", status="scheduled", publish_at=NOON + HOUR)
+    shelves.product("goes next", unpublish_at=NOON + HOUR)
+    shelves.product("went now", unpublish_at=NOON)
+    shelves.product("draft", status="draft", publish_at=None)
+    shelves.product("archived", status="archived")
+    assert names() == {"always", "came now", "goes next"}
+
+
+def test_what_is_filled_ends_at_the_next_moment(ends: list[dt.datetime]) -> None:
+    shelves.product("later", status="scheduled", publish_at=NOON + 3 * HOUR)
+    shelves.product("next", unpublish_at=NOON + 2 * HOUR)
+    shelves.product("of no matter", status="draft", publish_at=NOON + HOUR)
+    names()
+    assert ends == [NOON + 2 * HOUR]
+
+
+def test_without_a_moment_ahead_nothing_ends(ends: list[dt.datetime]) -> None:
+    shelves.product("always")
+    names()
+    assert ends == []
+
+
+def test_the_query_stays_the_same_between_two_moments(time_machine: time_machine.TimeMachineFixture) -> None:
+    shelves.product("always")
+    before = str(reads.shown(Product.objects.all()).query)
+    time_machine.move_to(NOON + HOUR, tick=False)
+    assert str(reads.shown(Product.objects.all()).query) == before
+
+
+def test_a_product_page_knows_its_own_moments(ends: list[dt.datetime]) -> None:
+    shelves.product(
+        "next", slug="next", status="scheduled", publish_at=NOON + HOUR, unpublish_at=NOON + 2 * HOUR
+    )
+    shelves.product("over", slug="over", unpublish_at=NOON)
+    assert reads.product("next") is None
+    assert ends == [NOON + HOUR]
+    assert reads.product("over") is None
+    assert reads.product("nowhere") is None
+
+
+def test_related_products_are_of_the_category_nearest_in_brand_then_price(ends: list[dt.datetime]) -> None:
+    asked = shelves.product("asked", by="Brasa", price=20)
+    for name, by, price in (("far", "Other", 90), ("near", "Other", 21), ("kin", "Brasa", 60)):
+        shelves.product(name, by=by, price=price)
+    shelves.product("elsewhere", at="Kitchen/Knives", by="Brasa", price=20)
+    shelves.product("soon", by="Brasa", price=20, status="scheduled", publish_at=NOON + HOUR)
+    assert [p.name for p in reads.related(asked)] == ["kin", "near", "far"]
+    assert ends == [NOON + HOUR]
+
+
+def test_a_branch_is_a_category_with_all_above_and_below() -> None:
+    for path in ("A/B/C", "A/B/D", "A/BB", "Z"):
+        shelves.category(path)
+    branch = reads.branch("a/b")
+    assert branch is not None
+    assert [c.url_path for c in branch.ancestors] == ["a"]
+    assert [c.url_path for c in branch.descendants] == ["a/b/c", "a/b/d"]
+    assert branch.ids[0] == branch.category.pk
+    assert reads.branch("a/nowhere") is None
+    assert [c.url_path for c in reads.trail("a/b/c")] == ["a", "a/b", "a/b/c"]

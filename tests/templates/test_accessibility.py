@@ -1,0 +1,136 @@
+"""The shop's pages in a browser: accessible in light and dark, on a phone and on a desk, without a script of ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from tests.catalog import shelves
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+PAGES = {
+    "home": "/",
+    "category": "/c/kitchen/",
+    "filtered": "/c/kitchen/?brand=brand-1&attr=Material:Iron&price_from=x&sort=price",
+    "empty": "/c/kitchen/?brand=brand-1&price_to=1",
+    "product": "/p/pan/",
+    "search": "/search/?q=pann",
+    "nothing found": "/search/?q=xqzwv",
+    "search form": "/search/",
+    "missing": "/nowhere/at/all/",
+}
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+NARROW, PHONE, DESK = (320, 640), (390, 844), (1280, 900)
+
+
+@pytest.fixture(autouse=True)
+def goods(redis: Any) -> None:
+    for number in range(30):
+        shelves.product(
+            f"An enamelled pan with an uncommonlylongandunbreakablenameofthingsforkitchens {number}",
+            by=f"Brand {number % 11}",
+            attributes={"Material": ["Iron", "Steel"][number % 2], "Colour": "Blue"},
+            price=20,
+            sale_price=15 if number % 3 else None,
+        )
+    pan = shelves.product(
+        "Pan", slug="pan", by="Brand 1", sizes={"Small": 1, "Large": 0}, attributes={"Induction": True}
+    )
+    shelves.image(pan, alt="The pan")
+    shelves.image(pan, alt="The pan, upside down", position=1)
+    shelves.product("Lamp", at="Home/Lamps")
+
+
+@pytest.fixture(params=["light", "dark"])
+def scheme(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def shown(browser: Browser) -> Iterator[Any]:
+    """Open pages in contexts of their own, which are closed at the end."""
+    contexts = []
+
+    def show(url: str, size: tuple[int, int], **options: Any) -> Page:
+        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.goto(url)
+        return page
+
+    yield show
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_axe_finds_nothing(shown: Any, live_server: Any, scheme: str, size: tuple[int, int]) -> None:
+    for name, path in PAGES.items():
+        page = shown(live_server.url + path, size, color_scheme=scheme)
+        found = Axe().run(page, options={"runOnly": RULES})
+        assert found.violations_count == 0, f"{name}: {found.generate_report()}"
+
+
+def test_axe_finds_nothing_in_the_filters_of_a_phone(shown: Any, live_server: Any, scheme: str) -> None:
+    page = shown(f"{live_server.url}/c/kitchen/#filters", PHONE, color_scheme=scheme)
+    page.locator("summary").first.click()
+    found = Axe().run(page, options={"runOnly": RULES})
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_nothing_scrolls_sideways_at_320_pixels(shown: Any, live_server: Any) -> None:
+    for name, path in PAGES.items():
+        page = shown(live_server.url + path, NARROW)
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW[0], name
+
+
+def test_a_shopper_without_scripts_filters_sorts_turns_the_page_and_takes_it_back(
+    shown: Any, live_server: Any
+) -> None:
+    page = shown(f"{live_server.url}/", DESK, java_script_enabled=False)
+    page.get_by_role("navigation", name="Departments").get_by_role("link", name="Kitchen").click()
+    page.get_by_role("link", name="Next").click()
+    assert page.url.endswith("?page=2")
+    page.get_by_label("From").fill("16")
+    page.get_by_role("button", name="Apply").click()
+    assert page.get_by_role("heading", name="10 products").is_visible()
+    page.get_by_role("link", name="Price, high to low").click()
+    page.get_by_role("list", name="Material").get_by_role("link", name="Iron").click()
+    assert "attr=Material%3AIron&price_from=16&sort=-price" in page.url
+    page.get_by_role("link", name="Clear all").click()
+    assert page.url.endswith("/c/kitchen/?sort=-price")
+
+
+def test_the_filters_of_a_phone_open_and_close_without_scripts(shown: Any, live_server: Any) -> None:
+    page = shown(f"{live_server.url}/c/kitchen/", PHONE, java_script_enabled=False)
+    filters = page.get_by_role("region", name="Filters")
+    assert not filters.is_visible()
+    page.get_by_role("link", name="Filters").click()
+    assert filters.is_visible()
+    page.get_by_role("link", name="Show results").click()
+    assert not filters.is_visible()
+
+
+def test_drawings_are_drawn_and_the_console_is_quiet(page: Page, live_server: Any) -> None:
+    """The `page` fixture fails on an error in the console, such as one of the Content-Security-Policy."""
+    page.goto(f"{live_server.url}/p/pan/")
+    assert page.locator(".shot use").first.bounding_box()["width"] > 100
+    assert (
+        "frame-ancestors" in page.request.get(f"{live_server.url}/p/pan/").headers["content-security-policy"]
+    )
+
+
+def test_the_first_stop_of_the_keyboard_skips_to_the_content(shown: Any, live_server: Any) -> None:
+    page = shown(f"{live_server.url}/c/kitchen/", DESK)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#content")
