@@ -23,7 +23,7 @@ dev: .venv/requirements-dev.txt ## Run the reloading development server with the
 	@$(RUN) manage.py runserver $(or $(PORT),8000)
 
 test: .venv/requirements-dev.txt ## Run all tests; TESTS= names some, in pytest's way
-	@$(RUN) -m pytest --numprocesses 2 $(TESTS)
+	@$(RUN) -m pytest --numprocesses 2 --dist loadgroup $(TESTS)
 
 lint: export LOCAL = 1
 lint: .venv/requirements-dev.txt ## Check style, types, the direction of imports, templates, migrations and settings

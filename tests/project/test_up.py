@@ -1,0 +1,200 @@
+"""``make up`` in a checkout of its own: it comes up, says where it is, and leaves nothing behind."""
+
+import http.client
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from project.processes import alive
+from project.services import BASE_DIR
+
+FILES = (
+    "cachecontrol",
+    "catalog",
+    "project",
+    "templates",
+    "static",
+    "locale",
+    "manage.py",
+    "Makefile",
+    "Procfile",
+)
+CLEAN = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "DJANGO_SETTINGS_MODULE",
+    "LOCAL",
+    "MAKELEVEL",
+    "MAKEFLAGS",
+    "LARDER_TEST_HOME",
+)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Checkout:
+    """A copy of the product with its own ``var/``, sharing our virtual environment."""
+
+    def __init__(self, folder):
+        self.folder, self.port = folder, free_port()
+        for name in (*FILES, "requirements.txt", "requirements-dev.txt"):
+            source = BASE_DIR / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            elif source.exists():
+                shutil.copy2(source, folder / name)
+        (folder / ".venv").symlink_to(sys.prefix)
+
+    def make(self, target="up", **variables):
+        environment = {name: value for name, value in os.environ.items() if name not in CLEAN}
+        log = (self.folder / "make.log").open("w")
+        with log:
+            return subprocess.Popen(
+                ["make", target],
+                cwd=self.folder,
+                env=environment | {"PORT": str(self.port)} | variables,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def log(self):
+        return (self.folder / "make.log").read_text()
+
+    def up(self, *, seconds=120, **variables):
+        process = self.make(**variables)
+        deadline = time.monotonic() + seconds
+        while "Ctrl-C stops it all" not in self.log:
+            assert process.poll() is None, self.log
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.1)
+        return process
+
+    def get(self, path):
+        client = http.client.HTTPConnection("localhost", self.port, timeout=30)
+        try:
+            client.request("GET", path)
+            answer = client.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            client.close()
+
+    def processes(self):
+        """Every process that works in this folder, its servers included."""
+        found = []
+        for process in psutil.process_iter(["cwd"]):
+            inside = (process.info["cwd"] or "").startswith(str(self.folder))
+            if inside and alive(process.pid):
+                found.append(process)
+        return found
+
+    def deserted(self, *, seconds=40):
+        deadline = time.monotonic() + seconds
+        while self.processes() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return not self.processes()
+
+
+pytestmark = pytest.mark.xdist_group("up")  # one worker: the tests share a checkout
+
+
+@pytest.fixture(scope="module")
+def checkout():
+    folder = Path("/tmp") / f"larder-up-{os.getpid()}"
+    folder.mkdir(mode=0o755)
+    checkout = Checkout(folder)
+    yield checkout
+    for process in checkout.processes():
+        process.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_it_comes_up_with_a_catalog_and_a_login_that_works_and_an_interrupt_stops_it_all(checkout):
+    make = checkout.up()
+    status, page = checkout.get("/")
+    assert status == 200
+    assert "/p/" in page or "/c/" in page
+    password = re.search(r"Login +admin (\S+)", checkout.log)[1]
+    code = f"from django.contrib.auth import authenticate; assert authenticate(username='admin', password={password!r})"
+    environment = {name: value for name, value in os.environ.items() if name not in CLEAN}
+    command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", code]
+    subprocess.run(command, cwd=checkout.folder, env=environment, check=True, timeout=60)
+    os.kill(psutil.Process(make.pid).children()[0].pid, signal.SIGINT)
+    make.wait(timeout=60)
+    assert checkout.deserted(), checkout.processes()
+
+
+@pytest.mark.parametrize("whom", ["make", "up", "both"])
+def test_no_kill_leaves_a_process_or_damage_behind_and_the_next_start_is_quick(checkout, whom):
+    began = time.monotonic()
+    make = checkout.up()
+    assert time.monotonic() - began < 30  # under 10 on a machine that does nothing else
+    assert "Demonstration catalog" not in checkout.log
+    assert "Static files" not in checkout.log
+    assert checkout.get("/admin/login/")[0] == 200
+    up = psutil.Process(make.pid).children()[0].pid
+    for pid in {"make": [make.pid], "up": [up], "both": [make.pid, up]}[whom]:
+        os.kill(pid, signal.SIGKILL)
+    make.wait(timeout=60)
+    assert checkout.deserted(), checkout.processes()
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({"DATABASE_URL": "nonsense"}, "DATABASE_URL must look like"),
+        (
+            {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/x"},
+            "The database does not answer, see DATABASE_URL",
+        ),
+        ({"REDIS_URL": "redis://127.0.0.1:1/0"}, "Redis does not answer, see REDIS_URL"),
+        ({"PORT": "http"}, "PORT must be a number"),
+    ],
+)
+def test_what_is_wrong_is_one_clear_line(checkout, variables, line):
+    make = checkout.make(**variables)
+    assert make.wait(timeout=60) != 0
+    said = [text for text in checkout.log.splitlines() if not text.startswith("make:")]
+    assert len(said) == 1, checkout.log
+    assert line in said[0]
+    assert checkout.deserted()
+
+
+def test_a_taken_port_is_one_clear_line(checkout):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        assert checkout.make(PORT=str(port)).wait(timeout=60) != 0
+    assert f"Cannot listen on 127.0.0.1, port {port}: Address already in use" in checkout.log
+    assert "Traceback" not in checkout.log
+    assert checkout.deserted()
+
+
+def test_two_runs_in_one_checkout_are_refused_and_two_checkouts_run_side_by_side(checkout, home):
+    first = checkout.up()
+    again = checkout.make(PORT=str(free_port()))
+    assert again.wait(timeout=60) != 0
+    assert "already runs from this folder" in checkout.log
+    other = Checkout(home)
+    second = other.up()
+    assert checkout.get("/")[0] == other.get("/")[0] == 200
+    for make, place in ((first, checkout), (second, other)):
+        make.terminate()
+        make.wait(timeout=60)
+        assert place.deserted(), place.processes()
