@@ -31,7 +31,7 @@ lint: .venv/requirements-dev.txt ## Check style, types, the direction of imports
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy $(PACKAGES)
 	PYTHONPATH=. .venv/bin/lint-imports
-	$(if $(TEMPLATES),$(RUN) -m djade --check --target-version 5.2 $(TEMPLATES))
+	$(if $(TEMPLATES),.venv/bin/djade --check --target-version 5.2 $(TEMPLATES))
 	$(RUN) manage.py makemigrations --check --dry-run
 	LOCAL=0 SECRET_KEY=$$($(RUN) -c 'import secrets; print(secrets.token_urlsafe(50))') ALLOWED_HOSTS=shop.example \
 		$(RUN) manage.py check --deploy --fail-level WARNING

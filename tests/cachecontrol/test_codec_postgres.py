@@ -100,7 +100,7 @@ def test_what_a_cursor_in_another_zone_gives_comes_back(extensions: None) -> Non
 
 @isolate_apps("tests")
 def test_what_model_fields_give_comes_back(extensions: None) -> None:
-    class Everything(models.Model):  # noqa: DJ008 -- nobody prints it
+    class Everything(models.Model):
         price = models.DecimalField(max_digits=20, decimal_places=4)
         ratio = models.FloatField()
         moment = models.DateTimeField()
