@@ -88,7 +88,7 @@ class Collection:
                 return before.unfit, alias
             if before.epoch != self.own.epoch or before.place != self.own.place:
                 return "epoch", alias
-            if connections[alias].in_atomic_block and self._wrote(alias):
+            if position.in_transaction(connections[alias]) and self._wrote(alias):
                 return "transaction", alias
         return None
 

@@ -121,7 +121,6 @@ class Drain:
 
     def __init__(self) -> None:
         self._turn = threading.Condition()
-        self._pid = os.getpid()
         self._running = False
         self._started = self._finished = 0
         self._last: Drained | Exception = DrainRefused("no drain ran yet")
@@ -255,8 +254,6 @@ class Drain:
         return self._connected().execute(statement, arguments).fetchone()
 
     def _connected(self) -> psycopg.Connection[Any]:
-        if self._pid != os.getpid():
-            self._connection, self._pid = None, os.getpid()
         if self._connection is None or self._connection.closed:
             self._connection = _connect()
         return self._connection
@@ -265,6 +262,10 @@ class Drain:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def forget(self) -> None:
+        """Begin anew in a forked child, which shares neither the parent's connection nor its turn."""
+        self.__init__()  # type: ignore[misc]
 
     def close(self) -> None:
         """Close the connection; the next drain opens another."""
@@ -277,7 +278,11 @@ def _connect() -> psycopg.Connection[Any]:
     for name in ("cursor_factory", "context", "prepare_threshold"):
         parameters.pop(name, None)
     seconds = max(1, round(conf.drain_timeout))
-    parameters |= {"application_name": "larder drain", "connect_timeout": seconds}
+    parameters |= {
+        "application_name": "larder drain",
+        "connect_timeout": seconds,
+        "tcp_user_timeout": seconds * 10_000,
+    }
     connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=1)
     connection.execute(f"SET statement_timeout = '{seconds * 10}s'; SET jit = off")
     return connection
@@ -354,6 +359,7 @@ def _number(epoch: str) -> int:
 drain = Drain()
 """The drains of this process."""
 atexit.register(drain.close)
+os.register_at_fork(after_in_child=drain.forget)
 
 
 def announce(moving: list[str]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from django.conf import settings
 from django.db import connections, router
 
-from cachecontrol import codec, collect, drain, entry, keys, stats, store, tags, writers
+from cachecontrol import codec, collect, drain, entry, keys, position, stats, store, tags, writers
 from cachecontrol.collect import Collection
 from cachecontrol.conf import conf
 from cachecontrol.entry import Head
@@ -125,7 +125,7 @@ def _why_not(request: Request[Any]) -> str:
         return reason
     if not collect.known(request.alias):
         return "database"
-    if connections[request.alias].in_atomic_block:
+    if position.in_transaction(connections[request.alias]):
         return _standing_now(request.alias)
     return ""
 
@@ -236,10 +236,10 @@ def _store(request: Request[Any], reading: Reading, token: str, collection: Coll
 def _with_coarse(positions: dict[str, str]) -> dict[str, str]:
     """Every entry with a row or slice tag lists ``table*`` too."""
     coarse: dict[str, str] = {}
-    for tag, position in positions.items():
+    for tag, at in positions.items():
         if tags.is_fine(tag):
             star = tags.anything(tags.relation_of(tag))
-            coarse[star] = min(position, coarse.get(star, position))
+            coarse[star] = min(at, coarse.get(star, at))
     return positions | {star: min(at, positions.get(star, at)) for star, at in coarse.items()}
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from psycopg.pq import TransactionStatus
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -52,6 +54,12 @@ def epoch_text(number: int, random: str) -> str:
 def position_text(number: int, wal: int) -> str:
     """The written form of a position, whose text order is time order across epochs too."""
     return f"{number:010d}.{wal:020d}"
+
+
+def in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a transaction is open, by whatever means it was begun. No round trip."""
+    raw: Any = connection.connection
+    return raw is not None and raw.info.transaction_status != TransactionStatus.IDLE
 
 
 def standing(connection: BaseDatabaseWrapper) -> Standing:
