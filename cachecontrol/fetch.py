@@ -20,7 +20,7 @@ from cachecontrol.exceptions import DamagedData, StoreDown, UnknownType
 from cachecontrol.policy import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from cachecontrol.policy import Policy
     from cachecontrol.store import Reading
@@ -48,6 +48,8 @@ class Fetched(Generic[T]):
     stored: bool = False
     refusal: str = ""
     """Why a computed value was not stored."""
+    tags: Iterable[str] = ()
+    """What it depends on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +73,13 @@ def get(request: Request[T]) -> Fetched[T]:
     recipe = request.recipe if request.hot else None
     seconds = time.perf_counter() - begun
     stats.record(
-        request.policy.name, fetched.outcome, fetched.reason, seconds, key=request.key, recipe=recipe
+        request.policy.name,
+        fetched.outcome,
+        fetched.reason,
+        seconds,
+        key=request.key,
+        recipe=recipe,
+        tags=fetched.tags,
     )
     return fetched
 
@@ -171,10 +179,17 @@ def _answered(request: Request[T], reading: Reading, token: str) -> Fetched[T]:
     if (around := collect.current()) is not None:
         around.take(head.tags, head.ends / 1e6 if head.ends else None)
     if reading.judgement == "hit":
-        return Fetched(value=value, outcome=Outcome.HIT, age=reading.age, stored=True)
+        return Fetched(value=value, outcome=Outcome.HIT, age=reading.age, stored=True, tags=head.tags)
     if reading.judgement == "stale":
-        return Fetched(value=value, outcome=Outcome.STALE, reason="moved", age=reading.age, stored=True)
-    return Fetched(value=value, outcome=Outcome.MISS, reason="lease", age=reading.age)
+        return Fetched(
+            value=value,
+            outcome=Outcome.STALE,
+            reason="moved",
+            age=reading.age,
+            stored=True,
+            tags=head.tags,
+        )
+    return Fetched(value=value, outcome=Outcome.MISS, reason="lease", age=reading.age, tags=head.tags)
 
 
 def _filled(request: Request[T], reading: Reading, token: str, was: str = "") -> Fetched[T]:
@@ -193,7 +208,14 @@ def _filled(request: Request[T], reading: Reading, token: str, was: str = "") ->
         stats.refused(request.policy.name, refusal, blame[1] if blame else "")
     if refusal not in AFTER_FILL:
         _release(request, token)
-    return Fetched(value=value, outcome=Outcome.MISS, reason=reason, stored=not refusal, refusal=refusal)
+    return Fetched(
+        value=value,
+        outcome=Outcome.MISS,
+        reason=reason,
+        stored=not refusal,
+        refusal=refusal,
+        tags=collection.tags,
+    )
 
 
 def _release(request: Request[Any], token: str) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class CachePanel(Panel):
     """Shows each read with its policy, outcome, reason and tags, and each refusal with what to blame."""
 
+    panel_id = "cachecontrol"
+    """Not the class' name, which a panel of the toolbar itself has already."""
     title = _("Cache that can prove it is fresh")
     nav_title = _("Freshness")
     template = "cachecontrol/panel.html"

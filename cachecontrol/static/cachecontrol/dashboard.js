@@ -26,6 +26,7 @@
   const CHARTS = {
     hit_rate: {
       format: percent,
+      spanGaps: true,
       lines: () => [{ label: say.all, colour: "hit", dash: SOLID, width: 2 }],
       scale: SHARE,
     },
@@ -87,7 +88,7 @@
       const names = lines.map((line) => line.label).join();
       if (!this.plot || this.names !== names) this.build(lines, names);
       else this.plot.setData([charts.starts, ...this.drawn]);
-      this.tell(null);
+      this.tell(this.plot.cursor.idx ?? null);
     }
 
     build(lines, names) {
@@ -102,7 +103,7 @@
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), timeZone),
         scales: { y: this.spec.scale },
         axes: [
-          { ...axis, values: times },
+          { ...axis, size: 32, values: times },
           { ...axis, size: 64, values: (_plot, marks) => marks.map((mark) => mark === null ? "" : this.spec.format(mark)) },
         ],
         series: [{}, ...shown.map((line) => ({

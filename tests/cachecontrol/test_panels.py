@@ -1,0 +1,71 @@
+"""The toolbar's panel shows what the cache did in one request, and what stopped a page from being stored."""
+
+import pytest
+from debug_toolbar.toolbar import DebugToolbar
+from django.db import connection
+from django.http import HttpResponse
+from django.test import RequestFactory
+from django.urls import path
+
+from cachecontrol.api import cached_page
+from cachecontrol.drain import catch_up
+from cachecontrol.pages import CachedPageMiddleware
+from cachecontrol.panels import CachePanel
+from catalog.models import Brand
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.urls(__name__),
+    pytest.mark.usefixtures("redis"),
+]
+
+
+@cached_page("panel.brand")
+def brand(request):
+    return HttpResponse(Brand.objects.get(slug="oak").name)
+
+
+@cached_page("panel.raw")
+def raw(request):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM catalog_brand")
+        return HttpResponse(str(cursor.fetchall()))
+
+
+urlpatterns = [path("brand/", brand), path("raw/", raw)]
+
+
+@pytest.fixture(autouse=True)
+def oak():
+    Brand.objects.create(name="Oak & Sons", slug="oak")
+    catch_up()
+
+
+def look(where):
+    """Return the panel after a request, the toolbar standing before the cache."""
+    request = RequestFactory().get(where)
+    views = {pattern.pattern.match(where[1:]) and pattern.callback for pattern in urlpatterns} - {None}
+    (view,) = views
+    toolbar = DebugToolbar(request, lambda request: HttpResponse())
+    panel = CachePanel(toolbar, CachedPageMiddleware(view))
+    response = panel.process_request(request)
+    panel.generate_stats(request, response)
+    return panel
+
+
+def test_a_miss_then_a_hit_with_its_tags():
+    assert [(read["outcome"], read["reason"]) for read in look("/brand/").get_stats()["reads"]] == [
+        ("miss", "absent")
+    ]
+    (read,) = look("/brand/").get_stats()["reads"]
+    assert (read["policy"], read["outcome"]) == ("panel.brand", "hit")
+    assert "catalog_brand.slug=oak" in read["tags"]
+
+
+def test_what_stopped_the_page_from_being_stored():
+    panel = look("/raw/")
+    (refusal,) = panel.get_stats()["refusals"]
+    assert refusal["reason"] == "uncovered"
+    assert "SELECT name FROM catalog_brand" in refusal["detail"]
+    assert "SELECT name FROM catalog_brand" in panel.content
+    assert panel.nav_subtitle == "1 read, 1 refusal"
