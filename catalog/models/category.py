@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 from django.db import models, transaction
 from django.db.models import F, Value
@@ -30,7 +30,9 @@ class CategoryManager(MP_NodeManager.from_queryset(CategoryQuerySet)):  # type: 
         """Move the node and all below it next to, or into, the target; their URL paths follow."""
         super().move(node, target, pos)
         node.refresh_from_db()
-        node.save()
+        before, node.url_path = node.url_path, node.url_path_below(self.get_parent(node, update=True))
+        self.filter(pk=node.pk).update(url_path=node.url_path)
+        node.rename_descendants(before)
 
 
 @track(slices=["url_path", "depth"])
@@ -55,25 +57,28 @@ class Category(MP_Node):  # type: ignore[misc]
         indexes = [models.Index(fields=["depth", "path"], name="category_by_depth")]
 
     def __str__(self) -> str:
-        return self.name
+        return self.url_path or self.name
 
     def get_absolute_url(self) -> str:
         return reverse("catalog:category", args=[self.url_path])
 
     @transaction.atomic
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save; when the slug or the parent changed, the URL paths of all below change with it."""
-        before, self.url_path = self.url_path, self._url_path()
+        """Save; when the slug changed, the URL paths of all below change with it."""
+        before = self.url_path
+        self.url_path = self.url_path_below(type(self).objects.get_parent(self, update=True))
         if kwargs.get("update_fields") is not None:
             kwargs["update_fields"] = {*kwargs["update_fields"], "url_path"}
         super().save(*args, **kwargs)
-        if before and before != self.url_path:
-            self._rename_descendants(before)
+        self.rename_descendants(before)
 
-    def _url_path(self) -> str:
-        parent: Self | None = type(self).objects.get_parent(self, update=True)
+    def url_path_below(self, parent: Category | None) -> str:
+        """Return the URL path that the category has as a child of the parent, or as a root."""
         return f"{parent.url_path}/{self.slug}" if parent else self.slug
 
-    def _rename_descendants(self, before: str) -> None:
+    def rename_descendants(self, before: str) -> None:
+        """Give all below their new URL paths, this category's having been `before`."""
+        if before in ("", self.url_path):
+            return
         below = type(self).objects.filter(path__startswith=self.path, depth__gt=self.depth)
         below.update(url_path=Concat(Value(self.url_path), Substr(F("url_path"), len(before) + 1)))

@@ -171,7 +171,8 @@ class Product(models.Model):
             models.Index("name", "id", name="product_name"),
             models.Index(F("publish_at").desc(), "id", name="product_newest", condition=LISTED),
             models.Index("unpublish_at", name="product_unpublish", condition=Q(unpublish_at__isnull=False)),
-            models.Index(Upper("sku"), name="product_sku_upper"),
+            # Of this operator class, so that it finds the beginnings of SKUs too.
+            models.Index(OpClass(Upper("sku"), name="text_pattern_ops"), name="product_sku_prefix"),
             GinIndex("search", name="product_search"),
             GinIndex(OpClass("name", name="gin_trgm_ops"), name="product_name_trigrams"),
         ]

@@ -1,0 +1,20 @@
+"""Brands in the admin."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from simple_history.admin import SimpleHistoryAdmin
+
+from catalog.admin.lists import EstimatingPaginator
+from catalog.models import Brand
+
+
+@admin.register(Brand)
+class BrandAdmin(SimpleHistoryAdmin):  # type: ignore[misc]
+    """Brands, found by name."""
+
+    list_display = ("name", "slug")
+    search_fields = ("name",)
+    prepopulated_fields = {"slug": ("name",)}
+    paginator = EstimatingPaginator
+    show_full_result_count = False

@@ -1,0 +1,46 @@
+"""The tree of categories in the admin: opened level by level, moved by dragging or by form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
+from simple_history.admin import SimpleHistoryAdmin
+from treebeard.admin import TreeAdmin
+from treebeard.forms import MoveNodeForm, movenodeform_factory
+
+from catalog.models import Category
+
+
+class CategoryForm(MoveNodeForm):  # type: ignore[misc]
+    """Refuses two categories of one slug in one place: they would have the same URL."""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean()
+        if "slug" not in cleaned:
+            return cleaned
+        moved = Category(slug=cleaned["slug"])
+        url_path = moved.url_path_below(self._parent(cleaned))
+        if Category.objects.filter(url_path=url_path).exclude(pk=self.instance.pk).exists():
+            self.add_error("slug", _("There is a category with this slug in this place already."))
+        return cleaned
+
+    def _parent(self, cleaned: dict[str, Any]) -> Category | None:
+        node: Category | None = cleaned.get("treebeard_ref_node")
+        if node is None or cleaned.get("treebeard_position") == "first-child":
+            return node
+        parent: Category | None = Category.objects.get_parent(node)
+        return parent
+
+
+@admin.register(Category)
+class CategoryAdmin(TreeAdmin, SimpleHistoryAdmin):  # type: ignore[misc]
+    """Categories, in the order of the tree."""
+
+    form = movenodeform_factory(Category, form=CategoryForm)
+    list_display = ("name", "url_path")
+    search_fields = ("name", "url_path")
+    ordering = ("path",)
+    prepopulated_fields = {"slug": ("name",)}
+    readonly_fields = ("url_path",)

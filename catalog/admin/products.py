@@ -1,0 +1,175 @@
+"""Products in the admin, with their variants and images on one page."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.postgres.search import SearchQuery
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+from simple_history.admin import SimpleHistoryAdmin
+
+from catalog.admin.images import ImageInline
+from catalog.admin.lists import AutocompleteFilter, EstimatingPaginator, filter_media
+from catalog.admin.variants import VariantInline, save_variant
+from catalog.models import Category, Product, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.contrib.admin import ModelAdmin
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
+
+CHUNK = 1000
+
+
+class PrettyJSONEncoder(json.JSONEncoder):
+    """Attributes one below the other, as people read them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "indent": 2, "ensure_ascii": False})
+
+
+class ProductForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A product; its attributes are edited as JSON."""
+
+    class Meta:
+        field_classes = {"attributes": forms.JSONField}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "attributes" in self.fields:
+            self.fields["attributes"].encoder = PrettyJSONEncoder  # type: ignore[attr-defined]
+
+
+class CategoryFilter(AutocompleteFilter):
+    """Filters by a category and all below it."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Product]) -> QuerySet[Product]:
+        category = Category.objects.filter(pk=self.value).first() if str(self.value or "").isdigit() else None
+        if category is None:
+            return queryset
+        return queryset.filter(
+            category__in=list(Category.objects.get_tree(category).values_list("pk", flat=True))
+        )
+
+
+class AvailabilityFilter(admin.SimpleListFilter):
+    """Filters by whether any variant can be ordered."""
+
+    title = _("availability")
+    parameter_name = "available"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Product]) -> list[tuple[str, Any]]:
+        return [("yes", _("In stock")), ("no", _("Out of stock"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Product]) -> QuerySet[Product]:
+        available = Exists(Variant.objects.filter(product=OuterRef("pk"), active=True, in_stock=True))
+        match self.value():
+            case "yes":
+                return queryset.filter(available)
+            case "no":
+                return queryset.filter(~available)
+            case _:
+                return queryset
+
+
+@admin.register(Product)
+class ProductAdmin(SimpleHistoryAdmin):  # type: ignore[misc]
+    """Products: found by words or SKU, filtered by what they are, published in bulk."""
+
+    form = ProductForm
+    inlines = (VariantInline, ImageInline)
+    list_display = (
+        "name",
+        "sku",
+        "brand",
+        "category",
+        "price",
+        "sale_price",
+        "currency",
+        "status",
+        "publish_at",
+    )
+    list_filter = (
+        "status",
+        AvailabilityFilter,
+        ("brand", AutocompleteFilter),
+        ("category", CategoryFilter),
+        "currency",
+    )
+    list_select_related = ("brand", "category")
+    list_per_page = 50
+    ordering = ("name", "id")
+    search_fields = ("name", "sku")
+    search_help_text = _("Words of the product, or the beginning of its SKU, or a variant's SKU.")
+    autocomplete_fields = ("brand", "category")
+    prepopulated_fields = {"slug": ("name",)}
+    readonly_fields = ("effective_price", "created_at", "updated_at")
+    fieldsets = (
+        (None, {"fields": ("name", "slug", "sku", "brand", "category", "description")}),
+        (_("Price"), {"fields": (("price", "sale_price", "currency"), "effective_price")}),
+        (_("Publication"), {"fields": ("status", ("publish_at", "unpublish_at"))}),
+        (_("Details"), {"fields": ("attributes", ("created_at", "updated_at"))}),
+    )
+    actions = ("publish", "archive")
+    save_on_top = True
+    paginator = EstimatingPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+
+    @property
+    def media(self) -> forms.Media:
+        return super().media + filter_media()  # type: ignore[no-any-return]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Product], search_term: str
+    ) -> tuple[QuerySet[Product], bool]:
+        """Find the words by their beginnings, and SKUs; in a union, since with OR the planner leaves the indexes."""
+        words = re.findall(r"\w+", search_term)
+        if not words:
+            return queryset, False
+        query = SearchQuery(" & ".join(f"{word}:*" for word in words), config="catalog", search_type="raw")
+        term = search_term.strip()
+        found = Product.objects.filter(search=query).values("pk")
+        by_sku = Product.objects.filter(sku__istartswith=term).values("pk")
+        by_variant = Variant.objects.filter(sku__iexact=term).values("product_id")
+        return queryset.filter(pk__in=found.union(by_sku, by_variant)), False
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Save the inlines; a variant whose stock alone was counted gets no history."""
+        if formset.model is not Variant:
+            super().save_formset(request, form, formset, change)
+            return
+        formset.save(commit=False)
+        for variant in formset.deleted_objects:
+            variant.delete()
+        for variant, changed in formset.changed_objects:
+            save_variant(variant, changed)
+        for variant in formset.new_objects:
+            variant.save()
+
+    @admin.action(description=_("Publish the selected products now"), permissions=["change"])
+    def publish(self, request: HttpRequest, queryset: QuerySet[Product]) -> None:
+        self._change(request, queryset, lambda products: products.publish())
+
+    @admin.action(description=_("Archive the selected products"), permissions=["change"])
+    def archive(self, request: HttpRequest, queryset: QuerySet[Product]) -> None:
+        self._change(request, queryset, lambda products: products.archive())
+
+    @transaction.atomic
+    def _change(self, request: HttpRequest, queryset: QuerySet[Product], act: Callable[[Any], int]) -> None:
+        pks = list(queryset.order_by().values_list("pk", flat=True))
+        for start in range(0, len(pks), CHUNK):
+            chosen = Product.objects.filter(pk__in=pks[start : start + CHUNK])
+            act(chosen)
+            Product.history.bulk_history_create(chosen, update=True, default_user=request.user)
+        changed = ngettext("%(count)d product was changed.", "%(count)d products were changed.", len(pks))
+        self.message_user(request, changed % {"count": len(pks)}, messages.SUCCESS)

@@ -1,0 +1,58 @@
+"""Variants in the admin: on their product's page, and as a list to count stock in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import admin
+from simple_history.admin import SimpleHistoryAdmin
+
+from catalog.admin.lists import EstimatingPaginator
+from catalog.models import Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django import forms
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
+
+
+def save_variant(variant: Variant, changed: Sequence[str]) -> None:
+    """Save what a form changed; if that is the stock alone, no history is written."""
+    variant.save(update_fields=["stock"] if list(changed) == ["stock"] and variant.pk else None)
+
+
+class VariantInline(admin.TabularInline):  # type: ignore[type-arg]
+    """A product's variants, in their order."""
+
+    model = Variant
+    extra = 0
+    fields = ("position", "sku", "option", "value", "price", "gtin", "stock", "active")
+    ordering = ("position", "id")
+
+
+@admin.register(Variant)
+class VariantAdmin(SimpleHistoryAdmin):  # type: ignore[misc]
+    """All variants; the stock can be counted in the list."""
+
+    list_display = ("sku", "product", "option", "value", "price", "stock", "active")
+    list_editable = ("stock",)
+    list_filter = ("in_stock", "active")
+    list_select_related = ("product",)
+    list_per_page = 50
+    search_fields = ("sku__istartswith", "gtin__exact")
+    autocomplete_fields = ("product",)
+    readonly_fields = ("in_stock",)
+    ordering = ("id",)
+    paginator = EstimatingPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Variant]:
+        return super().get_queryset(request).defer("product__search")  # type: ignore[no-any-return]
+
+    def save_model(
+        self, request: HttpRequest, obj: Variant, form: forms.ModelForm[Variant], change: bool
+    ) -> None:
+        save_variant(obj, form.changed_data)
