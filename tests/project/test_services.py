@@ -162,13 +162,18 @@ def test_a_path_too_long_for_a_socket_gets_a_short_one(home):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root hides folders from the user that PostgreSQL runs as")
-def test_root_may_work_in_a_folder_that_others_cannot_enter(home):
+def test_root_may_work_in_a_folder_that_others_cannot_enter(home, monkeypatch):
     hidden = home / "hidden"
     hidden.mkdir(mode=0o700)
+    monkeypatch.setattr(
+        embedded, "_reachable", lambda path: False
+    )  # the virtual environment is hidden there, too
     server = Postgres(hidden / "postgres")
     try:
         server.start()
-        assert psutil.Process(server.pid()).uids().effective != 0
+        process = psutil.Process(server.pid())
+        assert process.uids().effective != 0
+        assert not process.exe().startswith(sys.prefix)
         with psycopg.connect(server.url) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
         assert hidden.stat().st_mode & 0o777 == 0o700

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
@@ -18,6 +18,9 @@ from catalog.models import Product
 from project import readiness, services
 from project.processes import BASE_DIR, Runner
 
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
 PATIENCE = 60.0  # seconds for the web process to answer
 DEMO_PRODUCTS = 2000
 
@@ -26,7 +29,22 @@ class Command(BaseCommand):
     help = "Prepare everything and run the product: web, worker, beat and drain, until a signal comes."
     requires_system_checks: list[str] = []
 
-    def handle(self, **options: Any) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--prepare", action="store_true", help="Prepare everything, print the login, run nothing."
+        )
+
+    def handle(self, *, prepare: bool, **options: Any) -> None:
+        if prepare:
+            services.use()
+            readiness.require_services()
+            self.prepare()
+            self.stdout.write(f"{_('Login')}: {readiness.login()}")
+        else:
+            self.run()
+
+    def run(self) -> None:
+        """Prepare everything, then run the Procfile until a signal comes."""
         lock = readiness.only_one()
         host, port = readiness.address()
         services.use()
