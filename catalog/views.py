@@ -72,7 +72,7 @@ def product(request: HttpRequest, slug: str) -> HttpResponse:
         "variants": variants,
         "available": any(variant.in_stock for variant in variants),
         "related": related,
-        "attributes": [(key, listing.spoken(value)) for key, value in found.attributes.items()],
+        "attributes": [(key, listing.spoken(value)) for key, value in sorted(found.attributes.items())],
         "crumbs": way,
         "data": [
             structured.product(found, variants, request.build_absolute_uri),

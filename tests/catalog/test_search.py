@@ -54,7 +54,8 @@ def test_brands_and_attributes_are_found() -> None:
 
 
 def test_a_word_in_the_name_ranks_above_one_in_the_description() -> None:
-    assert found("frying pan") == (Match.ALL, ["Copper Frying Pan", "Enamel Pot"])
+    shelves.product("Iron Frying Pan")
+    assert found("frying pan") == (Match.ALL, ["Copper Frying Pan", "Iron Frying Pan", "Enamel Pot"])
 
 
 def test_what_shoppers_may_not_see_is_not_found() -> None:
