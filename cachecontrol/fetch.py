@@ -64,6 +64,8 @@ class Request(Generic[T]):
     recipe: dict[str, Any]
     hot: bool = False
     """Whether the recipe competes for the hot keys that the warm keeper fills."""
+    is_sound: Callable[[Any], bool] = lambda value: True
+    """Whether a stored value has the form of what ``compute`` gives; another one counts as damaged."""
 
 
 def get(request: Request[T]) -> Fetched[T]:
@@ -176,6 +178,8 @@ def _answered(request: Request[T], reading: Reading, token: str) -> Fetched[T]:
         return _filled(request, reading, token, was="moved")
     head = Head.unpack(reading.head)
     value: T = codec.decode(unseal(request.key, "body", reading.body))
+    if not request.is_sound(value):
+        raise DamagedData(f"{request.key} holds what {request.policy.name} does not give")
     if (around := collect.current()) is not None:
         around.take(head.tags, head.ends / 1e6 if head.ends else None)
     if reading.judgement == "hit":

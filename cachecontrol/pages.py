@@ -6,6 +6,7 @@ other middleware may see what one visitor sent, since its answer is shown to the
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
@@ -21,9 +22,9 @@ from django.utils import translation
 from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_etags, quote_etag
 
-from cachecontrol import codec, collect, fetch, policy, stats
+from cachecontrol import codec, collect, fetch, policy, stats, store
 from cachecontrol.conf import conf
-from cachecontrol.exceptions import Misconfigured
+from cachecontrol.exceptions import DamagedData, Misconfigured, StoreDown
 from cachecontrol.policy import Outcome, Policy
 
 if TYPE_CHECKING:
@@ -186,7 +187,14 @@ class CachedPageMiddleware:
         if page.size > conf.max_key_bytes:
             with fetch.bypass("key_too_long"):
                 return _respond(request, page, self.fetch(page))
-        return _respond(request, page, self.fetch(page))
+        try:
+            return _respond(request, page, self.fetch(page))
+        except DamagedData:
+            stats.count("codec.damaged")
+            with contextlib.suppress(StoreDown):
+                store.forget(page.key)
+            with fetch.bypass("damaged"):
+                return _respond(request, page, self.fetch(page))
 
     def fetch(self, page: Page) -> Fetched[_Stored]:
         """The page from a fresh entry, or computed and, if it may be, stored."""
@@ -198,6 +206,7 @@ class CachedPageMiddleware:
                 alias=fetch.default_alias(),
                 recipe=page.recipe,
                 hot=page.policy.warm,
+                is_sound=is_sound,
             )
         )
 
@@ -226,8 +235,10 @@ def ask(page: Page) -> HttpResponseBase:
     return _handler().get_response(page.request())
 
 
-def is_same(kept: _Stored, response: HttpResponseBase) -> bool:
-    """Whether a stored page is what this answer, given without the cache, says."""
+def is_same(kept: Any, response: HttpResponseBase) -> bool:
+    """Whether a stored page is what this answer, given without the cache, says. Raises DamagedData if it is no page."""
+    if not is_sound(kept):
+        raise DamagedData("not a page")
     status, headers, body, packed, _ = kept
     sent = all(response.headers.get(name) == value for name, value in headers)
     return sent and (status, _text(body, packed)) == (response.status_code, b"".join(response))
@@ -235,6 +246,21 @@ def is_same(kept: _Stored, response: HttpResponseBase) -> bool:
 
 _Stored = tuple[int, list[tuple[str, str]], bytes, bytes, str]
 """A response as it is stored: status, headers, body, the body compressed (or nothing), ETag."""
+
+
+def is_sound(value: Any) -> bool:
+    """Whether a stored value is a page: whoever can write to Redis could store anything."""
+    match value:
+        case (int(status), list(headers), bytes(), bytes(), str()):
+            return status in STORED_STATUS and all(map(_is_header, headers))
+    return False
+
+
+def _is_header(value: Any) -> bool:
+    match value:
+        case (str(name), str(text)):
+            return name.isascii() and text.isprintable()
+    return False
 
 
 def _policy_of(request: HttpRequest) -> Policy | None:

@@ -19,7 +19,7 @@ from django.db.models.sql.query import Query
 from psycopg.types.json import Jsonb
 
 from cachecontrol import codec, collect, depend, fetch, policy, stats, tracking
-from cachecontrol.exceptions import FullSaveRefused, UnknownType
+from cachecontrol.exceptions import DamagedData, FullSaveRefused, UnknownType
 from cachecontrol.policy import Outcome, Policy
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class TrackedQuery(Query):
         key = self._aggregation_key(using, aggregate_exprs) if self.policy else None
         if self.policy is None or key is None or walked.refusal:
             return _covered(using, compute, also=walked)
-        return _fetch(self.policy, using, key, functools.partial(_covered, using, compute, also=walked), {})
+        computed = functools.partial(_covered, using, compute, also=walked)
+        return _fetch(self.policy, using, key, computed, {}, lambda value: type(value) is dict)
 
     def _aggregation_key(self, using: str, aggregate_exprs: dict[str, Any]) -> bytes | None:
         """What is aggregated and how; None for what has no written form. Annotations need not be in the SQL of the query."""
@@ -121,7 +122,7 @@ class _TrackedCompiler(SQLCompiler):
         except UnknownType:
             stats.record(kept.name, Outcome.BYPASS, "unknown_type", 0.0)
             return compute()
-        return _fetch(kept, self.using, key, compute, recipe)
+        return _fetch(kept, self.using, key, compute, recipe, _is_row if recipe["one"] else _is_chunks)
 
     def _uncacheable(self) -> str:
         if self.query.select_for_update:
@@ -178,11 +179,30 @@ def _report(
         collection.add(alias, dependence.of_tables())
 
 
-def _fetch(kept: Policy, alias: Any, key: bytes, compute: Callable[[], Any], recipe: dict[str, Any]) -> Any:
+def _fetch(
+    kept: Policy,
+    alias: Any,
+    key: bytes,
+    compute: Callable[[], Any],
+    recipe: dict[str, Any],
+    is_sound: Callable[[Any], bool],
+) -> Any:
     entry_key = fetch.key_of(kept, alias, _schema(), key)
-    return fetch.get(
-        fetch.Request(policy=kept, key=entry_key, compute=compute, alias=alias, recipe=recipe)
-    ).value
+    request = fetch.Request(
+        policy=kept, key=entry_key, compute=compute, alias=alias, recipe=recipe, is_sound=is_sound
+    )
+    return fetch.get(request).value
+
+
+def _is_row(value: Any) -> bool:
+    return value is None or type(value) is tuple
+
+
+def _is_chunks(value: Any) -> bool:
+    """Whether this is rows as ``execute_sql`` gives them: lists of tuples."""
+    return type(value) is list and all(
+        type(chunk) is list and all(type(row) is tuple for row in chunk) for chunk in value
+    )
 
 
 @functools.cache
@@ -219,7 +239,12 @@ def request_of(kept: Policy, recipe: dict[str, Any]) -> fetch.Request[Any]:
 
 
 def is_same(kept: Any, recipe: dict[str, Any], rows: list[Any]) -> bool:
-    """Whether stored rows are those that came now. Rows that the query leaves in any order may come in another."""
+    """Whether stored rows are those that came now. Rows that the query leaves in any order may come in another.
+
+    Raises DamagedData if what is stored is no rows.
+    """
+    if not (_is_row if recipe["one"] else _is_chunks)(kept):
+        raise DamagedData("not rows")
     stored = [kept] if recipe["one"] else [row for chunk in kept for row in chunk]
     width = len(stored[0] or ()) if stored else 0  # ordering may add columns, which are not stored
     return _bag(stored) == _bag([row and row[:width] for row in rows])

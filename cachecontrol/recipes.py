@@ -21,6 +21,8 @@ from cachecontrol.templatetags import cachecontrol as fragments
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from django.http.response import HttpResponseBase
+
 
 def declare() -> None:
     """Have the project declare its policies, which views and templates do when they are imported."""
@@ -64,13 +66,15 @@ def _page_comparison(key: str, recipe: dict[str, Any]) -> Callable[[Any], bool] 
     if page is None:
         return None
 
-    def compare(value: Any) -> bool:
-        answer = pages.ask(page)
-        if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise RecomputationFailed(f"{page.path} answers {answer.status_code}")
-        return pages.is_same(value, answer)
+    return lambda value: pages.is_same(value, asked(page))
 
-    return compare
+
+def asked(page: pages.Page) -> HttpResponseBase:
+    """The answer to a request for this page. Raises RecomputationFailed if its view fails."""
+    answer = pages.ask(page)
+    if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise RecomputationFailed(f"{page.path} answers {answer.status_code}")
+    return answer
 
 
 def page_of(key: str, recipe: dict[str, Any]) -> pages.Page | None:

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from typing import Any
 
 from celery import Celery
 from celery.exceptions import SecurityWarning
@@ -19,3 +20,11 @@ app = Celery("larder")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.steps["worker"].add(DjangoStructLogInitStep)
 app.autodiscover_tasks()
+
+
+@app.on_after_finalize.connect
+def _schedule(sender: Celery, **_: Any) -> None:
+    """Take over the keepers' schedule; not before, since their tasks need Django to be set up."""
+    from cachecontrol.tasks import BEAT_SCHEDULE
+
+    sender.conf.beat_schedule = BEAT_SCHEDULE

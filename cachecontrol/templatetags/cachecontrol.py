@@ -98,6 +98,7 @@ class CachedNode(Node):
             compute=compute,
             alias=fetch.default_alias(),
             recipe=recipe,
+            is_sound=lambda value: type(value) is str,
         )
 
     def render_body(self, context: Context, values: dict[str, Any]) -> SafeString:

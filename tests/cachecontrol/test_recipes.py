@@ -168,3 +168,32 @@ def test_an_entry_without_a_recipe_or_of_an_unknown_policy_is_not_judged(client:
     assert recipes.recipe_of(key) == {}
     assert recipes.comparison(key, {}) is None
     assert recipes.comparison(key.replace("tests.brand", "tests.gone"), recipe) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\x80\x04N.",
+        codec.encode(5),
+        codec.encode((200, [], b"", b"", None)),
+        codec.encode((999, [], b"", b"", "")),
+        codec.encode((200, [("X", "a\nSet-Cookie: b")], b"", b"", "")),
+        codec.encode((200, [], b"", b"not gzip", '"etag"')),
+        codec.encode((200, [], b"", codec.compress(bytes(50_000_000)), '"etag"')),
+    ],
+    ids=["nothing", "pickle", "number", "no etag", "status", "header", "not gzip", "bomb"],
+)
+def test_a_visitor_never_meets_a_damaged_page(client: Client, body: bytes) -> None:
+    client.get("/brand/acme/")
+    store.redis().hset(entry_key("tests.brand"), "body", body)
+    answer = client.get("/brand/acme/")
+    assert (answer.status_code, answer.content) == (200, b"Acme")
+
+
+@pytest.mark.parametrize("value", [5, [5], [[5]], "rows", ((("x",),),)])
+def test_a_visitor_never_meets_damaged_rows(value: Any) -> None:
+    query = Brand.objects.filter(slug="acme").cached("tests.rows")
+    names = [brand.name for brand in query.all()]
+    store.redis().hset(entry_key("tests.rows"), "body", codec.encode(value))
+    assert [brand.name for brand in query.all()] == names

@@ -1,0 +1,65 @@
+"""``manage.py warm``: fill the hottest pages now, with a progress bar."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
+from redis.exceptions import RedisError
+from tqdm import tqdm
+
+from cachecontrol import policy, recipes, warm
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+    from cachecontrol.policy import Policy
+
+
+class Command(BaseCommand):
+    help = "Fill the pages that visitors ask for most, of some policies or of all."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("policy", nargs="*", help="names of policies, such as catalog.product_page")
+        parser.add_argument("--all", action="store_true", help="all policies that are to be kept warm")
+        parser.add_argument("--pages", type=int, default=1000, help="pages at most (default: 1000)")
+        parser.add_argument("--seconds", type=float, default=600.0, help="seconds at most (default: 600)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        recipes.declare()
+        if bool(options["policy"]) == options["all"]:
+            raise CommandError(_("Name policies or give --all. Policies: %s") % ", ".join(_names()))
+        policies = None if options["all"] else [_policy(name) for name in options["policy"]]
+        with tqdm(unit=_("page"), file=self.stderr, disable=options["verbosity"] == 0) as bar:
+            try:
+                filled = warm.warm(
+                    policies, seconds=options["seconds"], limit=options["pages"], progress=_show(bar)
+                )
+            except RedisError as error:
+                raise CommandError(_("Redis does not answer: %s") % error) from error
+        if filled is None:
+            raise CommandError(_("Another process warms right now."))
+        self.stdout.write(_("%d pages filled.") % filled)
+
+
+def _names() -> list[str]:
+    return [each.name for each in warm.warmable()]
+
+
+def _policy(name: str) -> Policy:
+    known = policy.find(name)
+    if known is None or known.kind != "page":
+        raise CommandError(
+            _("There is no page policy %(name)s. Policies: %(all)s")
+            % {"name": name, "all": ", ".join(_names())}
+        )
+    return known
+
+
+def _show(bar: tqdm[Any]) -> Any:
+    def show(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return show

@@ -1,0 +1,64 @@
+"""The keepers as Celery tasks, and when they run. The only module that knows Celery."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from celery import shared_task
+from celery.schedules import crontab
+from django.utils import timezone
+
+from cachecontrol import keeper, prune, reconcile, rollup, warm
+from cachecontrol.models import KeeperRun
+
+KEEP_RUNS = timedelta(days=7)
+
+
+@shared_task(name="cachecontrol.warm")
+def warm_pages() -> None:
+    """Fill the hottest pages that are missing, moved or near their end."""
+    warm.warm()
+
+
+@shared_task(name="cachecontrol.reconcile")
+def reconcile_entries() -> None:
+    """Compare a sample of entries with the database."""
+    reconcile.reconcile()
+
+
+@shared_task(name="cachecontrol.prune")
+def prune_changes() -> None:
+    """Delete changes that every clock has seen, and runs of keepers that nobody asks for any more."""
+    with keeper.recorded("prune") as run:
+        run.step(prune.prune())
+        KeeperRun.objects.filter(started_at__lt=timezone.now() - KEEP_RUNS).delete()
+
+
+@shared_task(name="cachecontrol.rollup")
+def roll_up() -> None:
+    """Carry the last minutes' statistics to PostgreSQL."""
+    with keeper.recorded("rollup") as run:
+        run.step(rollup.rollup())
+
+
+@shared_task(name="cachecontrol.forget")
+def forget() -> None:
+    """Delete statistics that are older than they are kept."""
+    with keeper.recorded("forget") as run:
+        run.step(rollup.forget())
+
+
+def _every(name: str, seconds: float) -> dict[str, Any]:
+    """A call each so many seconds; one that no worker took before the next is dropped."""
+    return {"task": name, "schedule": seconds, "options": {"expires": seconds}}
+
+
+BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    "warm": _every("cachecontrol.warm", 30),
+    "reconcile": _every("cachecontrol.reconcile", 60),
+    "rollup": _every("cachecontrol.rollup", 60),
+    "prune": _every("cachecontrol.prune", 300),
+    "forget": {"task": "cachecontrol.forget", "schedule": crontab(minute="17", hour="3")},
+}
+"""For ``app.conf.beat_schedule``: keeper to its task and time."""

@@ -1,0 +1,244 @@
+"""Reconcile finds entries that claim to be fresh and are not, and nothing but those; it runs nothing that was forged."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+
+from cachecontrol import codec, drain, fetch, keys, pages, recipes, reconcile, recorder, stats, store
+from cachecontrol.models import Change, KeeperRun
+from cachecontrol.reconcile import Finding
+from catalog.models import Brand
+
+if TYPE_CHECKING:
+    from django.test import Client
+    from redis import Redis
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.cachecontrol.site")]
+
+
+@pytest.fixture(autouse=True)
+def brands(redis: Redis) -> None:
+    drain.drain.run()
+    for name in ("Acme", "Bolt", "Cork"):
+        Brand.objects.create(name=name, slug=name.lower())
+
+
+@pytest.fixture
+def key(client: Client) -> str:
+    """The key of a page that is fresh."""
+    client.get("/brand/acme/")
+    (found,) = [key for key in store.entry_keys(at_least=10) if keys.policy_of(key) == "tests.brand"]
+    return found
+
+
+def write_uncaptured(name: str) -> None:
+    """What a superuser can do: change a row and take the change out of the log before it is committed."""
+    with transaction.atomic():
+        Brand.objects.filter(slug="acme").update(name=name)
+        Change.objects.filter(xid=_xid()).delete()
+
+
+def _xid() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_current_xact_id()::text")
+        return str(cursor.fetchone()[0])
+
+
+def elsewhere(sql: str) -> None:
+    """Write as another program does, which drains nothing."""
+    settings = connection.settings_dict
+    parameters = {"dbname": settings["NAME"], "user": settings["USER"], "host": settings["HOST"]}
+    with psycopg.connect(**parameters, port=settings["PORT"] or None, password=settings["PASSWORD"]) as other:
+        other.execute(sql)
+
+
+def last_run() -> KeeperRun:
+    return KeeperRun.objects.filter(name="reconcile").latest("started_at")
+
+
+def counted(name: str) -> int:
+    assert stats.flush()
+    return int(store.redis().hget(recorder.TOTAL, f"counter||{name}|") or 0)
+
+
+def test_drift_is_found_counted_shown_and_repaired(client: Client, key: str) -> None:
+    write_uncaptured("Apex")
+    assert (client.get("/brand/acme/").content, store.peek(key).judgement) == (b"Acme", "hit")
+    assert reconcile.reconcile() == {Finding.DRIFT: 1}
+    assert counted("reconcile.drift") == 1
+    run = last_run()
+    assert (run.done, run.errors) == (1, 1)
+    assert run.note == f"{key}: drift\n1 drift"
+    assert client.get("/brand/acme/").content == b"Apex"
+    assert reconcile.reconcile() == {Finding.SAME: 1}
+
+
+def test_what_is_true_stays(client: Client, key: str) -> None:
+    client.get("/brands/")
+    list(Brand.objects.cached("tests.rows"))
+    before = store.peek(key).head
+    assert reconcile.reconcile() == {Finding.SAME: 3}
+    assert store.peek(key).head == before
+    assert (last_run().done, last_run().errors, last_run().note) == (3, 0, "3 same")
+
+
+def test_a_write_that_was_not_drained_yet_is_no_drift(key: str) -> None:
+    elsewhere("UPDATE catalog_brand SET name = 'Apex' WHERE slug = 'acme'")
+    assert store.peek(key).judgement == "hit"
+    assert reconcile.look_at(key) is Finding.MOVED
+    assert store.peek(key).reason == "moved"
+
+
+def test_a_write_while_it_computes_is_no_drift(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = pages.ask
+
+    def ask_after_a_write(page: pages.Page) -> Any:
+        elsewhere("UPDATE catalog_brand SET name = 'Apex' WHERE slug = 'acme'")
+        return ask(page)
+
+    monkeypatch.setattr(pages, "ask", ask_after_a_write)
+    assert reconcile.look_at(key) in (Finding.MOVED, Finding.SAME)
+
+
+def test_an_entry_that_was_replaced_while_it_computed_is_no_drift(
+    client: Client, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = pages.ask
+    write_uncaptured("Apex")
+
+    def ask_and_replace(page: pages.Page) -> Any:
+        store.redis().delete(key)
+        return ask(page)
+
+    def fill_before_the_drain_is_over() -> None:
+        monkeypatch.undo()
+        client.get("/brand/acme/")
+
+    monkeypatch.setattr(pages, "ask", ask_and_replace)
+    monkeypatch.setattr(drain.drain, "run", fill_before_the_drain_is_over)
+    assert reconcile.look_at(key) is Finding.MOVED
+    assert store.peek(key).judgement == "hit"
+
+
+def test_it_computes_in_one_read_only_snapshot_and_not_from_the_cache(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def look(page: pages.Page) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT current_setting('transaction_isolation'), current_setting('transaction_read_only')"
+            )
+            seen.append(cursor.fetchone())
+        with stats.trace() as trace:
+            answer = ask(page)
+        seen.extend((read.outcome, read.reason) for read in trace.reads)
+        return answer
+
+    ask = pages.ask
+    monkeypatch.setattr(pages, "ask", look)
+    monkeypatch.setattr(stats, "muted", stats.trace)
+    assert reconcile.look_at(key) is Finding.SAME
+    assert seen == [("repeatable read", "on"), ("bypass", "isolation")]
+
+
+def test_an_entry_that_moved_claims_nothing(key: str) -> None:
+    Brand.objects.update(slug="moved-" + "x") if False else Brand.objects.filter(slug="acme").update(
+        name="Apex"
+    )
+    assert reconcile.look_at(key) is Finding.MOVED
+
+
+def test_a_page_that_fails_is_an_error_and_stays(client: Client) -> None:
+    client.get("/broken/")
+    elsewhere("INSERT INTO catalog_brand (name, slug) VALUES ('Broken', 'broken')")
+    assert reconcile.reconcile() == {Finding.FAILED: 1}
+    assert "/broken/ answers 500" in last_run().note
+    assert store.entry_keys(at_least=1)
+
+
+def forged_recipes(key: str) -> list[bytes]:
+    sql = {
+        "kind": "query",
+        "alias": "default",
+        "sql": "DELETE FROM catalog_brand",
+        "params": [],
+        "one": False,
+    }
+    sealed = store.recipe(key)
+    return [
+        codec.encode(sql),
+        bytes(32) + codec.encode(sql),
+        sealed[:32] + codec.encode(sql),
+        sealed[:-1] + bytes([sealed[-1] ^ 1]),
+        fetch.seal(keys.entry("tests.brand", ["other"]), "recipe", codec.encode(recipes.recipe_of(key))),
+        fetch.seal(key, "recipe", codec.encode(recipes.recipe_of(key) | {"path": "/brand/bolt/"})),
+        b"\x80\x04cos\nsystem\n",
+    ]
+
+
+@pytest.mark.parametrize("index", range(7))
+def test_forged_recipes_run_nothing_are_counted_and_go_with_their_entry(
+    key: str, index: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[Any] = []
+    store.redis().hset(key, "recipe", forged_recipes(key)[index])
+    monkeypatch.setattr(pages, "ask", ran.append)
+    assert reconcile.reconcile() == {Finding.FORGED: 1}
+    assert not ran
+    assert counted("reconcile.forged") == 1
+    assert store.peek(key).reason == "absent"
+    assert Brand.objects.count() == 3
+
+
+def test_a_recipe_moved_to_another_entry_is_refused(client: Client, key: str) -> None:
+    client.get("/brands/")
+    (other,) = [found for found in store.entry_keys(at_least=10) if keys.policy_of(found) == "tests.brands"]
+    store.redis().hset(other, "recipe", store.recipe(key))
+    assert reconcile.reconcile() == {Finding.FORGED: 1, Finding.SAME: 1}
+
+
+def test_a_body_that_was_altered_is_drift_or_damage(key: str) -> None:
+    store.redis().hset(key, "body", codec.encode((200, [], b"<script>", b"", "")))
+    assert reconcile.reconcile() == {Finding.DRIFT: 1}
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"\x01", codec.encode(5), codec.encode((200, [], b"", b"not gzip", ""))]
+)
+def test_a_body_that_cannot_be_read_is_damage(key: str, body: bytes) -> None:
+    store.redis().hset(key, "body", body)
+    assert reconcile.reconcile() == {Finding.DAMAGED: 1}
+    assert store.peek(key).reason == "absent"
+
+
+def test_every_entry_comes_up_in_time_and_the_sample_is_bounded(client: Client) -> None:
+    for number in range(120):
+        client.get("/brands/", {"q": str(number)})
+    seen: set[str] = set()
+    for _ in range(60):
+        sample = reconcile.sample(20)
+        assert len(sample) == len(set(sample)) <= 20
+        seen.update(sample)
+    assert len(seen) == 120
+
+
+def test_a_run_ends_with_its_budget(key: str) -> None:
+    assert reconcile.reconcile(seconds=0) == {}
+    assert last_run().note == "no entries"
+
+
+def test_the_command_shows_what_it_found(key: str) -> None:
+    out = StringIO()
+    call_command("reconcile", stdout=out, stderr=StringIO())
+    assert out.getvalue() == "same: 1\n"
+    write_uncaptured("Apex")
+    with pytest.raises(CommandError, match="1 entries had drifted"):
+        call_command("reconcile", stdout=out, stderr=StringIO())

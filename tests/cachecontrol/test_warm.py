@@ -1,0 +1,195 @@
+"""Warm fills the hottest pages before anyone finds them missing, moved or at their end."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db.models import Value
+from django.db.models.functions import Concat
+from redis.exceptions import RedisError
+
+from cachecontrol import drain, hot, keeper, keys, policy, recorder, stats, store, warm
+from cachecontrol.models import KeeperRun
+from catalog.models import Brand
+
+if TYPE_CHECKING:
+    from django.test import Client
+    from redis import Redis
+
+    from project.embedded import Valkey
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.cachecontrol.site")]
+
+
+@pytest.fixture(autouse=True)
+def brands(redis: Redis) -> None:
+    drain.drain.run()
+    for name in ("Acme", "Bolt", "Cork"):
+        Brand.objects.create(name=name, slug=name.lower())
+
+
+@pytest.fixture
+def visited(client: Client) -> list[str]:
+    """Keys of three pages that were asked for: the hottest first."""
+    for slug, times in (("acme", 5), ("bolt", 3), ("cork", 1)):
+        for _ in range(times):
+            client.get(f"/brand/{slug}/")
+    assert stats.flush()
+    return [entry.key for entry in hot.hottest("tests.brand", 10)]
+
+
+def status(client: Client, path: str) -> str:
+    return client.get(path).headers["Cache-Status"]
+
+
+def judgements(found: list[str]) -> list[str]:
+    return [store.peek(key).judgement for key in found]
+
+
+def last_run() -> KeeperRun:
+    return KeeperRun.objects.filter(name="warm").latest("started_at")
+
+
+def test_pages_that_moved_are_filled_and_the_next_visitor_hits(client: Client, visited: list[str]) -> None:
+    Brand.objects.update(name=Concat("name", Value("!")))
+    assert judgements(visited) == ["held"] * 3
+    assert warm.warm() == 3
+    assert judgements(visited) == ["hit"] * 3
+    answer = client.get("/brand/acme/")
+    assert (answer.content, answer.headers["Cache-Status"]) == (b"Acme!", "larder; hit")
+
+
+def test_pages_that_are_gone_are_filled(visited: list[str]) -> None:
+    store.redis().delete(*visited)
+    assert warm.warm() == 3
+    assert judgements(visited) == ["hit"] * 3
+
+
+def test_fresh_pages_are_left_alone(visited: list[str]) -> None:
+    before = [store.peek(key).head for key in visited]
+    assert warm.warm() == 0
+    assert [store.peek(key).head for key in visited] == before
+
+
+def test_pages_near_their_end_are_filled_while_visitors_go_on_hitting(
+    client: Client, visited: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = [store.peek(key) for key in visited]
+    monkeypatch.setattr(warm, "NEAR_END", 1.0)
+    assert warm.warm() == 3
+    after = [store.peek(key) for key in visited]
+    assert [reading.judgement for reading in before + after] == ["hit"] * 6
+    assert all(new.stored > old.stored for old, new in zip(before, after, strict=True))
+
+
+def test_only_what_is_left_of_a_ttl_matters(visited: list[str]) -> None:
+    known = policy.find("tests.brand")
+    assert known is not None
+    assert not warm.needs_filling(known, visited[0])
+    longer = policy.Policy(name="tests.longer", kind="page", ttl=known.ttl * 11)
+    assert warm.needs_filling(longer, visited[0])
+
+
+def test_the_hottest_come_first_within_the_limit(visited: list[str]) -> None:
+    store.redis().delete(*visited)
+    assert warm.warm(limit=2) == 2
+    assert judgements(visited) == ["hit", "hit", "held"]
+
+
+def test_a_run_ends_with_its_budget(visited: list[str]) -> None:
+    store.redis().delete(*visited)
+    assert warm.warm(seconds=0) == 0
+    assert last_run().note == "out of time after 0 of 3"
+
+
+def test_its_reads_are_no_traffic(visited: list[str]) -> None:
+    before = store.redis().hgetall(recorder.TOTAL)
+    store.redis().delete(*visited)
+    warm.warm()
+    assert stats.flush()
+    assert store.redis().hgetall(recorder.TOTAL) == before
+
+
+def test_a_run_is_recorded(visited: list[str]) -> None:
+    store.redis().delete(visited[0])
+    warm.warm()
+    run = last_run()
+    assert (run.done, run.errors, run.note) == (1, 0, "")
+    assert run.finished_at is not None
+    assert run.finished_at >= run.started_at
+
+
+def test_a_page_that_fails_is_counted_and_the_rest_goes_on(client: Client, visited: list[str]) -> None:
+    client.get("/broken/")
+    stats.flush()
+    Brand.objects.create(name="Broken", slug="broken")
+    Brand.objects.update(name=Concat("name", Value("!")))
+    assert warm.warm() == 3
+    assert judgements(visited) == ["hit"] * 3
+    assert last_run().errors == 1
+    assert "/broken/ answers 500" in last_run().note
+
+
+def test_a_hot_key_with_the_recipe_of_another_page_is_refused(visited: list[str]) -> None:
+    acme, bolt, _ = hot.hottest("tests.brand", 10)
+    store.redis().flushall()
+    drain.drain.run()
+    stats.record("tests.brand", "hit", "", 0.0, key=acme.key, recipe=bolt.recipe)
+    assert stats.flush()
+    assert warm.warm() == 0
+    assert last_run().errors == 1
+    assert "asks for" in last_run().note
+    assert judgements(visited) == ["held"] * 3
+
+
+def test_one_run_at_a_time(visited: list[str]) -> None:
+    with store.redis().lock(keys.KEEPER + "warm", timeout=10):
+        assert warm.warm() is None
+    assert last_run().note == "another process is at it"
+    assert warm.warm() == 0
+
+
+def test_a_run_without_redis_says_so(visited: list[str], valkey: Valkey) -> None:
+    valkey.stop()
+    with pytest.raises(RedisError):
+        warm.warm()
+    assert last_run().errors == 1
+    assert last_run().finished_at is not None
+
+
+def test_progress_is_seen_while_it_runs(visited: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "REPORT_EVERY", 0.0)
+    store.redis().delete(*visited)
+    seen: list[tuple[int, int, int, Any]] = []
+
+    def look(done: int, total: int) -> None:
+        run = last_run()
+        seen.append((done, total, run.done, run.finished_at))
+
+    warm.warm(progress=look)
+    assert seen == [(1, 3, 1, None), (2, 3, 2, None), (3, 3, 3, None)]
+
+
+def test_the_command_warms_a_policy_or_all(visited: list[str]) -> None:
+    for arguments in (["tests.brand"], ["--all"]):
+        store.redis().delete(*visited)
+        out, bar = StringIO(), StringIO()
+        call_command("warm", *arguments, stdout=out, stderr=bar)
+        assert out.getvalue() == "3 pages filled.\n"
+        assert "3/3" in bar.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "Name policies"),
+        (["--all", "tests.brand"], "Name policies"),
+        (["tests.gone"], "no page policy tests.gone"),
+    ],
+)
+def test_the_command_says_what_is_wrong(arguments: list[str], complaint: str) -> None:
+    with pytest.raises(CommandError, match=complaint):
+        call_command("warm", *arguments)
