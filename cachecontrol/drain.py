@@ -7,6 +7,10 @@ Note [Why a drain is right whenever it runs]. The steps, each idempotent:
 3. One call to Redis: every tag moves to that position; the clock takes the new snapshot and the time t0, which lies before
    the snapshot, so that "everything committed before t0 has moved" holds however long the drain paused in between.
 A drain that dies leaves W where it was, and the next one does the same again.
+
+Note [Why a writer's drain certifies nothing]. It only has to carry its own commit, so it does not look at the catalog, which
+is half of the work, and leaves the clock's time as it is: "nothing before this time is missing" stays the word of those
+drains that looked at everything, the drain process' and those of readers who find the clock old.
 """
 
 from __future__ import annotations
@@ -36,24 +40,29 @@ if TYPE_CHECKING:
 logger = logging.getLogger("cachecontrol")
 
 ATTEMPTS = 5
+PLANNED_ONCE = (
+    "SET jit = off; SET plan_cache_mode = force_generic_plan;"
+    " SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+)
+"""Every drain looks up a few rows by index, however large the tables: planning that again would cost more than running it."""
 NOTHING_PENDING = str(2**63 - 1)
 """An xid that no transaction reaches: asks for no changes."""
 
-_PENDING = "(xid >= %(xmax)s::xid8 OR xid = ANY(%(xip)s::xid8[])) AND xid < pg_snapshot_xmax(taken.s)"
-_ROOTS = "SELECT to_regclass(quote_ident(relation)) AS root FROM cachecontrol_tracked"
-DRAIN_SQL = f"""
-WITH taken AS MATERIALIZED (SELECT pg_current_snapshot() AS s),
-pending AS MATERIALIZED (SELECT relation, tags FROM cachecontrol_change, taken WHERE {_PENDING} LIMIT %(limit)s + 1),
+_PENDING = (
+    "(xid >= %(xmax)s::xid8 OR xid = ANY(%(xip)s::xid8[])) AND xid < pg_snapshot_xmax(pg_current_snapshot())"
+)
+_SQL = f"""
+WITH pending AS MATERIALIZED (SELECT relation, tags FROM cachecontrol_change WHERE {_PENDING} LIMIT %(limit)s + 1),
 crowd AS MATERIALIZED (SELECT count(*) > %(limit)s OR sum(cardinality(tags)) > %(limit)s AS crowded FROM pending),
 moved AS MATERIALIZED (
     SELECT DISTINCT unnest(tags) AS tag FROM pending WHERE NOT (SELECT crowded FROM crowd)
     UNION ALL
-    SELECT DISTINCT unnest(ARRAY[relation, relation || '*']) FROM cachecontrol_change, taken
+    SELECT DISTINCT unnest(ARRAY[relation, relation || '*']) FROM cachecontrol_change
      WHERE (SELECT crowded FROM crowd) AND {_PENDING}
-),
-family AS MATERIALIZED ({FAMILY_SQL.format(roots=_ROOTS)})
-SELECT epoch.number, epoch.random, epoch.pruned_rank, taken.s::text,
-       pg_snapshot_xmax(taken.s)::text::bigint - (SELECT count(*) FROM pg_snapshot_xip(taken.s)),
+)
+SELECT epoch.number, epoch.random, epoch.pruned_rank, pg_current_snapshot()::text,
+       pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+           - (SELECT count(*) FROM pg_snapshot_xip(pg_current_snapshot())),
        (SELECT system_identifier FROM pg_control_system()),
        (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),
        left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
@@ -63,13 +72,19 @@ SELECT epoch.number, epoch.random, epoch.pruned_rank, taken.s::text,
        CASE WHEN EXISTS (SELECT FROM moved) THEN pg_logical_emit_message(false, 'larder', '')
             ELSE pg_current_wal_insert_lsn() END - '0/0'::pg_lsn,
        pg_current_xact_id_if_assigned() IS NOT NULL,
-       (SELECT json_object_agg(t.relation, COALESCE((
+       -- tables
+  FROM cachecontrol_epoch AS epoch
+"""
+_ROOTS = "SELECT to_regclass(quote_ident(relation)) AS root FROM cachecontrol_tracked"
+_TABLES = f"""(
+WITH family AS MATERIALIZED ({FAMILY_SQL.format(roots=_ROOTS)})
+SELECT json_object_agg(t.relation, COALESCE((
            SELECT bool_and(f.captured)::text || md5(string_agg(f.print, ';' ORDER BY f.member))
              FROM family AS f (root, member, name, captured, print)
             WHERE f.root = to_regclass(quote_ident(t.relation))), 'gone'))
-          FROM cachecontrol_tracked AS t)
-  FROM cachecontrol_epoch AS epoch, taken
-"""
+  FROM cachecontrol_tracked AS t)"""
+CARRY_SQL = _SQL.replace("-- tables", "NULL")
+DRAIN_SQL = _SQL.replace("-- tables", _TABLES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +103,11 @@ class Found:
     tags: list[str]
     wal: int
     is_in_transaction: bool
-    tables: dict[str, str]
-    """Of each tracked table, whether its triggers stand (``true``, ``false`` or ``gone``), then its catalog fingerprint."""
+    tables: dict[str, str] | None
+    """Of each tracked table, whether its triggers stand (``true``, ``false`` or ``gone``), then its catalog fingerprint.
+
+    None if the catalog was not looked at: see Note [Why a writer's drain certifies nothing].
+    """
 
     @property
     def epoch(self) -> str:
@@ -121,27 +139,29 @@ class Drain:
 
     def __init__(self) -> None:
         self._turn = threading.Condition()
-        self._running = False
+        self._running = self._certifies = False
         self._started = self._finished = 0
         self._last: Drained | Exception = DrainRefused("no drain ran yet")
         self._connection: psycopg.Connection[Any] | None = None
 
-    def run(self, *, timeout: float | None = None) -> Drained:
-        """Drain everything that was committed before this call.
+    def run(self, *, certify: bool = True, timeout: float | None = None) -> Drained:
+        """Drain everything that was committed before this call, and with ``certify`` let the clock say so.
 
         Raises DrainRefused, StoreDown, psycopg.Error or TimeoutError; nothing is lost then, the next drain does it.
         """
         deadline = time.monotonic() + (conf.drain_timeout if timeout is None else timeout)
         with self._turn:
             ticket = self._started + 1
+            self._certifies = self._certifies or certify
             while self._running and self._finished < ticket:
                 if not self._turn.wait(deadline - time.monotonic()):
                     raise TimeoutError("another drain of this process did not end in time")
             if self._finished >= ticket:
                 return self._shared()
             self._running, self._started = True, self._started + 1
+            certify, self._certifies = self._certifies, False
         try:
-            self._last = self._drain()
+            self._last = self._drain(certify=certify)
         except Exception as error:
             self._last = error
             self._disconnect()
@@ -156,11 +176,11 @@ class Drain:
             raise self._last
         return self._last
 
-    def _drain(self) -> Drained:
+    def _drain(self, *, certify: bool) -> Drained:
         renewed = ""
         for _ in range(ATTEMPTS):
             clock = store.clock()
-            found = self._ask(clock)
+            found = self._ask(clock, DRAIN_SQL if certify else CARRY_SQL)
             if broken := _broken(clock, found):
                 renewed = broken
                 self._renew(clock, found, broken)
@@ -170,11 +190,11 @@ class Drain:
                 return Drained(moved=drained, tags=len(found.tags), epoch=found.epoch, renewed=renewed)
         raise DrainRefused(f"the epoch changed {ATTEMPTS} times during one drain")
 
-    def _ask(self, clock: Clock | None) -> Found:
+    def _ask(self, clock: Clock | None, statement: str) -> Found:
         xmax, xip = _seen(clock)
         arguments = {"xmax": xmax, "xip": xip, "limit": conf.tags_per_drain}
         try:
-            row = self._execute(DRAIN_SQL, arguments)
+            row = self._execute(statement, arguments)
         except psycopg.errors.ObjectNotInPrerequisiteState as error:
             raise DrainRefused(
                 f"database {conf.database!r} is a standby; drains run on the primary"
@@ -210,7 +230,7 @@ class Drain:
             tags=moved,
             wal=int(wal),
             is_in_transaction=busy,
-            tables=tables or {},
+            tables=tables,
         )
 
     def _move(self, clock: Clock, found: Found) -> int | None:
@@ -227,8 +247,7 @@ class Drain:
             since_rank=int(clock.rank),
             snapshot=found.snapshot,
             rank=found.rank,
-            time=clock.now,
-            tables=json.dumps(found.tables),
+            certified=() if found.tables is None else (clock.now, json.dumps(found.tables)),
         )
 
     def _renew(self, clock: Clock, found: Found, why: str) -> None:
@@ -245,7 +264,7 @@ class Drain:
             )
             # Snapshots of a history that broke say nothing of this one, whose xids may be lower.
             connection.execute("DELETE FROM cachecontrol_snapshot")
-        fresh = self._ask(None)
+        fresh = self._ask(None, DRAIN_SQL)
         if store.renew(clock.epoch, _first_clock(fresh, clock.now)):
             stats.count("epoch.renewed")
             logger.warning("A new cache epoch begins: %s", why)
@@ -284,7 +303,7 @@ def _connect() -> psycopg.Connection[Any]:
         "tcp_user_timeout": seconds * 10_000,
     }
     connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=1)
-    connection.execute(f"SET statement_timeout = '{seconds * 10}s'; SET jit = off")
+    connection.execute(f"SET statement_timeout = '{seconds * 10}s'; {PLANNED_ONCE}")
     return connection
 
 
@@ -328,6 +347,8 @@ def _is_readable(clock: Clock) -> bool:
 
 def _altered(clock: Clock, found: Found) -> list[str]:
     """Tags of the tables whose catalog rows changed since the last drain, or whose triggers do not all stand."""
+    if found.tables is None:
+        return []
     try:
         before = json.loads(clock.tables)
     except ValueError:
@@ -372,10 +393,10 @@ def announce(moving: list[str]) -> None:
     transaction.on_commit(catch_up, using=conf.database)
 
 
-def catch_up() -> bool:
+def catch_up(*, certify: bool = True) -> bool:
     """Drain, and say whether it went well. A drain's error is counted and logged, and never reaches a writer."""
     try:
-        drain.run()
+        drain.run(certify=certify)
     except (StoreDown, DrainRefused, psycopg.Error, TimeoutError) as error:
         stats.count("drain.failed")
         logger.debug("A drain failed: %s", error)

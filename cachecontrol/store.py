@@ -193,15 +193,17 @@ def move(
     since_rank: int,
     snapshot: str,
     rank: int,
-    time: int,
-    tables: str,
+    certified: Sequence[int | str] = (),
 ) -> int | None:
-    """Move the tags that Redis knows and then advance the clock. Returns how many moved, None if the epoch is over."""
+    """Move the tags that Redis knows and then advance the clock. Returns how many moved, None if the epoch is over.
+
+    ``certified``: the time before which nothing is missing, and the catalog's fingerprint.
+    """
     total = 0
     chunks = [tags[first : first + TAGS_PER_MOVE] for first in range(0, len(tags), TAGS_PER_MOVE)] or [()]
     for index, chunk in enumerate(chunks):
         last = index == len(chunks) - 1
-        advance = [since_rank, snapshot, rank, time, tables] if last else []
+        advance = [since_rank, snapshot, rank, *certified] if last else []
         valid, moved, _ = _move([keys.CLOCK, *map(keys.tag, chunk)], [epoch, position, *advance])
         if not valid:
             return None

@@ -56,7 +56,7 @@ def settle() -> None:
     """Drain what this thread committed, if anything is left. Never raises; what failed is tried again before a read."""
     if has_pending():
         _pending.is_set = False
-        _pending.is_set = not drain.catch_up()
+        _pending.is_set = not drain.catch_up(certify=False)
 
 
 def _handler(wrapper: ref[BaseDatabaseWrapper]) -> Callable[[psycopg.errors.Diagnostic], None]:

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Third step of a drain: raise the clock's position, move the tags that are known, and, with the last chunk, advance the clock.
 -- KEYS: clock, then the tags
--- ARGV: epoch, position, then only with the last chunk: rank of the snapshot that the drain began from, snapshot, rank, t0, tables
+-- ARGV: epoch, position, then only with the last chunk: rank of the snapshot that the drain began from, snapshot, rank,
+-- and then only from a drain that certifies: t0, tables
 -- Returns {1 or 0 for void, tags moved, microseconds of Redis' clock}
 local clock = redis.call('HMGET', KEYS[1], 'epoch', 'position', 'rank', 'time')
 local time = redis.call('TIME')
@@ -20,9 +21,10 @@ end
 -- A clock behind the snapshot that this drain began from lost moves: what lies between was not read here.
 if ARGV[3] and tonumber(ARGV[3]) <= (tonumber(clock[3] or '') or -1) then
   if tonumber(ARGV[5]) >= tonumber(clock[3]) then
-    redis.call('HSET', KEYS[1], 'snapshot', ARGV[4], 'rank', ARGV[5], 'tables', ARGV[7])
+    redis.call('HSET', KEYS[1], 'snapshot', ARGV[4], 'rank', ARGV[5])
+    if ARGV[7] then redis.call('HSET', KEYS[1], 'tables', ARGV[7]) end
   end
   local last = tonumber(clock[4] or '') or 0
-  if last > now or tonumber(ARGV[6]) > last then redis.call('HSET', KEYS[1], 'time', ARGV[6]) end
+  if ARGV[6] and (last > now or tonumber(ARGV[6]) > last) then redis.call('HSET', KEYS[1], 'time', ARGV[6]) end
 end
 return {1, moved, stamp}
