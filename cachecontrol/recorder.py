@@ -35,6 +35,8 @@ MINUTE = 60
 HOT_WINDOW = 10 * MINUTE
 KEEP_MARK, KEEP_MINUTE, KEEP_HOT, KEEP_BLAME = 3600, 3 * 3600, 3600, 7 * 86400
 """Seconds that Redis keeps each kind of key."""
+MICROS = "recorder.micros"
+"""Counter of the time that counting itself took."""
 HOT_KEYS = 200
 HOT_SALT = "cachecontrol.hot"
 FOLD_AT = 4096
@@ -139,8 +141,10 @@ class Recorder:
 
     def fold(self) -> None:
         """Turn waiting tuples into counts."""
+        if not reads and not others:
+            return
         with self._folding:
-            now = time.time()
+            now, begun = time.time(), time.perf_counter()
             try:
                 _add_reads(self.open, now)
                 for _ in range(len(others)):
@@ -149,6 +153,7 @@ class Recorder:
             except Exception:
                 logger.exception("something recorded was not counted")
             self._drop_oldest(self.open)
+            add_count(self.open, now, MICROS, round((time.perf_counter() - begun) * 1e6))
 
     def flush(self) -> bool:
         """Send the batch that is on its way, then what came since; False if Redis does not answer."""

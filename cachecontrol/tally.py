@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from cachecontrol import histogram
@@ -35,6 +36,7 @@ class Field(NamedTuple):
         return "|".join(self)
 
     @classmethod
+    @lru_cache(maxsize=10_000)
     def parse(cls, text: str) -> Field:
         kind, outcome, mark, policy = text.split("|", 3)
         return cls(kind, outcome, mark, policy)

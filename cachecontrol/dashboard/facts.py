@@ -139,8 +139,9 @@ def changes(limit: int = 15) -> list[Change]:
     return list(Change.objects.order_by("-id")[:limit])
 
 
-def keeper_runs(limit: int = 15) -> list[KeeperRun]:
-    return list(KeeperRun.objects.order_by("-started_at")[:limit])
+def keeper_runs() -> list[KeeperRun]:
+    """Return the last run of each keeper."""
+    return list(KeeperRun.objects.order_by("name", "-started_at").distinct("name"))
 
 
 def database_version() -> str:

@@ -17,14 +17,16 @@ from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.http import require_safe
 
 from cachecontrol import hot, policy
 from cachecontrol.conf import conf
 from cachecontrol.dashboard import charts, facts, health
 from cachecontrol.policy import Outcome
+from cachecontrol.recorder import MICROS as RECORDER
 from cachecontrol.series import RANGES, series
-from cachecontrol.tally import Kind
+from cachecontrol.tally import Field, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,9 +39,23 @@ if TYPE_CHECKING:
     View = Callable[..., HttpResponse]
 
 PERMISSION = "cachecontrol.view_dashboard"
-SECTIONS = ("summary", "policies", "reasons", "refusals", "hot", "changes", "server", "keepers", "health")
+SECTIONS = (
+    *("summary", "policies", "reasons", "refusals", "hot", "changes"),
+    *("server", "keepers", "health", "counters"),
+)
 TABLES = ("points_hit_rate", "points_by_policy", "points_outcomes", "points_latency")
 """The charts as tables: most of the page, so they are sent again only while one of them is open."""
+COUNTERS = {
+    "drain.failed": _lazy("drains that failed; nothing is lost, the next one does it"),
+    "drain.altered": _lazy("tables of which the definition changed"),
+    "epoch.renewed": _lazy("new epochs: nothing cached before counted any more"),
+    "codec.damaged": _lazy("damaged entries, found out and computed anew"),
+    "stats.lost": _lazy("counts dropped while Redis was away for long"),
+    "prune.deleted": _lazy("changes deleted that every clock has seen"),
+    "reconcile.drift": _lazy("entries that claimed to be fresh and differed; each was deleted"),
+    "reconcile.forged": _lazy("entries with a wrong signature; each was deleted"),
+}
+"""What a named counter means, where its name does not say it."""
 HOT_SHOWN = 10
 LIVE_EVERY, SLOW_EVERY = 2000, 10_000
 """Milliseconds between two questions of the page, for short ranges and for long ones, which hardly move."""
@@ -130,6 +146,7 @@ def gather(range_: Range, only: str) -> dict[str, Any]:
         "every": LIVE_EVERY if range_.seconds <= LIVE_EVERY_RANGE else SLOW_EVERY,
         "whole": charts.Line.of("", shown.whole),
         "saved": sum(line.saved or 0 for line in lines) if lines else None,
+        "recorder_cost": None if only else _recorder_cost(shown.whole),
         "per_second": shown.whole.reads() / range_.seconds,
         "max_lag": conf.max_lag,
         "outcomes": [(outcome, shown.whole.reads(outcome)) for outcome in Outcome],
@@ -138,7 +155,7 @@ def gather(range_: Range, only: str) -> dict[str, Any]:
         "points": points[::-1],
         "columns": charts.columns(points) | {"policies": drawn},
         "reasons": _reasons(shown.whole),
-        "counters": shown.whole.of_kind(Kind.COUNTER),
+        "counters": _counters(shown.whole),
         "refusals": _refusals(shown),
         "hot": facts.attempt(lambda: _hottest([line.policy for line in lines])),
         "changes": facts.attempt(facts.changes),
@@ -158,6 +175,18 @@ def _reasons(whole: Tally) -> list[dict[str, Any]]:
         for name, n in whole.of_kind(Kind.READS)
         if name.outcome != Outcome.HIT
     ]
+
+
+def _counters(whole: Tally) -> list[tuple[str, int, Any]]:
+    """Return each named counter with its meaning; what the recorder took is a figure of its own."""
+    counts = {name.mark: n for name, n in whole.of_kind(Kind.COUNTER) if name.mark != RECORDER}
+    return [(name, n, COUNTERS.get(name, "")) for name, n in sorted(counts.items())]
+
+
+def _recorder_cost(whole: Tally) -> float | None:
+    """Return the seconds that counting one read took, all processes and their rounds together."""
+    reads = whole.reads()
+    return whole.counts[Field(Kind.COUNTER, "", RECORDER, "")] / reads / 1e6 if reads else None
 
 
 def _refusals(shown: Series) -> list[dict[str, Any]]:

@@ -113,6 +113,7 @@ def test_memory_stays_bounded_while_redis_is_away(policy, monkeypatch, time_mach
     for minute in range(60 * time_machine_hours):
         for reason in range(300):
             recorder.add_count(own.open, now + 60 * minute, f"{policy}.{reason}", 1)
+    stats.count(policy)
     own.fold()
     kept = sum(map(len, own.open.minutes.values()))
     lost = sum(counts[Field("counter", "", "stats.lost", "")] for counts in own.open.minutes.values())
