@@ -326,7 +326,7 @@ def _broken(clock: Clock, found: Found) -> str:
         return "the database restarted, recovered or is another one"
     if clock.epoch != found.epoch:
         return "the clock's epoch is not the database's"
-    if found.position < clock.position:
+    if found.position < clock.seen:
         return "the database went back in time"
     if int(clock.rank) < found.pruned_rank:
         return "the change log was pruned further than it was drained"
@@ -336,7 +336,7 @@ def _broken(clock: Clock, found: Found) -> str:
 def _is_readable(clock: Clock) -> bool:
     words = clock.snapshot.split(":")
     return (
-        bool(clock.epoch and clock.position)
+        bool(clock.epoch and clock.position and clock.seen)
         and len(clock.identity.split(" ", 2)) == 3
         and clock.rank.isdigit()
         and clock.time.isdigit()
@@ -367,6 +367,7 @@ def _first_clock(found: Found, now: int) -> dict[str, str]:
         "snapshot": found.snapshot,
         "rank": str(found.rank),
         "position": found.position,
+        "seen": found.position,
         "time": str(now),
         "tables": json.dumps(found.tables),
     }

@@ -63,6 +63,8 @@ class Clock:
     position: str
     time: str
     tables: str
+    seen: str
+    """The furthest position that any drain saw the database at: it never goes back within one history."""
 
 
 class Breaker:

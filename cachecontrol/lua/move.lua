@@ -4,12 +4,14 @@
 -- ARGV: epoch, position, then only with the last chunk: rank of the snapshot that the drain began from, snapshot, rank,
 -- and then only from a drain that certifies: t0, tables
 -- Returns {1 or 0 for void, tags moved, microseconds of Redis' clock}
-local clock = redis.call('HMGET', KEYS[1], 'epoch', 'position', 'rank', 'time')
+local clock = redis.call('HMGET', KEYS[1], 'epoch', 'position', 'rank', 'time', 'seen')
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local stamp = string.format('%.0f', now)
 if clock[1] ~= ARGV[1] then return {0, 0, stamp} end
-if not clock[2] or ARGV[2] > clock[2] then redis.call('HSET', KEYS[1], 'position', ARGV[2]) end
+-- A tag that Redis does not know may have moved as far as the last drain that moved any, and no further.
+if #KEYS > 1 and (not clock[2] or ARGV[2] > clock[2]) then redis.call('HSET', KEYS[1], 'position', ARGV[2]) end
+if not clock[5] or ARGV[2] > clock[5] then redis.call('HSET', KEYS[1], 'seen', ARGV[2]) end
 local moved = 0
 for i = 2, #KEYS do
   local value = redis.call('GET', KEYS[i])

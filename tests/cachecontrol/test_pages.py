@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import re
+import uuid
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
+from django.db import connection
 from django.http import HttpResponse, StreamingHttpResponse
 from django.middleware.csrf import get_token
 from django.test import Client
@@ -15,6 +18,7 @@ from django.utils import translation
 
 from cachecontrol import stats, store
 from cachecontrol.api import bypass, cached_page, expire_at
+from cachecontrol.drain import drain
 from catalog.models import Brand
 
 if TYPE_CHECKING:
@@ -98,7 +102,21 @@ def failing_page(request: HttpRequest) -> HttpResponse:
     raise ValueError("broken")
 
 
+@cached_page("test.busy_page")
+def busy_page(request: HttpRequest, pk: int) -> HttpResponse:
+    """Somebody else writes to a table that is not tracked, and a drain runs, in the midst of the fill."""
+    found = Brand.objects.filter(pk=pk).exists()
+    parameters = connection.get_connection_params()
+    with psycopg.connect(
+        dbname=parameters["dbname"], user=parameters["user"], host=parameters["host"]
+    ) as foreign:
+        foreign.execute("INSERT INTO auth_group (name) VALUES (%s)", [str(uuid.uuid4())])
+    drain.run()
+    return HttpResponse(str(found))
+
+
 urlpatterns = [
+    path("busy/<int:pk>/", busy_page),
     path("brand/<int:pk>/", brand_page),
     path("nosy/", nosy_page),
     path("cookie/", cookie_page),
@@ -353,3 +371,10 @@ def test_a_flood_of_new_keys_cannot_push_good_entries_out(
     assert status(client.get(f"/brand/{brand.pk}/")) == "larder; hit"
     Brand.objects.update(name="Zenith")
     assert status(client.get(f"/brand/{brand.pk}/")) == "larder; fwd=stale; stored"
+
+
+def test_a_first_visit_is_stored_while_others_write_what_it_does_not_read(
+    client: Client, brand: Brand
+) -> None:
+    assert client.get("/busy/4711/").status_code == 200
+    assert status(client.get("/busy/4711/")) == "larder; hit"
