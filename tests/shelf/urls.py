@@ -5,7 +5,7 @@ from tests.shelf import views
 urlpatterns = [
     path("page/<subject>/", views.page),
     path("patient/<subject>/", views.patient),
-    path("nest/<subject>/", views.nest),
+    path("nest/<inner>/<subject>/", views.nest),
 ]
 
 handler500 = "tests.shelf.views.broken"

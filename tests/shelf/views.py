@@ -29,8 +29,9 @@ def patient(request: HttpRequest, subject: str) -> HttpResponse:
 
 
 @cached_page("shelf.nest")
-def nest(request: HttpRequest, subject: str) -> HttpResponse:
-    return HttpResponse(fragment(subject))
+def nest(request: HttpRequest, inner: str, subject: str) -> HttpResponse:
+    """A page that is built of what another entry holds."""
+    return HttpResponse(fragment(subject) if inner == "fragment" else str(reads.read(subject, cached=True)))
 
 
 def broken(request: HttpRequest) -> HttpResponse:

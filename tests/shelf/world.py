@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.test import Client
 
 from cachecontrol import drain, stats, store
@@ -141,3 +142,16 @@ def _record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         recorded(policy, outcome, reason, *args, **kwargs)
 
     monkeypatch.setattr(stats, "record", record)
+
+
+def elsewhere(act: Callable[[], Any]) -> Any:
+    """Do something in a thread with database connections of its own, and return what it gave."""
+
+    def work() -> Any:
+        try:
+            return act()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result(timeout=30)

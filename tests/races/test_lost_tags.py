@@ -1,0 +1,100 @@
+"""Redis forgets in the middle of a fill: tags, the clock, everything, or it is full (finding 3, hard case 9)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cachecontrol import keys, store
+from cachecontrol.policy import Outcome
+from tests.shelf.reads import Subject
+from tests.shelf.staging import staged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.shelf.world import Door, World
+
+
+def _evict_tags(world: World) -> None:
+    for key in world.redis.scan_iter(f"{keys.TAG}*"):
+        world.redis.delete(key)
+
+
+def _evict_clock(world: World) -> None:
+    world.redis.delete(keys.CLOCK)
+
+
+def _flush(world: World) -> None:
+    world.redis.flushall()
+
+
+LOSSES = {"tags": _evict_tags, "clock": _evict_clock, "everything": _flush}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_late_store_does_not_bring_back_what_moved_before_it_was_forgotten(
+    world: World, door: Door, subject: Subject, loss: str
+) -> None:
+    def rival() -> None:
+        world.change_and_drain(subject)
+        LOSSES[loss](world)
+
+    with staged(store, "fill", before=rival):
+        door.ask(subject)
+    for _ in range(2):
+        world.drain()
+        assert door.ask(subject) == door.truth(subject)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_late_store_after_the_loss_and_a_new_drain_is_not_believed(
+    world: World, door: Door, subject: Subject, loss: str
+) -> None:
+    def rival() -> None:
+        world.change_and_drain(subject)
+        LOSSES[loss](world)
+        world.drain()
+
+    with staged(store, "fill", before=rival):
+        door.ask(subject)
+    assert door.ask(subject) == door.truth(subject)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_was_forgotten_under_an_entry_ends_it(world: World, door: Door, loss: str) -> None:
+    door.ask(Subject.ROW)
+    world.change(Subject.ROW)
+    LOSSES[loss](world)
+    world.drain()
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+
+
+@pytest.fixture
+def full(world: World) -> Iterator[World]:
+    """A Redis that refuses to store more."""
+    yield world
+    world.redis.config_set("maxmemory", "256mb")
+    world.redis.config_set("maxmemory-policy", "volatile-lru")
+
+
+def _fill_up(world: World) -> None:
+    world.redis.config_set("maxmemory-policy", "noeviction")
+    world.redis.config_set("maxmemory", 1)
+
+
+def test_a_full_redis_serves_what_was_computed(full: World, door: Door) -> None:
+    with staged(store, "fill", before=lambda: _fill_up(full)):
+        assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+    assert not [*full.redis.scan_iter(f"{keys.ENTRY}*:*")]
+
+
+def test_a_full_redis_still_drains_and_still_answers(full: World, door: Door) -> None:
+    door.ask(Subject.ROW)
+    _fill_up(full)
+    full.drain()
+    door.ask(Subject.ROW)
+    assert full.last.outcome is Outcome.HIT
+    full.change_and_drain(Subject.ROW)
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)

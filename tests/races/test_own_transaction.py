@@ -1,0 +1,184 @@
+"""A drain while the transaction that wrote is open (finding 2), and fills within it (hard cases 3 and 4, finding 8)."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from django.db import connection, transaction
+
+from cachecontrol.drain import Drain
+from cachecontrol.exceptions import DrainRefused
+from cachecontrol.policy import Outcome
+from tests.shelf.models import Item
+from tests.shelf.reads import CHANGES, Subject
+from tests.shelf.world import Door, World, elsewhere
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RAISE = "UPDATE shelf_item SET price = price + 1 WHERE id = 1"
+
+
+class _Undone(Exception):
+    pass
+
+
+def test_a_commit_is_carried_although_drains_ran_within_its_transaction(
+    world: World, door: Door, subject: Subject
+) -> None:
+    before = door.truth(subject)
+    with transaction.atomic():
+        connection.cursor().execute(CHANGES[subject])
+        world.run("SELECT pg_current_xact_id()")
+        world.drain()
+        assert elsewhere(lambda: door.ask(subject)) == before
+    assert elsewhere(lambda: door.ask(subject)) == door.truth(subject) != before
+
+
+def test_a_reader_within_the_open_transaction_drains_and_hides_nothing(
+    world: World, door: Door, subject: Subject
+) -> None:
+    before = door.truth(subject)
+    with transaction.atomic():
+        connection.cursor().execute(CHANGES[subject])
+        world.redis.hset("cc:{0}:clock", "time", 1)
+        assert door.ask(subject) == door.truth(subject)
+        assert elsewhere(lambda: door.ask(subject)) == before
+    assert elsewhere(lambda: door.ask(subject)) == door.truth(subject)
+
+
+def test_a_drain_refuses_to_run_inside_a_transaction(world: World) -> None:
+    drain = Drain()
+    own = drain._connected()
+    own.autocommit = False
+    own.execute("SELECT pg_current_xact_id()")
+    with pytest.raises(DrainRefused):
+        drain.run()
+    assert own.closed
+
+
+@pytest.fixture
+def functions(world: World) -> Iterator[None]:
+    """SQL in the database that writes without looking like it."""
+    world.run(f"CREATE FUNCTION raise_price() RETURNS void LANGUAGE sql AS $$ {RAISE} $$")
+    world.run(f"CREATE PROCEDURE raise_it() LANGUAGE sql AS $$ {RAISE} $$")
+    yield
+    world.run("DROP FUNCTION raise_price; DROP PROCEDURE raise_it")
+
+
+def _copy() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE stage (id int) ON COMMIT DROP")
+        with cursor.copy("COPY stage FROM STDIN") as copy:
+            copy.write_row([1])
+        cursor.execute("SELECT raise_price() FROM stage")
+
+
+def _raw() -> None:
+    connection.ensure_connection()
+    connection.connection.execute(RAISE)
+
+
+def _run(sql: str):
+    return lambda: connection.cursor().execute(sql)
+
+
+WRITES = {
+    "save": lambda: Item.objects.filter(pk=1).update(price=11),
+    "function": _run("SELECT raise_price()"),
+    "callproc": lambda: connection.cursor().callproc("raise_price"),
+    "procedure": _run("CALL raise_it()"),
+    "comment": _run(f"/* SELECT */ {RAISE}"),
+    "explain": _run(f"EXPLAIN ANALYZE {RAISE}"),
+    "prepared": _run(f"PREPARE quiet AS {RAISE}; EXECUTE quiet; DEALLOCATE quiet"),
+    "several": _run(f"SELECT 1; {RAISE}"),
+    "with": _run(f"WITH changed AS ({RAISE} RETURNING 1) SELECT * FROM changed"),
+    "copy": _copy,
+    "raw connection": _raw,
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_what_may_be_rolled_back_is_not_stored(world: World, door: Door, functions: None, write: str) -> None:
+    before = door.truth(Subject.ROW)
+    with pytest.raises(_Undone), transaction.atomic():
+        WRITES[write]()
+        assert door.ask(Subject.ROW) == "11"
+        raise _Undone
+    assert elsewhere(lambda: door.ask(Subject.ROW)) == before == door.ask(Subject.ROW)
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_what_was_read_before_a_write_of_the_same_fill_is_not_stored(
+    world: World, door: Door, functions: None, write: str, monkeypatch
+) -> None:
+    """A view that writes: what it read afterwards may be rolled back with the request."""
+    before = door.truth(Subject.ROW)
+    from tests.shelf import reads
+
+    original = reads.Item.objects.all().__class__._fetch_all
+    acts = [WRITES[write]]
+
+    def fetch_all(queryset) -> None:
+        if acts and queryset.model is Item and queryset._result_cache is None:
+            acts.pop()()
+        original(queryset)
+
+    with pytest.raises(_Undone), transaction.atomic():
+        connection.cursor().execute("SELECT 1")
+        with monkeypatch.context() as patched:
+            patched.setattr(reads.Item.objects.all().__class__, "_fetch_all", fetch_all)
+            assert door.ask(Subject.ROW) == "11"
+        raise _Undone
+    assert elsewhere(lambda: door.ask(Subject.ROW)) == before
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_an_older_snapshot_neither_fills_nor_reads_the_cache(world: World, door: Door, level: str) -> None:
+    with transaction.atomic():
+        connection.cursor().execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+        seen = door.truth(Subject.ROW)
+        world.change_and_drain(Subject.ROW)
+        newer = elsewhere(lambda: door.ask(Subject.ROW))
+        assert door.ask(Subject.ROW) == seen != newer
+        assert world.last.outcome is Outcome.BYPASS
+    world.drain()
+    assert door.ask(Subject.ROW) == newer
+
+
+def test_a_long_transaction_that_only_reads_may_fill(world: World, door: Door, subject: Subject) -> None:
+    with transaction.atomic():
+        door.truth(subject)
+        world.change_and_drain(subject)
+        assert door.ask(subject) == door.truth(subject)
+        world.drain()
+        assert elsewhere(lambda: door.ask(subject)) == door.truth(subject)
+        assert world.last.outcome is Outcome.HIT
+
+
+def test_a_fill_while_a_statement_writes_is_moved_by_its_end(
+    world: World, door: Door, subject: Subject
+) -> None:
+    """Autocommit: the statement has changed rows and not ended (hard case 4)."""
+    before = door.truth(subject)
+    world.run("SELECT pg_advisory_lock(7)")
+    slow = f"WITH changed AS ({CHANGES[subject]} RETURNING 1) SELECT pg_advisory_lock(7) FROM changed"
+    with psycopg.connect(world.rival.info.dsn, autocommit=True) as writer:
+        thread = threading.Thread(target=writer.execute, args=[slow])
+        thread.start()
+        while not world.run(
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
+        ).fetchone():
+            assert thread.is_alive()
+        world.drain()
+        assert door.ask(subject) == before
+        world.run("SELECT pg_current_xact_id()")
+        world.drain()
+        assert door.ask(subject) == before
+        world.run("SELECT pg_advisory_unlock(7)")
+        thread.join(10)
+    world.drain()
+    assert door.ask(subject) == door.truth(subject) != before

@@ -1,0 +1,58 @@
+"""A drain pauses between its statement and its call to Redis (finding 1)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from cachecontrol import store
+from cachecontrol.drain import Drain
+from cachecontrol.policy import Outcome
+from tests.shelf.reads import Subject
+from tests.shelf.staging import staged
+
+if TYPE_CHECKING:
+    from tests.shelf.world import Door, World
+
+MAX_LAG = 0.3
+
+
+def test_a_drain_that_paused_does_not_vouch_for_what_was_committed_meanwhile(
+    world: World, door: Door, settings
+) -> None:
+    settings.CACHECONTROL = {"MAX_LAG": MAX_LAG}
+    door.ask(Subject.ROW)
+
+    def pause() -> None:
+        world.change(Subject.ROW)
+        time.sleep(MAX_LAG * 1.5)
+
+    with staged(Drain, "_move", before=pause):
+        world.drain()
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+
+
+def test_the_time_of_a_drain_lies_before_its_snapshot(world: World) -> None:
+    with staged(Drain, "_ask", before=lambda: time.sleep(0.05), after=lambda: time.sleep(0.05)):
+        world.drain()
+    clock = store.clock()
+    assert clock.now - int(clock.time) >= 100_000
+
+
+def test_a_drain_that_paused_does_not_take_back_what_a_later_one_read(world: World, door: Door) -> None:
+    """Else each pause would make the later changes be moved once more."""
+    with staged(Drain, "_move", before=lambda: world.change_and_drain(Subject.ROW)):
+        world.drain()
+    door.ask(Subject.ROW)
+    world.drain()
+    door.ask(Subject.ROW)
+    assert world.last.outcome is Outcome.HIT
+
+
+def test_a_clock_in_the_future_is_not_believed_and_is_set_right(world: World, door: Door) -> None:
+    """Redis' clock steps back (finding 12)."""
+    door.ask(Subject.ROW)
+    world.change(Subject.ROW)
+    world.redis.hset("cc:{0}:clock", "time", store.clock().now + 3600_000_000)
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+    assert int(store.clock().time) <= store.clock().now
