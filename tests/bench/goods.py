@@ -7,7 +7,7 @@ from typing import Any
 from tests.bench.models import Kept, Peer, Plain
 
 SHELVES, GOODS = 50, 40
-WORDS = ["solid", "oak", "table", "with", "a", "drawer", "that", "opens", "without", "a", "sound", "and", "legs", "turned", "by", "hand"]
+WORDS = "solid oak table with a drawer that opens without a sound and legs turned by hand".split()
 
 
 def load() -> None:
