@@ -160,9 +160,9 @@ def rolled_up(
     tally: Tally, nodes: Iterable[Category], tree: Iterable[Category]
 ) -> list[tuple[Category, int]]:
     """Return each node with the number of products in it and below it, leaving out the empty ones."""
-    below = list(tree)
+    holding = [category for category in tree if tally.categories[category.pk]]
     counts = [
-        (node, sum(tally.categories[c.pk] for c in below if c.path.startswith(node.path))) for node in nodes
+        (node, sum(tally.categories[c.pk] for c in holding if c.path.startswith(node.path))) for node in nodes
     ]
     return [(node, count) for node, count in counts if count]
 

@@ -278,19 +278,3 @@ class TestCaching:
         html(client, "/c/kitchen/")
         Product.objects.filter(pk=other.pk).update(price="3.00")
         assert "hit" in client.get("/c/kitchen/")["Cache-Status"]
-
-
-def test_error_pages_ask_the_database_nothing(client: Client, settings: Any) -> None:
-    """pytest-django fails this test if the page touches the database."""
-    client.raise_request_exception = False
-    page = html(client, "/nowhere/at/all/", 404)
-    assert "This shelf is empty" in page
-    settings.ALLOWED_HOSTS = ["elsewhere"]
-    assert client.get("/robots.txt").status_code == 400
-
-
-@pytest.mark.parametrize("name", ["400.html", "403.html", "404.html", "500.html"])
-def test_error_pages_need_no_request(name: str) -> None:
-    from django.template.loader import render_to_string
-
-    assert 'href="/"' in render_to_string(name)
