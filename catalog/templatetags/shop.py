@@ -9,6 +9,7 @@ from django import template
 from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import mark_safe
+from django.utils.translation import gettext as _
 
 from catalog import drawings, reads
 
@@ -31,7 +32,10 @@ def money(amount: Decimal, currency: str) -> str:
     """Return an amount with its currency; cents are left out of whole amounts."""
     places = 0 if amount == amount.to_integral_value() else 2
     number = number_format(amount, places, force_grouping=True)
-    return f"{SYMBOLS[currency]}{number}" if currency in SYMBOLS else f"{number}\u00a0{currency}"
+    if currency not in SYMBOLS:
+        return f"{number}\u00a0{currency}"
+    # Translators: an amount of money. In many languages the symbol stands behind.
+    return _("%(symbol)s%(number)s") % {"symbol": SYMBOLS[currency], "number": number}
 
 
 @register.filter

@@ -278,3 +278,15 @@ class TestCaching:
         html(client, "/c/kitchen/")
         Product.objects.filter(pk=other.pk).update(price="3.00")
         assert "hit" in client.get("/c/kitchen/")["Cache-Status"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_language_has_its_own_page(client: Client, redis: Any) -> None:
+    shelves.product("Pfanne", price="1234.50")
+    english, german = client.get("/c/kitchen/"), client.get("/c/kitchen/", headers={"accept-language": "de"})
+    assert "1 product" in english.content.decode()
+    assert "€1,234.50" in english.content.decode()
+    assert "1 Artikel" in german.content.decode()
+    assert "1.234,50\u00a0€" in german.content.decode()
+    assert '<html lang="de"' in german.content.decode()
+    assert "accept-language" in german["Vary"].lower()
