@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
 
+NAMED = ""
+"""The policy of named counters."""
+
+
 @dataclass(frozen=True, slots=True)
 class Range:
     """A stretch of time up to now, in points of ``step`` seconds."""
@@ -57,6 +61,8 @@ class Series:
     points: dict[int, Tally]
     whole: Tally = field(default_factory=Tally)
     missing: list[str] = field(default_factory=list)
+    policy: str = ""
+    """The only policy that is in it; "" for all."""
 
     def add(self, start: float, policy: str, counts: dict[str, int]) -> None:
         point = self.points.get(int(start) // self.range.step * self.range.step)
@@ -68,10 +74,15 @@ class Series:
 
 
 def series(range_: Range, *, policy: str = "", now: float | None = None) -> Series:
-    """Return what was counted, of one policy or of all; whatever store is down is named in ``missing``."""
+    """Return what was counted, of one policy or of all; whatever store is down is named in ``missing``.
+
+    Named counters belong to no policy and are there in either case.
+    """
     now = now or time.time()
     first = range_.start(now)
-    result = Series(range_, {start: Tally() for start in range(first, int(now) + 1, range_.step)})
+    result = Series(
+        range_, {start: Tally() for start in range(first, int(now) + 1, range_.step)}, policy=policy
+    )
     rolled = _add_rollups(result, policy, first)
     _add_live(result, policy, after=max(rolled, first // 60 - 1), now=now)
     return result
@@ -81,7 +92,7 @@ def _add_rollups(result: Series, policy: str, first: int) -> int:
     """Add what PostgreSQL has; return the last minute contained, 0 if none."""
     rows = Rollup.objects.filter(span=result.range.span, start__gte=moment(first // 60))
     if policy:
-        rows = rows.filter(policy=policy)
+        rows = rows.filter(policy__in=[policy, NAMED])
     try:
         last = Rollup.objects.filter(span=Span.MINUTE).aggregate(last=Max("start"))["last"]
         for start, name, counts in rows.values_list("start", "policy", "counts"):
@@ -105,5 +116,5 @@ def _add_live(result: Series, policy: str, *, after: int, now: float) -> None:
         return
     for minute, fields in zip(minutes, answers, strict=True):
         for name, counts in by_policy(fields).items():
-            if not policy or name == policy:
+            if not policy or name in (policy, NAMED):
                 result.add(minute * 60, name, counts)

@@ -129,3 +129,12 @@ def test_a_failing_table_leaves_the_rest_of_the_page(logged_in, reads):
             cursor.execute("ALTER TABLE away RENAME TO cachecontrol_rollup")
     assert "Shown is what Redis has" in text
     assert "90.0 %" in text
+
+
+def test_counters_are_shown_with_their_meaning_whatever_the_policy(logged_in, reads):
+    stats.count("epoch.renewed", 3)
+    stats.flush()
+    for policy in ("", "catalog.search"):
+        text = logged_in.get(DATA, {"policy": policy}).json()["sections"]["counters"]
+        assert "nothing cached before counted any more" in text
+        assert ">3<" in text
