@@ -27,6 +27,9 @@ STATEMENTS = dict(
     re.findall(r"^-- name: (\w+)\n(.*?;)$", (SQL / "upsert.sql").read_text(), re.MULTILINE | re.DOTALL)
 )
 
+PENDING = ("product_search", "product_name_trigrams")
+LOADED = ("catalog_product", "catalog_variant", "catalog_productimage", "catalog_category", "catalog_brand")
+
 
 class ImportBusyError(Exception):
     """Another import is running: wait for it, or stop it."""
@@ -77,6 +80,15 @@ class Loader:
             middle = len(batch) // 2
             self.load(batch[:middle])
             self.load(batch[middle:])
+
+    def settle(self) -> None:
+        """Tell the planner of the new rows, and put their words where searches need not read them one by one."""
+        if self.dry_run or not self.counts["products_created"] + self.counts["products_updated"]:
+            return
+        with connection.cursor() as cursor:
+            for index in PENDING:
+                cursor.execute("SELECT gin_clean_pending_list(%s::regclass)", [index])
+            cursor.execute(f"ANALYZE {', '.join(LOADED)}")
 
     def _write(self, batch: Sequence[ProductRecord]) -> None:
         counts: Counter[str] = Counter(

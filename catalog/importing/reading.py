@@ -171,7 +171,7 @@ class Reading:
         assert each is not None
         where = f"{each.columns}[{place}]."
         if not isinstance(item, dict):
-            self._problem(where, item, _("A variant is an object with its values by name."))
+            self._problem(where.removesuffix("."), item, _("A variant is an object with its values by name."))
             return VariantRecord(sku="")
 
         def value(name: str, read: Callable[[Any], T], gap: T) -> T:

@@ -63,6 +63,7 @@ def import_file(
         for batch in batches_ahead(records, size=BATCH):
             loader.load(batch)
             progress(len(batch))
+        loader.settle()
     return Summary(
         counts=loader.counts,
         brands=len(loader.places.new_brands),

@@ -12,3 +12,6 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staged_variant (
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_image (
   product_sku text, alt text, seed integer, position smallint
 ) ON COMMIT DELETE ROWS;
+
+-- Inside a larger transaction, the rows of the batch before are still there.
+TRUNCATE staged_product, staged_variant, staged_image;

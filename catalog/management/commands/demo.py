@@ -57,6 +57,7 @@ class Command(BaseCommand):
             for batch in batches_ahead(products(count), size=BATCH):
                 loader.load(batch)
                 bar.update(len(batch))
+        loader.settle()
         for department in departments():
             named = Category.objects.filter(url_path=slug_of(department["name"]), description="")
             named.update(description=department["description"])

@@ -1,0 +1,66 @@
+"""URL paths follow the tree."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from catalog.models import Category
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def tree() -> dict[str, Category]:
+    """apparel/topwear/shirts, and sale beside."""
+    apparel = Category.objects.add_root({"name": "Apparel", "slug": "apparel"})
+    topwear = Category.objects.add_child(apparel, {"name": "Topwear", "slug": "topwear"})
+    shirts = Category.objects.add_child(topwear, {"name": "Shirts", "slug": "shirts"})
+    sale = Category.objects.add_root({"name": "Sale", "slug": "sale"})
+    return {node.slug: node for node in (apparel, topwear, shirts, sale)}
+
+
+def url_paths() -> list[str]:
+    return list(Category.objects.values_list("url_path", flat=True))
+
+
+def test_a_url_path_is_the_slugs_from_the_root_down(tree):
+    assert url_paths() == ["apparel", "apparel/topwear", "apparel/topwear/shirts", "sale"]
+
+
+def test_a_new_slug_changes_the_url_paths_of_all_below(tree):
+    node = Category.objects.get(slug="topwear")
+    node.slug = "tops"
+    node.save(update_fields=["slug"])
+    assert url_paths() == ["apparel", "apparel/tops", "apparel/tops/shirts", "sale"]
+
+
+def test_a_moved_category_takes_all_below_along(tree):
+    Category.objects.move(tree["topwear"], tree["sale"], "last-child")
+    assert url_paths() == ["apparel", "sale", "sale/topwear", "sale/topwear/shirts"]
+
+
+def test_a_category_can_become_a_root(tree):
+    Category.objects.move(tree["shirts"], tree["sale"], "right")
+    assert url_paths() == ["apparel", "apparel/topwear", "sale", "shirts"]
+
+
+def test_a_slug_that_begins_like_another_is_left_alone(tree):
+    other = Category.objects.add_root({"name": "Apparel outlet", "slug": "apparel-outlet"})
+    Category.objects.add_child(other, {"name": "Shirts", "slug": "shirts"})
+    node = Category.objects.get(url_path="apparel")
+    node.slug = "clothes"
+    node.save()
+    assert url_paths() == [
+        "clothes",
+        "clothes/topwear",
+        "clothes/topwear/shirts",
+        "sale",
+        "apparel-outlet",
+        "apparel-outlet/shirts",
+    ]
+
+
+def test_two_categories_cannot_have_one_url_path(tree):
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Category.objects.add_child(Category.objects.get(slug="apparel"), {"name": "Tops", "slug": "topwear"})

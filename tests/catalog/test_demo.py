@@ -1,0 +1,48 @@
+"""The demonstration catalog is the same on every machine, keeps every rule, and grows without changing."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+
+from catalog.demo.making import departments, products
+from catalog.models import Category, Product, Variant
+
+
+def test_the_same_number_makes_the_same_product():
+    few = list(products(50))
+    assert few == list(products(50))
+    assert few == list(itertools.islice(products(1000), 50))
+
+
+def test_products_are_believable():
+    for product in products(500):
+        assert len(product.category) == 3
+        assert len(re.findall(r"[.!?]( |\n|$)", product.description)) >= 4
+        assert "{" not in product.name + product.description
+        assert product.attributes
+        assert product.sale_price is None or product.sale_price < product.price
+        assert 1 <= len(product.variants) <= 6
+
+
+def test_names_are_not_worn_out():
+    names = [product.name for product in products(2000)]
+    assert len(set(names)) > 1800
+
+
+@pytest.mark.django_db
+def test_the_demo_fills_every_department_and_runs_twice_without_a_change():
+    said = StringIO()
+    call_command("demo", products=1500, stdout=said)
+    assert "1500 new, 0 changed" in said.getvalue()
+    assert Category.objects.filter(depth=1).count() == len(departments()) >= 6
+    assert not Category.objects.filter(depth=1, description="").exists()
+    assert not any(Category.objects.find_problems())
+    assert Product.objects.visible().count() > 1350
+    assert Variant.objects.filter(in_stock=False).exists()
+    call_command("demo", products=1500, stdout=said)
+    assert "0 new, 0 changed" in said.getvalue()

@@ -1,0 +1,234 @@
+"""What an import brings, and what it leaves alone."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from decimal import Decimal
+from io import StringIO
+from urllib.parse import quote
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from catalog.importing.ahead import batches_ahead
+from catalog.importing.loading import LOCK
+from catalog.models import Brand, Category, Product, ProductImage, Variant
+
+BOOT = {
+    "sku": "B-1",
+    "name": "Boot",
+    "brand": "Fernweh",
+    "category": ["Shoes", "Boots"],
+    "description": "Warm.",
+    "price": "80.00",
+    "sale_price": "60.00",
+    "currency": "chf",
+    "publish_at": "2026-01-01T08:00:00+00:00",
+    "attributes": {"Colour": ["Black", "Brown"], "Weight (kg)": 1.5, "Lined": True, "Empty": ""},
+    "variants": [
+        {"sku": "B-1-42", "option": "Size", "value": 42, "stock": 3, "gtin": "4006381333931"},
+        {"sku": "B-1-43", "option": "Size", "value": 43, "price": "85.00"},
+    ],
+    "images": ["Boot, from the side", "Boot, from above"],
+}
+
+
+@pytest.fixture
+def bring(tmp_path):
+    """Import rows and return what the command said."""
+
+    def bring(*rows: dict, **options) -> str:
+        file = tmp_path / "goods.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        said = StringIO()
+        call_command("import_catalog", str(file), stdout=said, stderr=said, **options)
+        return said.getvalue()
+
+    return bring
+
+
+def versions() -> set[tuple]:
+    """Every row with the transaction that wrote it: equal before and after means that nothing was written."""
+    tables = (
+        "catalog_product",
+        "catalog_variant",
+        "catalog_productimage",
+        "catalog_brand",
+        "catalog_category",
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            " UNION ALL ".join(f"SELECT '{name}', id, ctid::text, xmin::text FROM {name}" for name in tables)
+        )
+        return set(cursor.fetchall())
+
+
+@pytest.mark.django_db
+def test_a_row_brings_a_product_with_all_that_belongs_to_it(bring):
+    bring(BOOT)
+    boot = Product.objects.get()
+    assert (boot.name, boot.slug, boot.sku, boot.description) == ("Boot", "boot", "B-1", "Warm.")
+    assert (boot.price, boot.sale_price, boot.currency) == (Decimal("80.00"), Decimal("60.00"), "CHF")
+    assert (boot.brand.name, boot.brand_name, boot.category.url_path) == ("Fernweh", "Fernweh", "shoes/boots")
+    assert boot.attributes == {"Colour": ["Black", "Brown"], "Weight (kg)": 1.5, "Lined": True}
+    assert Product.objects.visible().exists()
+    assert list(boot.variants.values_list("value", "stock", "price", "gtin", "in_stock")) == [
+        ("42", 3, None, "4006381333931", True),
+        ("43", 0, Decimal("85.00"), "", False),
+    ]
+    assert list(boot.images.values_list("alt", flat=True)) == BOOT["images"]
+    assert not any(Category.objects.find_problems())
+
+
+@pytest.mark.django_db
+def test_importing_again_writes_nothing(bring):
+    bring(BOOT)
+    before = versions()
+    assert "1 as they were" in bring(BOOT)
+    assert versions() == before
+
+
+@pytest.mark.django_db
+def test_only_what_differs_is_written(bring):
+    bring(BOOT, {**BOOT, "sku": "B-2", "variants": []})
+    before = versions()
+    said = bring(BOOT, {**BOOT, "sku": "B-2", "price": "81.00", "variants": []})
+    assert "0 new, 1 changed, 1 as they were" in said
+    assert {row[0] for row in versions() ^ before} == {"catalog_product"}
+    assert Product.objects.get(sku="B-2").price == Decimal("81.00")
+
+
+@pytest.mark.django_db
+def test_a_missing_stock_leaves_the_count_alone(bring):
+    bring(BOOT)
+    Variant.objects.update(stock=7)
+    bring(BOOT)
+    assert list(Variant.objects.order_by("sku").values_list("stock", flat=True)) == [3, 7]
+
+
+@pytest.mark.django_db
+def test_variants_that_are_gone_become_inactive(bring):
+    bring(BOOT)
+    bring({**BOOT, "variants": BOOT["variants"][:1]})
+    assert list(Variant.objects.order_by("sku").values_list("active", flat=True)) == [True, False]
+
+
+@pytest.mark.django_db
+def test_a_product_without_variants_has_one_of_its_own_sku(bring):
+    bring({**BOOT, "variants": None, "stock": 4})
+    assert Variant.objects.values_list("sku", "stock").get() == ("B-1", 4)
+
+
+@pytest.mark.django_db
+def test_products_of_one_name_get_slugs_of_their_own_and_keep_them(bring):
+    rows = [{**BOOT, "sku": f"B-{number}", "variants": None} for number in range(3)]
+    bring(*rows)
+    slugs = dict(Product.objects.values_list("sku", "slug"))
+    assert len(set(slugs.values())) == 3
+    assert slugs["B-0"] == "boot"
+    bring(*reversed(rows))
+    assert dict(Product.objects.values_list("sku", "slug")) == slugs
+
+
+@pytest.mark.django_db
+def test_brands_that_differ_by_case_are_one(bring):
+    bring(BOOT, {**BOOT, "sku": "B-2", "brand": "FERNWEH", "variants": None})
+    assert Brand.objects.get().products.count() == 2
+
+
+@pytest.mark.django_db
+def test_a_dry_run_tells_what_would_be_and_keeps_nothing(bring):
+    bring(BOOT)
+    before = versions()
+    said = bring(
+        {**BOOT, "price": "99.00"}, {**BOOT, "sku": "B-2", "brand": "New", "variants": None}, dry_run=True
+    )
+    assert "1 new, 1 changed, 0 as they were" in said
+    assert "brands      1 new" in said
+    assert versions() == before
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("packed", [False, True])
+def test_csv_brings_the_same_as_json_lines(tmp_path, packed):
+    content = (
+        "\ufeffsku,name,category,price,brand,attribute:Colour,attribute:Weight (kg):number,attribute:Tags:list,variants\n"
+        'B-1,"Boot, high",Shoes > Boots,80.00,Fernweh,Black,1.5,a|b,"[{""sku"": ""B-1-42"", ""value"": ""42""}]"\n'
+    ).encode()
+    file = tmp_path / "goods"
+    file.write_bytes(gzip.compress(content) if packed else content)
+    call_command("import_catalog", str(file), stdout=StringIO())
+    boot = Product.objects.get()
+    assert (boot.name, boot.category.url_path) == ("Boot, high", "shoes/boots")
+    assert boot.attributes == {"Colour": "Black", "Weight (kg)": 1.5, "Tags": ["a", "b"]}
+    assert boot.variants.get().sku == "B-1-42"
+
+
+@pytest.mark.django_db
+def test_rows_beyond_one_batch_all_go_in(bring, monkeypatch):
+    monkeypatch.setattr("catalog.importing.run.BATCH", 3)
+    bring(*({**BOOT, "sku": f"B-{number}", "variants": None} for number in range(10)))
+    assert Product.objects.count() == 10
+    assert len(set(Product.objects.values_list("slug", flat=True))) == 10
+    assert ProductImage.objects.count() == 20
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_imports_do_not_run_at_once(bring):
+    with psycopg.connect(dsn()) as rival:
+        rival.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        with pytest.raises(CommandError, match="Another import is running"):
+            bring(BOOT)
+    bring(BOOT)
+    assert Product.objects.exists()
+
+
+def dsn() -> str:
+    database = connection.settings_dict
+    host = quote(str(database["HOST"]))
+    return f"postgresql://{database['USER']}@/{database['NAME']}?host={host}&port={database['PORT'] or 5432}"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_import_killed_at_any_point_is_finished_by_the_next(tmp_path):
+    file = tmp_path / "goods.jsonl"
+    rows = ({**BOOT, "sku": f"B-{n}", "name": f"Boot {n}", "variants": None} for n in range(9000))
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    environ = {
+        **os.environ,
+        "DATABASE_URL": dsn(),
+        "LOCAL": "1",
+        "DJANGO_SETTINGS_MODULE": "project.settings",
+    }
+    command = [sys.executable, "manage.py", "import_catalog", str(file)]
+    process = subprocess.Popen(command, cwd=settings.BASE_DIR, env=environ, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while not Product.objects.exists():
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert Product.objects.count() % 2000 == 0
+    assert 0 < Product.objects.count() < 9000
+    call_command("import_catalog", str(file), stdout=StringIO())
+    assert Product.objects.count() == Variant.objects.count() == 9000
+    assert ProductImage.objects.count() == 18000
+
+
+def test_an_error_of_the_items_is_raised_where_the_batches_are_used():
+    def items():
+        yield 1
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        list(batches_ahead(items(), size=1))

@@ -1,0 +1,119 @@
+"""Mappings read other shops' columns, and say plainly what they do not understand."""
+
+from __future__ import annotations
+
+import pytest
+
+from catalog.importing.mapping import SHIPPED, MappingError, load
+from catalog.importing.reading import Reader
+from catalog.importing.source import Row
+
+
+def record(tmp_path, mapping: str, columns: dict):
+    """Read one row by a mapping, which gets what every product needs if it does not say it."""
+    file = tmp_path / "mapping.toml"
+    file.write_text(mapping)
+    problems = []
+    reader = Reader(load(str(file)), report=problems.append)
+    records = list(
+        reader.records([Row(1, {"sku": "S", "name": "N", "category": ["C"], "price": 1, **columns})])
+    )
+    assert not problems
+    return records[0]
+
+
+PLAIN = '[product]\nsku = "sku"\nname = "name"\ncategory = "category"\nprice = "price"\n'
+
+
+@pytest.mark.parametrize(
+    ("spec", "columns", "brand"),
+    [
+        ('"maker"', {"maker": " Fernweh "}, "Fernweh"),
+        ('"seller.name"', {"seller": {"name": "Fernweh"}}, "Fernweh"),
+        ('"path.1"', {"path": ["a", "Fernweh"]}, "Fernweh"),
+        ('"path.7"', {"path": ["a"]}, ""),
+        ('{ value = "Ours" }', {}, "Ours"),
+        ('{ text = "{a} & {b}" }', {"a": "Halden", "b": "Sons"}, "Halden & Sons"),
+        ('{ text = "{a} & {b}" }', {"a": "Halden"}, ""),
+        ('{ first = ["a", { value = "Nobody" }] }', {"a": "-"}, "Nobody"),
+        ('{ join = ["a", "b", "c"] }', {"a": "x", "c": "y"}, "x\n\ny"),
+        ("{ column = \"a\", match = '#(\\d+)' }", {"a": "No #12!"}, "12"),
+        ("{ column = \"a\", match = '#(\\d+)' }", {"a": "none"}, ""),
+        ('{ column = "a", words = { F = "Fernweh" } }', {"a": "F"}, "Fernweh"),
+        ('{ column = "a", words = { F = "Fernweh" } }', {"a": "G"}, "G"),
+    ],
+)
+def test_a_value_is_taken_as_the_mapping_says(tmp_path, spec, columns, brand):
+    mapping = f'nothing = ["-"]\n{PLAIN}brand = {spec}\n'
+    assert record(tmp_path, mapping, columns).brand == brand
+
+
+def test_a_text_is_split_into_a_path(tmp_path):
+    mapping = PLAIN.replace('"category"', '{ column = "path", split = "/" }')
+    assert record(tmp_path, mapping, {"path": "Shoes / Boots"}).category == ("Shoes", "Boots")
+
+
+def test_attributes_come_from_an_object_from_prefixes_and_from_columns(tmp_path):
+    mapping = f'nothing = ["NA"]\n{PLAIN}[attributes]\nspread = "more"\nprefix = "a:"\n[attributes.columns]\nColour = "color"\n'
+    columns = {
+        "more": {"Fit": "Slim", "Neck": "NA"},
+        "a:Size:number": "42",
+        "a:Lined:boolean": "yes",
+        "color": ["Red", ""],
+    }
+    assert record(tmp_path, mapping, columns).attributes == {
+        "Fit": "Slim",
+        "Size": 42,
+        "Lined": True,
+        "Colour": ["Red"],
+    }
+
+
+def test_variants_and_images_come_from_lists(tmp_path):
+    mapping = (
+        f'{PLAIN}[variants]\neach = "sizes"\nsku = "id"\nvalue = "label"\n'
+        '[images]\neach = "views"\nalt = { text = "{name}, {item}" }\n'
+    )
+    made = record(tmp_path, mapping, {"sizes": [{"id": 7, "label": "M"}, {"label": "L"}], "views": ["front"]})
+    assert [(variant.sku, variant.value) for variant in made.variants] == [("7", "M"), ("S-2", "L")]
+    assert made.images == ("N, front",)
+
+
+def test_a_sku_that_is_taken_can_become_another(tmp_path):
+    file = tmp_path / "mapping.toml"
+    file.write_text(PLAIN + 'sku_if_taken = { text = "{sku}-{id}" }\n')
+    reader = Reader(load(str(file)), report=pytest.fail)
+    rows = [
+        Row(line, {"sku": "S", "id": line, "name": "N", "category": ["C"], "price": 1}) for line in (1, 2)
+    ]
+    assert [made.sku for made in reader.records(rows)] == ["S", "S-2"]
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_shipped_mappings_are_understood(path):
+    assert {"sku", "name", "category", "price"} <= load(path.stem).product.keys()
+
+
+@pytest.mark.parametrize(
+    ("mapping", "reason"),
+    [
+        ("[product", "mapping.toml: "),
+        ('[product]\nprize = "p"', "“prize” has no meaning in \\[product\\]"),
+        ('[prodcut]\nsku = "s"', "“prodcut” has no meaning"),
+        ('[product]\nsku = { column = "a", value = "b" }', "exactly one of"),
+        ('[product]\nsku = { columns = ["a"] }', "exactly one of"),
+        ("[product]\nsku = { column = \"a\", match = '(' }", "unterminated"),
+        ("[product]\nsku = { column = \"a\", match = 'a' }", "needs one group"),
+        ('[variants]\neach = "v"\ncolour = "c"', "“colour” has no meaning in \\[variants\\]"),
+    ],
+)
+def test_what_a_mapping_says_wrong_is_named(tmp_path, mapping, reason):
+    file = tmp_path / "mapping.toml"
+    file.write_text(mapping)
+    with pytest.raises(MappingError, match=reason):
+        load(str(file))
+
+
+def test_a_mapping_that_is_not_there_names_those_that_are():
+    with pytest.raises(MappingError, match="bestbuy, fashion, native"):
+        load("nothing")

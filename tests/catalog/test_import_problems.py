@@ -1,0 +1,164 @@
+"""Each kind of bad row is reported with line, column, value and reason; the rest goes in."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from catalog.models import Product
+
+pytestmark = pytest.mark.django_db
+
+GOOD = {"sku": "G-1", "name": "Good", "category": ["Shoes", "Boots"], "price": "12.50"}
+
+
+def problems_of(tmp_path, content: bytes, name: str = "goods.jsonl") -> list[tuple[str, str, str, str]]:
+    """Import the content and return the problems as (line, column, value, reason)."""
+    file = tmp_path / name
+    file.write_bytes(content)
+    errors = tmp_path / "errors.csv"
+    call_command("import_catalog", str(file), errors=errors, stdout=StringIO(), stderr=StringIO())
+    with errors.open(encoding="utf-8") as rows:
+        return [tuple(row.values()) for row in csv.DictReader(rows)]
+
+
+def json_lines(*rows: object) -> bytes:
+    return b"".join(row if isinstance(row, bytes) else json.dumps(row).encode() + b"\n" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("change", "column", "value", "reason"),
+    [
+        ({"name": None}, "name", "", "This is missing."),
+        ({"name": "  "}, "name", "", "This is missing."),
+        ({"name": "x" * 301}, "name", "x" * 120, "This is 301 characters long; 300 are allowed."),
+        (
+            {"name": "a\x00b"},
+            "name",
+            "a\N{REPLACEMENT CHARACTER}b",
+            "a character in it that no text can have",
+        ),
+        ({"name": "\ud800"}, "name", "\N{REPLACEMENT CHARACTER}", "a character in it that no text can have"),
+        ({"sku": None}, "sku", "", "This is missing."),
+        ({"price": None}, "price", "", "This is missing."),
+        ({"price": "12,x"}, "price", "12,x", "This is not a number such as 12.50."),
+        ({"price": True}, "price", "True", "This is not a number"),
+        ({"price": -3}, "price", "-3", "A price is not below zero."),
+        ({"price": "1.999"}, "price", "1.999", "at most two decimals"),
+        ({"price": "1e12"}, "price", "1e12", "more than a price can be"),
+        ({"sale_price": 13}, "sale_price", "13", "A sale price is not above the price."),
+        ({"currency": "EURO"}, "currency", "EURO", "not a currency code"),
+        ({"category": []}, "category", "[]", "This is missing."),
+        ({"category": ["Shoes", "", "Boots"]}, "category", "['Shoes', '', 'Boots']", "a hole at level 2"),
+        ({"category": "Shoes > > Boots"}, "category", "['Shoes', '', 'Boots']", "a hole at level 2"),
+        ({"status": "sold"}, "status", "sold", "one of: draft, scheduled, published, archived"),
+        ({"status": "scheduled"}, "publish_at", "", "needs the moment"),
+        ({"publish_at": "soon"}, "publish_at", "soon", "not a moment"),
+        (
+            {"publish_at": "2026-02-01", "unpublish_at": "2026-01-01"},
+            "unpublish_at",
+            "2026-01-01",
+            "unpublished after",
+        ),
+        ({"attributes": {"Size": {"eu": 42}}}, "attributes.Size", "{'eu': 42}", "An attribute is"),
+        ({"attributes": "red"}, "attributes", "red", "This is not JSON."),
+        ({"stock": -1}, "stock", "-1", "not a count"),
+        ({"gtin": "4006381333932"}, "gtin", "4006381333932", "not a GTIN"),
+        ({"variants": [{"stock": "many"}]}, "variants[1].stock", "many", "not a count"),
+        ({"variants": ["M"]}, "variants[1]", "M", "A variant is an object"),
+        ({"variants": [{"sku": "V"}, {"sku": "V"}]}, "variants[2].sku", "V", "on line 2 already"),
+    ],
+)
+def test_a_wrong_value_is_reported_and_the_rest_goes_in(tmp_path, change, column, value, reason):
+    rows = json_lines(GOOD, {**GOOD, "sku": "B-1", **change}, {**GOOD, "sku": "G-2"})
+    ((line, *told),) = problems_of(tmp_path, rows)
+    assert (line, told[0]) == ("2", column)
+    assert told[1].startswith(value)
+    assert reason in told[2]
+    assert set(Product.objects.values_list("sku", flat=True)) == {"G-1", "G-2"}
+
+
+def test_all_problems_of_a_row_are_reported_at_once(tmp_path):
+    bad = {**GOOD, "name": "", "price": "x", "currency": "?"}
+    assert [column for _line, column, *_ in problems_of(tmp_path, json_lines(bad))] == [
+        "name",
+        "price",
+        "currency",
+    ]
+
+
+def test_a_sku_that_an_earlier_line_has_is_refused(tmp_path):
+    ((line, column, value, reason),) = problems_of(tmp_path, json_lines(GOOD, {**GOOD, "name": "Other"}))
+    assert (line, column, value, reason) == ("2", "sku", "G-1", "This SKU is on line 1 already.")
+    assert Product.objects.get().name == "Good"
+
+
+def test_the_first_line_of_a_sku_being_bad_the_second_goes_in(tmp_path):
+    assert len(problems_of(tmp_path, json_lines({**GOOD, "price": ""}, GOOD))) == 1
+    assert Product.objects.get().name == "Good"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"sku": "B", "name":\n', "not JSON from character"),
+        (b"[1, 2]\n", "not an object"),
+        (b'{"sku": "B", "price": NaN}\n', "cannot be read"),
+        (b"[" * 100_000 + b"\n", "cannot be read"),
+        (b'{"sku": "B", "name": "caf\xe9"}\n', "The byte 0xE9 is not UTF-8"),
+    ],
+)
+def test_a_broken_line_is_reported_and_the_rest_goes_in(tmp_path, line, reason):
+    ((number, _column, _value, told),) = problems_of(tmp_path, json_lines(GOOD, line, {**GOOD, "sku": "G-2"}))
+    assert number == "2"
+    assert reason in told
+    assert Product.objects.count() == 2
+
+
+def test_csv_names_the_column_of_a_wrong_byte_and_the_line_a_row_begins_on(tmp_path):
+    rows = [b'A;"Two\nlines";Shoes;1', b"B;caf\xe9;Shoes;1", b"C;c;Shoes;1;more", b"D;d;Shoes;1,50", b"E;e;Shoes;2"]
+    content = b"\n".join([b"sku;name;category;price", *rows])
+    told = problems_of(tmp_path, content, "goods.csv")
+    assert [(line, column) for line, column, *_ in told] == [("4", "name"), ("5", ""), ("6", "price")]
+    assert set(Product.objects.values_list("sku", flat=True)) == {"A", "E"}
+
+
+def test_a_compressed_file_that_breaks_off_is_imported_up_to_there(tmp_path):
+    rows = json_lines(*({**GOOD, "sku": f"G-{n}", "name": f"Good {n * 7919}"} for n in range(500)))
+    ((_line, _column, _value, reason),) = problems_of(tmp_path, gzip.compress(rows)[:-400], "goods.jsonl.gz")
+    assert reason == "The compressed file breaks off here."
+    assert 0 < Product.objects.count() < 500
+
+
+def test_what_only_the_database_refuses_is_reported_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("catalog.importing.values.gtin_is_valid", lambda said: True)
+    rows = json_lines(GOOD, {**GOOD, "sku": "B", "gtin": "123"}, {**GOOD, "sku": "G-2"})
+    ((line, column, value, reason),) = problems_of(tmp_path, rows)
+    assert (line, column, value) == ("2", "sku", "B")
+    assert "variant_gtin" in reason
+    assert set(Product.objects.values_list("sku", flat=True)) == {"G-1", "G-2"}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "The file is empty"),
+        (b"[{}]", "one JSON list"),
+        (b"hello\nworld\n", "neither JSON Lines nor CSV"),
+    ],
+)
+def test_a_file_that_is_none_is_one_clear_line(tmp_path, content, reason):
+    file = tmp_path / "file"
+    file.write_bytes(content)
+    with pytest.raises(CommandError, match=reason):
+        call_command("import_catalog", str(file))
+
+
+def test_a_file_that_is_not_there_is_one_clear_line(tmp_path):
+    with pytest.raises(CommandError, match=r"nothing\.csv: No such file"):
+        call_command("import_catalog", str(tmp_path / "nothing.csv"))

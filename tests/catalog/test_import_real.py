@@ -1,0 +1,48 @@
+"""The shipped mappings on the real files: all rows go in, none twice."""
+
+from __future__ import annotations
+
+import os
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+
+from catalog.models import Brand, Category, Product, Variant
+
+DATA = Path(os.environ.get("LARDER_REAL_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
+
+pytestmark = [
+    pytest.mark.realdata,
+    pytest.mark.django_db,
+    pytest.mark.skipif(not DATA.exists(), reason="the real product data is not beside the project"),
+]
+
+
+def bring(name: str, mapping: str) -> str:
+    said = StringIO()
+    call_command("import_catalog", str(DATA / name), mapping=mapping, stdout=said, stderr=said)
+    return said.getvalue()
+
+
+def test_the_fashion_sample_goes_in_whole_and_once():
+    assert "left out    0 rows" in bring("fashion_sample.jsonl.gz", "fashion")
+    assert Product.objects.count() == 848
+    assert Category.objects.filter(depth=3).count() == 169
+    assert not any(Category.objects.find_problems())
+    assert Brand.objects.filter(name__iexact="adidas").count() <= 1
+    assert not Product.objects.exclude(currency="INR").exists()
+    assert not any(
+        "NA" in map(str, values)
+        for values in map(dict.values, Product.objects.values_list("attributes", flat=True))
+    )
+    assert Variant.objects.count() > 848
+    assert "0 new, 0 changed, 848 as they were" in bring("fashion_sample.jsonl.gz", "fashion")
+
+
+def test_the_phones_go_in_whole_and_once():
+    assert "left out    0 rows" in bring("bestbuy_products.jsonl.gz", "bestbuy")
+    assert Product.objects.count() == 3291
+    assert Product.objects.filter(sku__regex=r"^\d+$").count() == 3291
+    assert "0 new, 0 changed, 3291 as they were" in bring("bestbuy_products.jsonl.gz", "bestbuy")
