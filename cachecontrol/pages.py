@@ -240,12 +240,17 @@ def is_same(kept: Any, response: HttpResponseBase) -> bool:
     if not is_sound(kept):
         raise DamagedData("not a page")
     status, headers, body, packed, _ = kept
-    sent = all(response.headers.get(name) == value for name, value in headers)
+    sent = all(_directives(response.headers.get(name, "")) == _directives(value) for name, value in headers)
     return sent and (status, _text(body, packed)) == (response.status_code, b"".join(response))
 
 
 _Stored = tuple[int, list[tuple[str, str]], bytes, bytes, str]
 """A response as it is stored: status, headers, body, the body compressed (or nothing), ETag."""
+
+
+def _directives(header: str) -> list[str]:
+    """The parts of a header, whose order some middleware leaves to chance (a Content-Security-Policy is a set)."""
+    return sorted(part.strip() for part in header.split(";"))
 
 
 def is_sound(value: Any) -> bool:
