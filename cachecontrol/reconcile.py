@@ -78,7 +78,7 @@ def sample(entries: int) -> list[str]:
 
 def look_at(key: str) -> Finding:
     """Judge one entry. Raises StoreDown, and whatever computing it again or draining raises."""
-    reading = _peek(key)
+    reading = fetch.peek(key)
     if reading.judgement != "hit":
         return Finding.MOVED
     try:
@@ -95,7 +95,7 @@ def look_at(key: str) -> Finding:
     except DamagedData:
         return Finding.DAMAGED
     drain.drain.run()
-    return Finding.DRIFT if _is_still(reading, store.peek(key)) else Finding.MOVED
+    return Finding.DRIFT if _is_still(reading, fetch.peek(key)) else Finding.MOVED
 
 
 def _reconcile(run: Run, chosen: list[str], progress: Callable[[int, int], None]) -> Counter[Finding]:
@@ -124,14 +124,6 @@ def _found(run: Run, key: str) -> Finding:
         run.failed(f"{key}: {finding}")
         store.forget(key)
     return finding
-
-
-def _peek(key: str) -> Reading:
-    """Read the entry, with a clock that is young."""
-    reading = store.peek(key)
-    if reading.judgement == "clock" and drain.catch_up():
-        return store.peek(key)
-    return reading
 
 
 def _in_one_snapshot(act: Callable[[], bool]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from cachecontrol import drain, fetch, hot, keeper, policy, recipes, stats, store
+from cachecontrol import fetch, hot, keeper, policy, recipes, stats
 from cachecontrol.entry import Head
 from cachecontrol.exceptions import CacheControlError
 
@@ -41,7 +41,6 @@ def warm(
         if run is None:
             return None
         recipes.declare()
-        drain.catch_up()
         _warm(run, candidates(policies, limit), progress)
         return run.done
 
@@ -64,8 +63,7 @@ def _warm(run: Run, entries: list[Hot], progress: Callable[[int, int], None]) ->
             run.note(f"out of time after {index} of {len(entries)}")
             return
         try:
-            if _fill(entry):
-                run.step()
+            _fill(run, entry)
         except CacheControlError as error:
             run.failed(f"{entry.key}: {error}")
         except Exception as error:
@@ -74,19 +72,22 @@ def _warm(run: Run, entries: list[Hot], progress: Callable[[int, int], None]) ->
         progress(index + 1, len(entries))
 
 
-def _fill(entry: Hot) -> bool:
-    """Fill an entry if it needs it; return whether that was done and stored."""
+def _fill(run: Run, entry: Hot) -> None:
+    """Fill an entry if it needs it. Counted if it was stored; if not, the run says what the cache said."""
     page = recipes.page_of(entry.key, entry.recipe)
     if page is None or not needs_filling(page.policy, entry.key):
-        return False
+        return
     with fetch.refilling(entry.key):
-        answer = recipes.asked(page)
-    return answer.headers.get("Cache-Status", "").endswith("stored")
+        said = recipes.asked(page).headers.get("Cache-Status", "not a cached page on this host")
+    if said.endswith("stored"):
+        run.step()
+    else:
+        run.note(f"{page.path}: {said}")
 
 
 def needs_filling(known: Policy, key: str) -> bool:
     """Whether the entry is missing, moved or near its end. Raises StoreDown."""
-    reading = store.peek(key)
+    reading = fetch.peek(key)
     if reading.judgement != "hit":
         return True
     left = Head.unpack(reading.head).expires - reading.now

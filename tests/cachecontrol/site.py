@@ -40,6 +40,10 @@ def broken(request: HttpRequest) -> HttpResponse:
 urlpatterns = [path("brands/", brands), path("brand/<slug:slug>/", brand), path("broken/", broken)]
 
 
+def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return HttpResponse("not so", status=400)
+
+
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
     return HttpResponse("not here", status=404)
 

@@ -69,7 +69,7 @@ def counted(name: str) -> int:
 
 def test_drift_is_found_counted_shown_and_repaired(client: Client, key: str) -> None:
     write_uncaptured("Apex")
-    assert (client.get("/brand/acme/").content, store.peek(key).judgement) == (b"Acme", "hit")
+    assert (client.get("/brand/acme/").content, fetch.peek(key).judgement) == (b"Acme", "hit")
     assert reconcile.reconcile() == {Finding.DRIFT: 1}
     assert counted("reconcile.drift") == 1
     run = last_run()
@@ -82,9 +82,9 @@ def test_drift_is_found_counted_shown_and_repaired(client: Client, key: str) -> 
 def test_what_is_true_stays(client: Client, key: str) -> None:
     client.get("/brands/")
     list(Brand.objects.cached("tests.rows"))
-    before = store.peek(key).head
+    before = fetch.peek(key).head
     assert reconcile.reconcile() == {Finding.SAME: 3}
-    assert store.peek(key).head == before
+    assert fetch.peek(key).head == before
     assert (last_run().done, last_run().errors, last_run().note) == (3, 0, "3 same")
 
 
@@ -92,7 +92,7 @@ def test_a_write_that_was_not_drained_yet_is_no_drift(key: str) -> None:
     elsewhere("UPDATE catalog_brand SET name = 'Apex' WHERE slug = 'acme'")
     assert store.peek(key).judgement == "hit"
     assert reconcile.look_at(key) is Finding.MOVED
-    assert store.peek(key).reason == "moved"
+    assert fetch.peek(key).reason == "moved"
 
 
 def test_a_write_while_it_computes_is_no_drift(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def test_an_entry_that_was_replaced_while_it_computed_is_no_drift(
     monkeypatch.setattr(pages, "ask", ask_and_replace)
     monkeypatch.setattr(drain.drain, "run", fill_before_the_drain_is_over)
     assert reconcile.look_at(key) is Finding.MOVED
-    assert store.peek(key).judgement == "hit"
+    assert fetch.peek(key).judgement == "hit"
 
 
 def test_it_computes_in_one_read_only_snapshot_and_not_from_the_cache(
@@ -194,7 +194,7 @@ def test_forged_recipes_run_nothing_are_counted_and_go_with_their_entry(
     assert reconcile.reconcile() == {Finding.FORGED: 1}
     assert not ran
     assert counted("reconcile.forged") == 1
-    assert store.peek(key).reason == "absent"
+    assert fetch.peek(key).reason == "absent"
     assert Brand.objects.count() == 3
 
 
@@ -216,7 +216,7 @@ def test_a_body_that_was_altered_is_drift_or_damage(key: str) -> None:
 def test_a_body_that_cannot_be_read_is_damage(key: str, body: bytes) -> None:
     store.redis().hset(key, "body", body)
     assert reconcile.reconcile() == {Finding.DAMAGED: 1}
-    assert store.peek(key).reason == "absent"
+    assert fetch.peek(key).reason == "absent"
 
 
 def test_every_entry_comes_up_in_time_and_the_sample_is_bounded(client: Client) -> None:

@@ -11,7 +11,7 @@ from django.db.models import Value
 from django.db.models.functions import Concat
 from redis.exceptions import RedisError
 
-from cachecontrol import drain, hot, keeper, keys, policy, recorder, stats, store, warm
+from cachecontrol import drain, fetch, hot, keeper, keys, policy, recorder, stats, store, warm
 from cachecontrol.models import KeeperRun
 from catalog.models import Brand
 
@@ -46,7 +46,7 @@ def status(client: Client, path: str) -> str:
 
 
 def judgements(found: list[str]) -> list[str]:
-    return [store.peek(key).judgement for key in found]
+    return [fetch.peek(key).judgement for key in found]
 
 
 def last_run() -> KeeperRun:
@@ -69,18 +69,18 @@ def test_pages_that_are_gone_are_filled(visited: list[str]) -> None:
 
 
 def test_fresh_pages_are_left_alone(visited: list[str]) -> None:
-    before = [store.peek(key).head for key in visited]
+    before = [fetch.peek(key).head for key in visited]
     assert warm.warm() == 0
-    assert [store.peek(key).head for key in visited] == before
+    assert [fetch.peek(key).head for key in visited] == before
 
 
 def test_pages_near_their_end_are_filled_while_visitors_go_on_hitting(
     client: Client, visited: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = [store.peek(key) for key in visited]
+    before = [fetch.peek(key) for key in visited]
     monkeypatch.setattr(warm, "NEAR_END", 1.0)
     assert warm.warm() == 3
-    after = [store.peek(key) for key in visited]
+    after = [fetch.peek(key) for key in visited]
     assert [reading.judgement for reading in before + after] == ["hit"] * 6
     assert all(new.stored > old.stored for old, new in zip(before, after, strict=True))
 
@@ -120,6 +120,13 @@ def test_a_run_is_recorded(visited: list[str]) -> None:
     assert (run.done, run.errors, run.note) == (1, 0, "")
     assert run.finished_at is not None
     assert run.finished_at >= run.started_at
+
+
+def test_a_page_that_is_not_stored_is_said(client: Client, visited: list[str], settings: Any) -> None:
+    store.redis().delete(visited[0])
+    settings.ALLOWED_HOSTS = ["elsewhere.example"]
+    assert warm.warm() == 0
+    assert last_run().note == "/brand/acme/: not a cached page on this host"
 
 
 def test_a_page_that_fails_is_counted_and_the_rest_goes_on(client: Client, visited: list[str]) -> None:

@@ -1,0 +1,111 @@
+"""The keepers run in a real Celery worker, called by a real beat, on this test's database and Valkey."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from celery.schedules import schedule
+from django.conf import settings
+from django.db import connection
+
+from cachecontrol import drain, fetch, keys, stats, store, tasks
+from cachecontrol.models import KeeperRun
+from catalog.models import Brand
+from project.celery import app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from django.test import Client
+    from redis import Redis
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.cachecontrol.site")]
+
+SECONDS = 60
+
+
+@pytest.fixture
+def celery(redis: Redis, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts a process of Celery that works on this test's servers; all end with the test."""
+    name = connection.settings_dict["NAME"]
+    database = os.environ["DATABASE_URL"].replace("/larder?", f"/{name}?")
+    environment = os.environ | {
+        "DATABASE_URL": database,
+        "DJANGO_SETTINGS_MODULE": "tests.cachecontrol.worker",
+        "SECRET_KEY": settings.SECRET_KEY,
+    }
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "celery", "--app", "project.celery", *arguments]
+        with (tmp_path / f"{arguments[0]}.log").open("wb") as log:
+            running.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+        return running[-1]
+
+    yield start
+    for process in reversed(running):
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_for(is_there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not is_there():
+        assert time.monotonic() < deadline, "nothing came of it in time"
+        time.sleep(0.1)
+
+
+def ended(name: str) -> list[KeeperRun]:
+    return list(KeeperRun.objects.filter(name=name, finished_at__isnull=False))
+
+
+def test_the_schedule_names_every_task_and_beat_has_it() -> None:
+    app.loader.import_default_modules()
+    ours = {name for name in app.tasks if name.startswith("cachecontrol.")}
+    assert {entry["task"] for entry in tasks.BEAT_SCHEDULE.values()} == ours
+    assert app.conf.beat_schedule == tasks.BEAT_SCHEDULE
+
+
+def test_reconcile_runs_every_minute_and_no_call_outlives_the_next() -> None:
+    assert tasks.BEAT_SCHEDULE["reconcile"]["schedule"] == SECONDS
+    for entry in tasks.BEAT_SCHEDULE.values():
+        if isinstance(entry["schedule"], int | float | schedule):
+            assert entry["options"]["expires"] <= float(entry["schedule"])
+
+
+def test_a_worker_runs_every_keeper(celery: Callable[..., object], client: Client) -> None:
+    drain.drain.run()
+    Brand.objects.create(name="Acme", slug="acme")
+    client.get("/brand/acme/", SERVER_NAME="localhost")
+    assert stats.flush()
+    (key,) = [key for key in store.entry_keys(at_least=10) if keys.policy_of(key) == "tests.brand"]
+    store.redis().delete(key)
+    celery("worker", "--pool", "solo", "--loglevel", "INFO")
+    for name in ("warm", "prune", "rollup", "forget"):
+        app.send_task(f"cachecontrol.{name}")
+    wait_for(lambda: all(ended(name) for name in ("warm", "prune", "rollup", "forget")))
+    assert (ended("warm")[0].done, ended("warm")[0].note) == (1, "")
+    assert fetch.peek(key).judgement == "hit"
+    app.send_task("cachecontrol.reconcile")
+    wait_for(lambda: bool(ended("reconcile")))
+    assert ended("reconcile")[0].note == "1 same"
+    assert not any(run.errors for run in KeeperRun.objects.all()), [
+        run.note for run in KeeperRun.objects.all()
+    ]
+
+
+def test_beat_calls_the_keepers(celery: Callable[..., object], tmp_path: Path) -> None:
+    celery("beat", "--schedule", str(tmp_path / "beat"), "--pidfile", "")
+    celery("worker", "--pool", "solo")
+    wait_for(lambda: bool(ended("warm")))
