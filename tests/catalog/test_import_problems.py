@@ -121,7 +121,13 @@ def test_a_broken_line_is_reported_and_the_rest_goes_in(tmp_path, line, reason):
 
 
 def test_csv_names_the_column_of_a_wrong_byte_and_the_line_a_row_begins_on(tmp_path):
-    rows = [b'A;"Two\nlines";Shoes;1', b"B;caf\xe9;Shoes;1", b"C;c;Shoes;1;more", b"D;d;Shoes;1,50", b"E;e;Shoes;2"]
+    rows = [
+        b'A;"Two\nlines";Shoes;1',
+        b"B;caf\xe9;Shoes;1",
+        b"C;c;Shoes;1;more",
+        b"D;d;Shoes;1,50",
+        b"E;e;Shoes;2",
+    ]
     content = b"\n".join([b"sku;name;category;price", *rows])
     told = problems_of(tmp_path, content, "goods.csv")
     assert [(line, column) for line, column, *_ in told] == [("4", "name"), ("5", ""), ("6", "price")]
