@@ -91,7 +91,7 @@ def _of_redis(shown: Series, lines: list[Line]) -> dict[str, Any]:
         nothing = dict.fromkeys(("server", "clock", "entries", "hot"))
         return nothing | {
             "refusals": _refusals(shown.whole, {}),
-            "checks": health.checks(server=None, clock=None),
+            "checks": health.checks(server=None, clock=None, whole=shown.whole),
         }
     clock = facts.attempt(facts.clock)
     return {
@@ -100,7 +100,7 @@ def _of_redis(shown: Series, lines: list[Line]) -> dict[str, Any]:
         "entries": facts.attempt(facts.entries),
         "hot": facts.attempt(lambda: _hottest([line.policy for line in lines])),
         "refusals": _refusals(shown.whole, facts.attempt(facts.blame) or {}),
-        "checks": health.checks(server=server, clock=clock),
+        "checks": health.checks(server=server, clock=clock, whole=shown.whole),
     }
 
 

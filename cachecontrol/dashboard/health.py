@@ -19,10 +19,12 @@ from cachecontrol.capture import FAMILY_SQL
 from cachecontrol.conf import conf
 from cachecontrol.dashboard import facts
 from cachecontrol.models import Tracked
+from cachecontrol.tally import Kind
 from cachecontrol.templatetags.figures import duration
 
 if TYPE_CHECKING:
     from cachecontrol.dashboard.facts import Clock, Server
+    from cachecontrol.tally import Tally
 
 
 class State(StrEnum):
@@ -42,9 +44,10 @@ class Check:
     text: str
 
 
-def checks(*, server: Server | None, clock: Clock | None) -> list[Check]:
-    """Look at the stores, the clock, the triggers, the breaker and the workers."""
-    return [_postgresql(), _triggers(), _redis(server), _breaker(), _clock(clock), _workers(server)]
+def checks(*, server: Server | None, clock: Clock | None, whole: Tally) -> list[Check]:
+    """Look at the stores, the clock, the triggers, the breaker, the workers, and what reconciling found."""
+    stores = [_postgresql(), _triggers(), _redis(server), _breaker()]
+    return [*stores, _clock(clock), _workers(server), _drift(whole)]
 
 
 def _postgresql() -> Check:
@@ -82,6 +85,27 @@ def _clock(clock: Clock | None) -> Check:
         )
         return Check(name, State.BAD, text.format(lag=duration(clock.lag)))
     return Check(name, State.GOOD, _("last drained {lag} ago").format(lag=duration(clock.lag)))
+
+
+def _drift(whole: Tally) -> Check:
+    name = _("Drift")
+    found = {field.mark: n for field, n in whole.of_kind(Kind.COUNTER)}
+    drift, same = found.get("reconcile.drift", 0), found.get("reconcile.same", 0)
+    if drift:
+        text = ngettext(
+            "{n} entry claimed to be fresh and differed; it was deleted",
+            "{n} entries claimed to be fresh and differed; they were deleted",
+            drift,
+        )
+        return Check(name, State.BAD, text.format(n=drift))
+    if not same:
+        return Check(name, State.WARNING, _("no entry was compared with the database in this range"))
+    text = ngettext(
+        "none: {n} entry compared with the database was the same",
+        "none: {n} entries compared with the database were the same",
+        same,
+    )
+    return Check(name, State.GOOD, text.format(n=same))
 
 
 def _triggers() -> Check:

@@ -138,3 +138,15 @@ def test_counters_are_shown_with_their_meaning_whatever_the_policy(logged_in, re
         text = logged_in.get(DATA, {"policy": policy}).json()["sections"]["counters"]
         assert "nothing cached before counted any more" in text
         assert ">3<" in text
+
+
+@pytest.mark.parametrize(
+    ("counted", "state"),
+    [({}, "warning"), ({"same": 5}, "good"), ({"same": 5, "drift": 1}, "bad")],
+)
+def test_drift_is_never_passed_over(logged_in, counted, state):
+    for finding, n in counted.items():
+        stats.count(f"reconcile.{finding}", n)
+    stats.flush()
+    found = logged_in.get(PAGE).context["checks"]
+    assert {check.name: check.state for check in found}["Drift"] == state
