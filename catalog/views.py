@@ -51,6 +51,7 @@ def category(request: HttpRequest, path: str) -> HttpResponse:
         "listing": listed,
         "crumbs": way,
         "data": [structured.breadcrumb_list(way, request.build_absolute_uri)],
+        "summary": branch.category.description,
         "canonical": _canonical(request, listed),
         "hidden": listed.selection.filtered or bool(listed.selection.sort),
     }
@@ -73,6 +74,7 @@ def product(request: HttpRequest, slug: str) -> HttpResponse:
         "available": any(variant.in_stock for variant in variants),
         "related": related,
         "attributes": [(key, listing.spoken(value)) for key, value in sorted(found.attributes.items())],
+        "summary": found.description,
         "crumbs": way,
         "data": [
             structured.product(found, variants, request.build_absolute_uri),
