@@ -6,6 +6,7 @@ A table that is joined along a foreign key and only selected from depends on the
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from django.db.models.sql.compiler import SQLCompiler
 
 
+_PLAIN_COLUMN = re.compile(r'"([^"]+)"\."[^"]+"')
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependence:
     """What the result of one compiled query depends on."""
@@ -39,9 +43,8 @@ class Dependence:
         found = set(self.tags)
         for row in rows:
             for relation, index in self.came_back:
-                tag = None if row[index] is None else tags.row(relation, row[index])
-                if tag:
-                    found.add(tag)
+                if row[index] is not None:
+                    found.add(tags.row(relation, row[index]) or tags.table(relation))
         return found
 
     def of_tables(self) -> set[str]:
@@ -54,6 +57,7 @@ class _Walk:
     """What is met on a walk through the expressions of a query."""
 
     aliases: set[str] = field(default_factory=set)
+    """Tables that an expression reads, those of inner queries included: names that collide only make tags coarser."""
     refusal: tuple[str, str] | None = None
     plain: list[Query] = field(default_factory=list)
     """Inner queries that do not report for themselves."""
@@ -61,7 +65,7 @@ class _Walk:
     def visit(self, node: Any) -> None:
         match node:
             case Col():
-                self.aliases.add(node.alias)
+                self._visit_column(node)
             case Query():
                 self._visit_query(node)
             case RawSQL() | ExtraWhere():
@@ -73,11 +77,30 @@ class _Walk:
         for child in _children(node):
             self.visit(child)
 
+    def _visit_column(self, column: Col) -> None:
+        self.aliases.add(column.alias)
+        tracked = tracking.find(column.target.model._meta.db_table)
+        if tracked and column.target.column in tracked.blind:
+            self._refuse("ignored", f"{tracked.relation}.{column.target.column}")
+
     def _visit_query(self, query: Query) -> None:
         if not getattr(query, "reports", False):
             self.plain.append(query)
-            for node in _expressions(query, ()):
-                self.visit(node)
+            if _has_raw_parts(query) or any(not getattr(q, "reports", False) for q in query.combined_queries):
+                self._refuse("uncovered", "extra() or a union in a queryset that is not tracked")
+        for node in _expressions(query, ()):
+            self.visit(node)
+
+    def of_plain(self) -> set[str]:
+        """The tables of the inner queries that do not report for themselves."""
+        return {
+            tags.table(relation)
+            for query in self.plain
+            for relation in [
+                query.get_meta().db_table,
+                *(source.table_name for source in query.alias_map.values()),
+            ]
+        }
 
     def _refuse(self, reason: str, blame: str) -> None:
         self.refusal = self.refusal or (reason, blame)
@@ -87,11 +110,14 @@ def of(compiler: SQLCompiler, used: Mapping[str, Any], ordering: Iterable[Any]) 
     """What a query depends on, given its compiler after compilation, the aliases of its FROM and its ordering."""
     query = compiler.query
     walk = _Walk()
-    selected = _came_back(compiler) if used else {}
+    # DISTINCT ON decides which rows come back by columns that no expression names.
+    selected = _came_back(compiler) if used and not query.distinct_fields else {}
     for node in _expressions(query, ordering):
         walk.visit(node)
-    if query.extra or query.extra_tables or query.extra_order_by:
+    if _has_raw_parts(query):
         return Dependence(refusal=("uncovered", "extra()"))
+    if any(not getattr(combined, "reports", False) for combined in query.combined_queries):
+        return Dependence(refusal=("untracked", "a combined queryset that is not tracked"))
     if query.select_for_update:
         return Dependence(refusal=("for_update", query.get_meta().db_table))
     found: set[str] = set()
@@ -101,11 +127,23 @@ def of(compiler: SQLCompiler, used: Mapping[str, Any], ordering: Iterable[Any]) 
             came_back.append(selected[alias])
         else:
             found |= _restricted(query, alias, source.table_name) or {tags.table(source.table_name)}
-    for inner in walk.plain:
-        found |= {tags.table(source.table_name) for source in inner.alias_map.values()}
+    found |= walk.of_plain()
     bare = tracking.untracked([*map(tags.relation_of, found), *(relation for relation, _ in came_back)])
     refusal = walk.refusal or (("untracked", ", ".join(bare)) if bare else None)
     return Dependence(tags=frozenset(found), came_back=tuple(came_back), refusal=refusal)
+
+
+def _has_raw_parts(query: Query) -> bool:
+    """Whether SQL of a project's own stands in the query. A prefetch over many-to-many names columns of its own joins so."""
+    joined = {source.table_name for source in query.alias_map.values()}
+    prefetched = all(
+        name.startswith("_prefetch_related_val_")
+        and not params
+        and (column := _PLAIN_COLUMN.fullmatch(sql))
+        and column[1] in joined
+        for name, (sql, params) in query.extra.items()
+    )
+    return bool(query.extra_tables or query.extra_order_by or not prefetched)
 
 
 def _expressions(query: Query, ordering: Iterable[Any]) -> Iterator[Any]:
@@ -138,7 +176,7 @@ def _children(node: Any) -> Iterator[Any]:
 def _is_known(node: Any) -> bool:
     """Whether Django wrote this expression, so that it reads only its arguments and gives the same for the same."""
     kind = type(node)
-    if kind is Func or (isinstance(node, Func) and {"function", "template"} & node.extra.keys()):
+    if kind is Func or {"function", "template"} & getattr(node, "extra", {}).keys():
         return False
     return kind.__module__.startswith("django.") or bool(getattr(kind, "is_immutable", False))
 
@@ -153,12 +191,17 @@ def _came_back(compiler: SQLCompiler) -> dict[str, tuple[str, int]]:
             if not related["reverse"] and getattr(join, "db_constraint", False):
                 for index in related["select_fields"]:
                     column = compiler.select[index][0]
-                    if isinstance(column, Col) and column.target.primary_key:
+                    if isinstance(column, Col) and column.target.primary_key and _names_rows(column):
                         found.setdefault(column.alias, (column.target.model._meta.db_table, index))
             look(related)
 
     look(compiler.klass_info or {})
     return found
+
+
+def _names_rows(column: Col) -> bool:
+    tracked = tracking.find(column.target.model._meta.db_table)
+    return tracked is not None and tracked.can_name(column.target.column)
 
 
 def _restricted(query: Query, alias: str, relation: str) -> set[str] | None:
@@ -197,8 +240,8 @@ def _of_lookup(lookup: Any, alias: str, tracked: tracking.Tracking, is_base: boo
     column = getattr(lookup, "lhs", None)
     if not isinstance(column, Col) or column.alias != alias or not isinstance(lookup, Exact | In | IsNull):
         return None
-    name = column.target.column
-    if name != tracked.pk and name not in tracked.slices:
+    name = str(column.target.column)
+    if not tracked.can_name(name):
         return None
     if isinstance(lookup, IsNull):
         # An outer join gives NULL also where no row is, which no slice of the joined table can tell.
@@ -232,5 +275,4 @@ def of_expressions(expressions: Iterable[Any]) -> Dependence:
     walk = _Walk()
     for expression in expressions:
         walk.visit(expression)
-    found = {tags.table(source.table_name) for inner in walk.plain for source in inner.alias_map.values()}
-    return Dependence(tags=frozenset(found), refusal=walk.refusal)
+    return Dependence(tags=frozenset(walk.of_plain()), refusal=walk.refusal)

@@ -52,18 +52,32 @@ class TrackedQuery(Query):
         if not aggregate_exprs or _reports.get() is not None:
             return compute()
         walked = depend.of_expressions(aggregate_exprs.values())
-        key = self._aggregation_key(using, aggregate_exprs) if self.policy else None
-        if self.policy is None or key is None or walked.refusal:
-            return _covered(using, compute, also=walked)
-        computed = functools.partial(_covered, using, compute, also=walked)
-        return _fetch(self.policy, using, key, computed, {}, lambda value: type(value) is dict)
+        cover = functools.partial(_covered, using, compute, also=walked)
+        kept, self.policy = self.policy, None  # Django may run this very query for it
+        if kept is None:
+            return cover()
+        try:
+            key = codec.encode(self._aggregation(using, aggregate_exprs))
+        except EmptyResultSet:
+            return cover()
+        except UnknownType:
+            stats.record(kept.name, Outcome.BYPASS, "unknown_type", 0.0)
+            return cover()
+        return _fetch(kept, using, key, cover, {}, lambda value: type(value) is dict)
 
-    def _aggregation_key(self, using: str, aggregate_exprs: dict[str, Any]) -> bytes | None:
-        """What is aggregated and how; None for what has no written form. Annotations need not be in the SQL of the query."""
-        named = [*sorted(aggregate_exprs.items()), *sorted(self.annotations.items())]
-        written = repr([(name, getattr(expression, "identity", expression)) for name, expression in named])
-        compiled = None if " at 0x" in written else _compiled(self.get_compiler(using))
-        return None if compiled is None else compiled + written.encode()
+    def _aggregation(self, using: str, aggregate_exprs: dict[str, Any]) -> list[Any]:
+        """The SQL of what is aggregated, and of each aggregate."""
+        query = self.chain()
+        for alias, expression in aggregate_exprs.items():
+            query.append_annotation_mask([alias])
+            query.annotations[alias] = expression.resolve_expression(query, allow_joins=True, summarize=True)
+        aggregates = {alias: query.annotations.pop(alias) for alias in aggregate_exprs}
+        query.set_annotation_mask(self.annotation_select_mask)
+        compiler = query.get_compiler(using)
+        return [
+            _written(compiler.as_sql()),
+            [(alias, _written(compiler.compile(aggregate))) for alias, aggregate in aggregates.items()],
+        ]
 
 
 class _TrackedCompiler(SQLCompiler):
@@ -135,13 +149,10 @@ def _tracked(compiler: type[SQLCompiler]) -> type[SQLCompiler]:
     return type(f"Tracked{compiler.__name__}", (_TrackedCompiler, compiler), {})
 
 
-def _compiled(compiler: SQLCompiler) -> bytes | None:
-    """The SQL and parameters of a query as bytes; None if it has no rows or a parameter has no written form."""
-    try:
-        sql, params = compiler.as_sql()
-        return codec.encode([sql, [*map(_frozen, params)]])
-    except (EmptyResultSet, UnknownType):
-        return None
+def _written(compiled: tuple[str, Iterable[Any]]) -> list[Any]:
+    """Compiled SQL as a value that the codec knows."""
+    sql, params = compiled
+    return [sql, [*map(_frozen, params)]]
 
 
 def _covered(
@@ -161,7 +172,10 @@ def _covered(
             result = run()
     finally:
         _reports.reset(token)
-    for dependence in [*reports, *([also] if also else [])]:
+    # The rows at hand are those of the outermost query, which is compiled last.
+    for dependence in [*reports[:-1], *([also] if also else [])]:
+        _report(collection, alias, dependence, result, None)
+    for dependence in reports[-1:]:
         _report(collection, alias, dependence, result, rows_of)
     return result
 
@@ -272,13 +286,27 @@ class _CachedModelIterable(ModelIterable):  # type: ignore[type-arg]
     """Instances that may be old, and know it."""
 
     def __iter__(self) -> Iterator[Any]:
+        known = self.queryset._known_related_objects.values()  # type: ignore[attr-defined]
+        own = {id(instance) for instances in known for instance in instances.values()}
         for instance in super().__iter__():
-            instance._state.from_cache = True
+            _mark(instance, own)
             yield instance
+
+
+def _mark(instance: models.Model, own: set[int]) -> None:
+    """Mark an instance and those that were joined to it, but not the caller's ``own``."""
+    if id(instance) in own or getattr(instance._state, "from_cache", False):
+        return
+    instance._state.from_cache = True  # type: ignore[attr-defined]
+    for joined in instance._state.fields_cache.values():
+        if isinstance(joined, models.Model):
+            _mark(joined, own)
 
 
 class TrackedQuerySet(models.QuerySet[M]):
     """A queryset whose queries report what they depend on, and that can be ``cached()``."""
+
+    query: TrackedQuery
 
     def __init__(self, model: Any = None, query: Any = None, using: Any = None, hints: Any = None) -> None:
         super().__init__(
@@ -308,6 +336,11 @@ class TrackedQuerySet(models.QuerySet[M]):
             queryset.query.policy = None
             queryset._iterable_class = ModelIterable if queryset._fields is None else queryset._iterable_class
         return cast("Self", queryset)
+
+    def raw(self, *args: Any, **kwargs: Any) -> Any:
+        if self.query.policy is not None:
+            stats.record(self.query.policy.name, Outcome.BYPASS, "raw", 0.0)
+        return super().raw(*args, **kwargs)
 
     def delete(self) -> tuple[int, dict[str, int]]:
         return super().delete() if self._is_uncached else self.uncached().delete()
@@ -339,8 +372,9 @@ def refuse_full_save(sender: Any, *, instance: Any, update_fields: Iterable[str]
     """Let no instance of a cached read write old columns back (``pre_save``). Raises FullSaveRefused."""
     if not getattr(instance._state, "from_cache", False) or instance._state.adding:
         return
+    # A full save of an instance with deferred columns names all others itself, as Django calls them.
     loaded = {
-        f.name for f in sender._meta.concrete_fields if f.attname in instance.__dict__ and not f.primary_key
+        f.attname for f in sender._meta.concrete_fields if f.attname in vars(instance) and not f.primary_key
     }
     if update_fields is None or set(update_fields) >= loaded:
         raise FullSaveRefused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 SLICEABLE = (models.IntegerField, models.UUIDField, models.BooleanField, models.CharField, models.TextField)
-"""Fields whose values have one written form, the same in SQL and in Python."""
+"""Fields whose values have one written form, the same in SQL and in Python, as Django itself defines them."""
+
+_CONVERSIONS = ("db_type", "get_prep_value", "get_db_prep_value", "to_python")
+"""What a field of a project's own may do differently, so that its values are written in two ways."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,12 @@ class Tracking:
     slices: tuple[str, ...]
     ignored: tuple[str, ...]
     """Names of the fields that cached reads defer."""
+    blind: frozenset[str] = frozenset()
+    """Columns of those fields: their changes move nothing."""
+
+    def can_name(self, column: str | None) -> bool:
+        """Whether the values of this column are written the same by Python and by the trigger, so that tags may hold them."""
+        return (column == self.pk or column in self.slices) and _is_written_alike(self, column)
 
 
 _trackings: dict[str, Tracking] = {}
@@ -42,8 +52,13 @@ def add(model: type[models.Model], *, slices: Sequence[str] = (), ignore: Sequen
     for name in (*slices, *ignore):
         if name not in fields:
             raise Misconfigured(f"{options.label} has no column of its own for the field {name!r}")
+    if {*options.db_table} & {*'#.*"'}:
+        raise Misconfigured(
+            f"the table name {options.db_table!r} has a letter that separates the parts of a tag"
+        )
     for name in slices:
-        _check_slice(fields[name])
+        if not _may_have_written_form(fields[name]):
+            raise Misconfigured(f"{fields[name]} cannot be a slice: integers, uuids, booleans and text can")
     _trackings[options.db_table] = Tracking(
         relation=options.db_table,
         model=model,
@@ -53,6 +68,7 @@ def add(model: type[models.Model], *, slices: Sequence[str] = (), ignore: Sequen
         ),
         slices=tuple(str(fields[name].column) for name in slices),
         ignored=tuple(ignore),
+        blind=frozenset(str(fields[name].column) for name in ignore),
     )
     for many in options.local_many_to_many:
         through: Any = many.remote_field.through
@@ -86,12 +102,25 @@ def _is_stored(field: models.Field[Any, Any]) -> bool:
     return bool(getattr(field, "db_persist", True))
 
 
-def _check_slice(field: models.Field[Any, Any]) -> None:
+@functools.cache
+def _is_written_alike(tracked: Tracking, column: str | None) -> bool:
+    fields = {field.column: field for field in tracked.model._meta.local_concrete_fields}
+    return _may_have_written_form(fields[column], is_resolved=True)
+
+
+def _may_have_written_form(field: models.Field[Any, Any], *, is_resolved: bool = False) -> bool:
+    """Whether a column's values have one written form. A key to a model that is not loaded yet may have, until it is."""
     target: Any = field
     while isinstance(target, models.ForeignKey):
         try:
             target = target.target_field
         except (FieldDoesNotExist, ValueError, AttributeError):
-            return
+            return not is_resolved
     if not isinstance(target, SLICEABLE) or isinstance(target, CITextField | ArrayField):
-        raise Misconfigured(f"{field} cannot be a slice: integers, uuids, booleans and text can")
+        return False
+    kind = type(target)
+    django = next(base for base in kind.__mro__ if base.__module__.startswith("django.db.models."))
+    # Another collation may call two texts equal that are written differently.
+    return not getattr(target, "db_collation", None) and all(
+        getattr(kind, name) is getattr(django, name) for name in _CONVERSIONS
+    )

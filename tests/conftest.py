@@ -63,6 +63,14 @@ def redis(valkey: Valkey) -> Iterator[Redis]:
 
 
 @pytest.fixture
+def library(redis: Redis, transactional_db: None) -> None:
+    """A filled library and an empty Redis. Mark the test with ``shelf.committed``: it commits, and empties the library."""
+    from tests.library import shelf
+
+    shelf.fill()
+
+
+@pytest.fixture
 def home() -> Iterator[Path]:
     """An empty folder for servers or a checkout of a test's own, which other users may pass through."""
     folder = Path(tempfile.mkdtemp(prefix="larder-home-"))

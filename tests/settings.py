@@ -31,7 +31,7 @@ services.use([valkey] if os.environ.get("TEST_DATABASE_URL") else [postgres, val
 
 from project.settings import *  # noqa: E402, F403
 
-INSTALLED_APPS = [*INSTALLED_APPS, "debug_toolbar", "tests.shelf"]  # noqa: F405
+INSTALLED_APPS = [*INSTALLED_APPS, "debug_toolbar", "tests.shelf", "tests.library"]  # noqa: F405
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.MD5PasswordHasher"
 ]  # users are made often, and guarded from nobody

@@ -1,0 +1,311 @@
+"""Which tags a query depends on, read off what it compiles to."""
+
+from __future__ import annotations
+
+import uuid
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db.models import (
+    CharField,
+    Count,
+    Exists,
+    F,
+    FilteredRelation,
+    Func,
+    Max,
+    OuterRef,
+    Prefetch,
+    Q,
+    Subquery,
+    Transform,
+)
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Now, Random, Upper
+from django.test.utils import register_lookup
+
+from cachecontrol import collect
+from cachecontrol.collect import Collection
+from tests.library import shelf
+from tests.library.models import Author, Book, Genre, Loan, Manual, Profile, Review, Sale
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = [shelf.committed, pytest.mark.usefixtures("library")]
+PAST = "x" * 70
+
+
+def collection_of(read: Callable[[], Any]) -> Collection:
+    """What reading collects."""
+    with collect.collecting(Collection("default")) as collection:
+        read()
+    return collection
+
+
+def tags_of(queryset: Any) -> set[str]:
+    """The tags of a queryset's rows, without the name of the application. It must be storable."""
+    collection = collection_of(lambda: [*queryset])
+    assert collection.verdict() is None
+    return {tag.removeprefix("library_") for tag in collection.tags}
+
+
+def refusal_of(read: Callable[[], Any]) -> str:
+    """Why what was read must not be stored, or nothing."""
+    verdict = collection_of(read).verdict()
+    return verdict[0] if verdict else ""
+
+
+def test_a_lookup_of_a_primary_key_depends_on_that_row_found_or_not() -> None:
+    assert tags_of(Book.objects.filter(pk=1)) == {"book#1"}
+    assert tags_of(Book.objects.filter(id=99)) == {"book#99"}
+
+
+def test_in_depends_on_each_row_asked_for() -> None:
+    assert tags_of(Book.objects.filter(pk__in=[1, 2, 99])) == {"book#1", "book#2", "book#99"}
+
+
+def test_more_rows_than_an_entry_lists_are_the_table() -> None:
+    assert tags_of(Book.objects.filter(pk__in=range(65))) == {"book"}
+
+
+def test_an_equality_on_a_slice_depends_on_the_slice() -> None:
+    assert tags_of(Book.objects.filter(author=1)) == {"book.author_id=1"}
+    assert tags_of(Book.objects.filter(author__in=[1, 2])) == {"book.author_id=1", "book.author_id=2"}
+    assert tags_of(Book.objects.filter(visible=True)) == {"book.visible=true"}
+    assert tags_of(Book.objects.filter(uid=shelf.uid(3))) == {f"book.uid={shelf.uid(3)}"}
+
+
+def test_none_is_a_slice_of_its_own() -> None:
+    assert tags_of(Book.objects.filter(editor=None)) == {"book.editor_id~"}
+
+
+def test_an_outer_join_that_found_nothing_is_no_slice_of_the_joined_table() -> None:
+    assert tags_of(Book.objects.filter(editor__publisher=None)) == {"book", "author"}
+
+
+def test_no_filter_depends_on_the_table() -> None:
+    assert tags_of(Book.objects.defer("stock")) == {"book"}
+
+
+def test_of_conditions_that_hold_together_the_narrowest_counts() -> None:
+    assert tags_of(Book.objects.filter(visible=True, author=1)) == {"book.author_id=1"}
+    assert tags_of(Book.objects.filter(visible=True, author=1, pk=3)) == {"book#3"}
+    assert tags_of(Book.objects.filter(author=1, price__gt=3)) == {"book.author_id=1"}
+
+
+def test_alternatives_depend_on_all_of_them() -> None:
+    assert tags_of(Book.objects.filter(Q(pk=1) | Q(author=2))) == {"book#1", "book.author_id=2"}
+
+
+def test_an_alternative_that_is_nowhere_narrow_is_the_table() -> None:
+    assert tags_of(Book.objects.filter(Q(pk=1) | Q(price=2))) == {"book"}
+    assert tags_of(Book.objects.filter(Q(author=1) ^ Q(genre="sf"))) == {"book"}
+
+
+def test_a_negation_is_the_table() -> None:
+    assert tags_of(Book.objects.exclude(author=1)) == {"book"}
+    assert tags_of(Book.objects.exclude(~Q(author=1), ~Q(author=2))) == {"book"}
+
+
+def test_a_joined_row_that_is_only_selected_from_counts_as_a_row() -> None:
+    tags = tags_of(Book.objects.filter(pk__in=[1, 3]).select_related("author__publisher"))
+    assert tags == {"book#1", "book#3", "author#1", "author#2", "publisher#1", "publisher#2"}
+
+
+def test_a_nullable_key_that_is_selected_from_counts_where_it_leads_somewhere() -> None:
+    assert tags_of(Book.objects.filter(author=1).select_related("editor")) >= {"author#2", "book.author_id=1"}
+    assert "author" not in tags_of(Book.objects.filter(author=1).select_related("editor"))
+
+
+def test_a_long_key_stands_as_its_digest() -> None:
+    assert tags_of(Book.objects.filter(pk=2).select_related("genre")) == {"book#2", tag_of_past()}
+    assert tags_of(Genre.objects.filter(pk=PAST)) == {tag_of_past()}
+
+
+def tag_of_past() -> str:
+    import hashlib
+
+    return f"genre#{hashlib.md5(PAST.encode()).hexdigest()}"
+
+
+def test_a_joined_table_that_is_filtered_on_counts_as_a_table() -> None:
+    assert tags_of(Book.objects.filter(author__name="Ann").select_related("author")) == {"book", "author"}
+
+
+def test_a_joined_table_that_is_ordered_by_counts_as_a_table() -> None:
+    by_name = Book.objects.filter(pk=1).select_related("author").order_by("author__name")
+    assert tags_of(by_name) == {"book#1", "author"}
+
+
+def test_a_joined_table_that_decides_what_is_distinct_counts_as_a_table() -> None:
+    distinct = Book.objects.filter(pk__in=[1, 3]).select_related("author").distinct("author__name")
+    assert tags_of(distinct) == {"book#1", "book#3", "author"}
+
+
+def test_a_joined_table_that_an_inner_query_refers_to_counts_as_a_table() -> None:
+    for reviews in (Review.objects, Review.plain):
+        named = Exists(reviews.filter(text=OuterRef("author__name")))
+        assert tags_of(Book.objects.select_related("author").filter(named)) == {"book", "author", "review"}
+
+
+def test_a_slice_of_a_joined_table_counts() -> None:
+    assert tags_of(Book.objects.filter(author__code="c")) == {"book", "author.code=c"}
+    assert tags_of(Book.objects.filter(genres="sf")) == {"book", "book_genres.genre_id=sf"}
+
+
+def test_a_reverse_one_to_one_is_a_table_even_where_only_selected() -> None:
+    assert tags_of(Author.objects.filter(pk=3).select_related("profile")) == {"author#3", "profile"}
+
+
+def test_a_self_join_is_judged_by_each_side() -> None:
+    assert tags_of(Book.objects.filter(pk=2).select_related("sequel_to")) == {"book#2", "book#1"}
+    assert tags_of(Book.objects.filter(pk=2, sequel_to__title="Book 1")) == {"book#2", "book"}
+
+
+def test_subqueries_report_for_themselves() -> None:
+    own = Author.objects.filter(publisher=1)
+    assert tags_of(Book.objects.filter(author__in=own)) == {"book", "author.publisher_id=1"}
+    reviewed = Exists(Review.objects.filter(book=OuterRef("pk"), pk=shelf.uid(1)))
+    assert tags_of(Book.objects.filter(reviewed)) == {"book", f"review#{shelf.uid(1)}"}
+    stars = Subquery(Review.objects.filter(book=OuterRef("pk")).values("stars")[:1])
+    assert tags_of(Book.objects.filter(pk=1).annotate(stars=stars)) == {"book#1", "review"}
+
+
+def test_a_plain_queryset_inside_counts_with_all_its_tables() -> None:
+    inner = Review.plain.filter(book__author__name="Ann").values("book")
+    assert tags_of(Book.objects.filter(pk__in=inner)) == {"book", "review", "author"}
+
+
+def test_many_to_many_depends_on_the_table_between() -> None:
+    between = "book_genres.book_id=1"
+    assert tags_of(Book.objects.get(pk=1).genres.all()) == {"genre", between}
+
+
+def test_a_filtered_relation_is_a_table() -> None:
+    good = FilteredRelation("reviews", condition=Q(reviews__stars__gte=4))
+    assert tags_of(Book.objects.filter(pk=1).annotate(good=good).filter(good__isnull=False)) == {
+        "book#1",
+        "review",
+    }
+
+
+def test_a_child_depends_on_its_parent() -> None:
+    assert tags_of(Manual.objects.filter(pk=6)) == {"manual#6", "book"}
+    assert tags_of(Manual.objects.filter(author=1)) == {"manual", "book.author_id=1"}
+
+
+def test_aggregates_depend_on_what_they_join() -> None:
+    assert tags_of(Book.objects.filter(author=1).annotate(n=Count("reviews"))) == {
+        "book.author_id=1",
+        "review",
+    }
+    collection = collection_of(lambda: Book.objects.filter(author=1).aggregate(Max("editor__born")))
+    assert {*collection.tags} == {"library_book.author_id=1", "library_author"}
+    assert collection.verdict() is None
+
+
+def test_a_union_depends_on_its_parts() -> None:
+    union = Book.objects.filter(pk=1).union(Book.objects.filter(author=2))
+    assert tags_of(union) == {"book#1", "book.author_id=2"}
+    assert tags_of(Book.objects.values("title").union(Author.objects.values("name"))) == {"book", "author"}
+
+
+def test_a_union_of_joined_rows_counts_their_tables() -> None:
+    """The rows of a union say not which part they came from."""
+    joined = Book.objects.select_related("author").union(Book.objects.select_related("editor"))
+    assert "author" in tags_of(joined)
+
+
+def test_a_prefetch_over_many_to_many_is_covered() -> None:
+    books = Book.objects.filter(pk__in=[1, 2]).prefetch_related(Prefetch("genres", Genre.objects.all()))
+    assert tags_of(books) == {"book#1", "book#2", "genre", "book_genres.book_id=1", "book_genres.book_id=2"}
+
+
+def test_a_key_that_tags_cannot_name_counts_as_the_table() -> None:
+    assert tags_of(Sale.objects.filter(pk=1).select_related("rate")) == {"sale#1", "rate"}
+    assert tags_of(Sale.objects.filter(rate=Decimal(7))) == {"sale"}
+
+
+def test_the_rows_of_a_cursor_are_not_at_hand() -> None:
+    collection = collection_of(lambda: [*Book.objects.filter(pk=1).select_related("author").iterator()])
+    assert {*collection.tags} == {"library_book#1", "library_author"}
+
+
+class Shout(Func):
+    function = "UPPER"
+
+
+class Whisper(Transform):
+    lookup_name = "whisper"
+    function = "LOWER"
+
+
+@pytest.mark.parametrize(
+    ("reason", "read"),
+    [
+        ("uncovered", lambda: [*Book.objects.raw("SELECT * FROM library_book")]),
+        ("uncovered", lambda: [*Book.objects.extra(where=["1 = 1"])]),
+        ("uncovered", lambda: [*Book.objects.extra(select={"one": "1"})]),
+        ("uncovered", lambda: [*Book.objects.extra(select={"_prefetch_related_val_x": "(SELECT 1)"})]),
+        ("uncovered", lambda: [*Book.objects.extra(tables=["library_rate"])]),
+        ("uncovered", lambda: [*Book.objects.annotate(one=RawSQL("1", ()))]),
+        (
+            "uncovered",
+            lambda: [*Book.objects.filter(pk__in=Review.plain.extra(where=["1 = 1"]).values("book"))],
+        ),
+        ("uncovered", lambda: [*Book.objects.annotate(loud=Func("title", function="UPPER"))]),
+        ("uncovered", lambda: [*Book.objects.annotate(loud=Upper("title", function="LOWER"))]),
+        ("uncovered", lambda: [*Book.objects.annotate(loud=Shout("title"))]),
+        (
+            "uncovered",
+            lambda: [*Book.objects.annotate(one=Subquery(Book.objects.values("id")[:1], template="(1)"))],
+        ),
+        ("uncovered", lambda: Book.objects.aggregate(one=Max(RawSQL("1", ())))),
+        ("uncovered", lambda: [*Review.plain.all()]),
+        ("volatile", lambda: [*Book.objects.annotate(now=Now())]),
+        ("volatile", lambda: [*Book.objects.order_by("?")]),
+        ("volatile", lambda: [*Book.objects.annotate(r=Random())]),
+        ("volatile", lambda: [*Book.objects.filter(pages__gt=Random())]),
+        ("volatile", lambda: Book.objects.aggregate(now=Max(Now()))),
+        ("untracked", lambda: [*Loan.objects.all()]),
+        ("untracked", lambda: [*Book.objects.filter(loans__isnull=True)]),
+        ("untracked", lambda: [*Book.objects.filter(Exists(Loan.objects.filter(book=OuterRef("pk"))))]),
+        (
+            "untracked",
+            lambda: [*Book.objects.values("title").union(Review.plain.values("book__author__name"))],
+        ),
+        ("ignored", lambda: [*Book.objects.filter(stock__gt=1)]),
+        ("ignored", lambda: [*Book.objects.order_by("stock")]),
+        ("ignored", lambda: [*Book.objects.values("stock")]),
+        ("ignored", lambda: [*Review.objects.annotate(left=F("book__stock"))]),
+        ("ignored", lambda: Book.objects.aggregate(Max("stock"))),
+    ],
+)
+def test_what_nothing_can_prove_is_refused(reason: str, read: Callable[[], Any]) -> None:
+    assert refusal_of(read) == reason
+
+
+def test_a_transform_of_a_projects_own_is_refused_until_it_says_that_it_is_immutable() -> None:
+    with register_lookup(CharField, Whisper):
+        assert refusal_of(lambda: [*Book.objects.filter(title__whisper="book 1")]) == "uncovered"
+        Whisper.is_immutable = True
+        assert refusal_of(lambda: [*Book.objects.filter(title__whisper="book 1")]) == ""
+
+
+def test_rows_locked_for_update_are_refused() -> None:
+    from django.db import transaction
+
+    def read() -> None:
+        with transaction.atomic():
+            [*Book.objects.select_for_update()]
+
+    assert refusal_of(read) in ("for_update", "transaction")
+
+
+def test_the_tables_of_a_missing_row_are_known_too() -> None:
+    assert tags_of(Review.objects.filter(pk=uuid.UUID(int=77)).select_related("book")) == {
+        f"review#{uuid.UUID(int=77)}"
+    }
+    assert tags_of(Profile.objects.filter(author=1)) == {"profile#1"}
