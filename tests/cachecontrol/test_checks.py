@@ -1,0 +1,104 @@
+"""System checks: each misconfiguration is found, named and told how to mend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core import checks
+from django.db import connection, models
+
+from cachecontrol import checks as ours
+from cachecontrol.queries import TrackedManager
+from catalog.models import Brand
+
+if TYPE_CHECKING:
+    from django.core.checks import CheckMessage
+
+
+def ids(found: list[CheckMessage]) -> list[str | None]:
+    """The ids of what was found, without the models that only tests have."""
+    return [
+        message.id for message in found if getattr(message.obj, "__module__", "").partition(".")[0] != "tests"
+    ]
+
+
+def test_this_project_passes_them_all() -> None:
+    assert [name for name in ids(checks.run_checks()) if str(name).startswith("cachecontrol")] == []
+
+
+@pytest.mark.parametrize("place", [1, 3])
+def test_the_page_middleware_must_stand_first(settings: Any, place: int) -> None:
+    others = [name for name in settings.MIDDLEWARE if name != ours.FIRST]
+    settings.MIDDLEWARE = [*others[:place], ours.FIRST, *others[place:]]
+    assert ids(ours.middleware()) == ["cachecontrol.E001"]
+
+
+def test_the_page_middleware_must_be_there(settings: Any) -> None:
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if name != ours.FIRST]
+    assert ids(ours.middleware()) == ["cachecontrol.E001"]
+
+
+def test_the_debug_toolbar_may_stand_before_it(settings: Any) -> None:
+    settings.MIDDLEWARE = ["debug_toolbar.middleware.DebugToolbarMiddleware", *settings.MIDDLEWARE]
+    assert ours.middleware() == []
+
+
+def test_the_alias_must_exist_and_be_django_redis(settings: Any) -> None:
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    assert ids(ours.alias()) == ["cachecontrol.E002"]
+    settings.CACHES = {"other": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    assert ids(ours.alias()) == ["cachecontrol.E002"]
+
+
+def test_the_alias_must_not_swallow_exceptions(settings: Any) -> None:
+    caches = settings.CACHES
+    options = {**caches["default"]["OPTIONS"], "IGNORE_EXCEPTIONS": True}
+    settings.CACHES = {**caches, "default": {**caches["default"], "OPTIONS": options}}
+    assert ids(ours.alias()) == ["cachecontrol.E003"]
+
+
+def test_a_tracked_model_needs_managers_that_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(Brand._meta.__dict__, "base_manager", models.Manager())
+    Brand._meta.base_manager.model = Brand
+    assert ids(ours.models()) == ["cachecontrol.E004"]
+
+
+def test_a_cached_queryset_needs_a_tracked_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.contrib.auth.models import Group
+
+    manager = TrackedManager()
+    manager.model = Group
+    monkeypatch.setitem(Group._meta.__dict__, "default_manager", manager)
+    assert ids(ours.models()) == ["cachecontrol.E005"]
+
+
+@pytest.mark.django_db
+def test_missing_and_disabled_triggers_are_named() -> None:
+    assert ours.servers(databases=["default"]) == []
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE catalog_brand DISABLE TRIGGER cachecontrol_update")
+        cursor.execute("DROP TRIGGER cachecontrol_insert ON catalog_variant")
+    (warning,) = ours.servers(databases=["default"])
+    assert warning.id == "cachecontrol.W002"
+    assert "catalog_brand, catalog_variant" in warning.msg
+
+
+@pytest.mark.django_db
+def test_a_silent_redis_is_told(valkey: Any) -> None:
+    valkey.stop()
+    try:
+        assert ids(ours.servers(databases=["default"])) == ["cachecontrol.W003"]
+    finally:
+        valkey.start()
+
+
+@pytest.mark.django_db
+def test_old_servers_are_refused(monkeypatch: pytest.MonkeyPatch, redis: Any) -> None:
+    monkeypatch.setattr(ours, "OLDEST_POSTGRESQL", 990000)
+    monkeypatch.setattr(ours, "OLDEST_VALKEY", (99, 0))
+    assert ids(ours.servers(databases=["default"])) == ["cachecontrol.W001", "cachecontrol.W004"]
+
+
+def test_servers_are_looked_at_only_when_asked() -> None:
+    assert ours.servers(databases=None) == []
