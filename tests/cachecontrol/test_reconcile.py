@@ -237,8 +237,8 @@ def test_a_run_ends_with_its_budget(key: str) -> None:
 
 def test_the_command_shows_what_it_found(key: str) -> None:
     out = StringIO()
-    call_command("reconcile", stdout=out, stderr=StringIO())
+    call_command("reconcile", stdout=out)
     assert out.getvalue() == "same: 1\n"
     write_uncaptured("Apex")
     with pytest.raises(CommandError, match="1 entries had drifted"):
-        call_command("reconcile", stdout=out, stderr=StringIO())
+        call_command("reconcile", stdout=out)

@@ -183,10 +183,9 @@ def test_progress_is_seen_while_it_runs(visited: list[str], monkeypatch: pytest.
 def test_the_command_warms_a_policy_or_all(visited: list[str]) -> None:
     for arguments in (["tests.brand"], ["--all"]):
         store.redis().delete(*visited)
-        out, bar = StringIO(), StringIO()
-        call_command("warm", *arguments, stdout=out, stderr=bar)
+        out = StringIO()
+        call_command("warm", *arguments, stdout=out)
         assert out.getvalue() == "3 pages filled.\n"
-        assert "3/3" in bar.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--seconds", type=float, default=600.0, help="seconds at most (default: 600)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with tqdm(unit=_("entry"), file=self.stderr, disable=options["verbosity"] == 0) as bar:
+        with tqdm(unit=_("entry"), disable=None) as bar:
 
             def show(done: int, total: int) -> None:
                 bar.total = total

@@ -31,7 +31,7 @@ class Command(BaseCommand):
         if bool(options["policy"]) == options["all"]:
             raise CommandError(_("Name policies or give --all. Policies: %s") % ", ".join(_names()))
         policies = None if options["all"] else [_policy(name) for name in options["policy"]]
-        with tqdm(unit=_("page"), file=self.stderr, disable=options["verbosity"] == 0) as bar:
+        with tqdm(unit=_("page"), disable=None) as bar:
             try:
                 filled = warm.warm(
                     policies, seconds=options["seconds"], limit=options["pages"], progress=_show(bar)
