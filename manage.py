@@ -7,6 +7,7 @@ import sys
 ALONE = {
     "services",
     "up",
+    "prove",
     "help",
     "version",
     "--help",

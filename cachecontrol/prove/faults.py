@@ -1,0 +1,224 @@
+"""Faults: what strikes the proved processes and their servers, drawn by chance and undone after a while."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import psutil
+import psycopg
+import redis
+
+from cachecontrol import keys
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from cachecontrol.prove.cast import Cast
+
+PAUSES = (0.5, 4.0)
+"""Seconds between two faults."""
+
+
+class Servers(Protocol):
+    """Servers that the proof may kill. What runs somewhere else has none, and is spared those faults."""
+
+    def valkey_pid(self) -> int | None: ...
+    def start_valkey(self) -> None: ...
+    def postgres_pid(self) -> int | None: ...
+    def start_postgres(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Window:
+    """When a fault was at work, and for which promises that counts. Times are seconds of the monotonic clock."""
+
+    name: str
+    begun: float
+    ended: float = float("inf")
+
+
+@dataclass(slots=True)
+class Faults:
+    """Strikes by chance, one fault after the other, and keeps a record."""
+
+    chance: random.Random
+    cast: Cast
+    database: str
+    store: str
+    servers: Servers | None
+    windows: list[Window] = field(default_factory=list)
+
+    def strike(self, name: str) -> None:
+        """Let one fault happen from beginning to end."""
+        window = Window(name, time.monotonic())
+        self.windows.append(window)
+        try:
+            FAULTS[name](self)
+        finally:
+            window.ended = time.monotonic()
+
+    def pause(self, longest: float) -> None:
+        time.sleep(self.chance.random() * longest)
+
+    def redis(self) -> redis.Redis:
+        return redis.Redis.from_url(self.store, socket_timeout=5)
+
+    def kill_web(self) -> None:
+        """kill -9 of a web worker."""
+        self.cast.kill_worker(self.chance)
+
+    def kill_drain(self) -> None:
+        """kill -9 of the drain process; another comes, at times late."""
+        self.cast.kill("drain")
+        self.pause(self.chance.choice((0.5, 6.0)))
+        self.cast.start("drain")
+
+    def freeze_drain(self) -> None:
+        """The drain process stands still and goes on."""
+        self.cast.stop_and_go("drain", lambda: self.pause(5.0))
+
+    def slow_drain(self) -> None:
+        """A drain process that pauses for seconds between its statement and its moves."""
+        self.cast.kill("drain")
+        self.cast.start("drain", pause=1.5 * self.cast.max_lag)
+        self.pause(6 * self.cast.max_lag)
+        self.cast.kill("drain")
+        self.cast.start("drain")
+
+    def shift_clock(self) -> None:
+        """The drain process believes in another time."""
+        self.cast.kill("drain")
+        self.cast.start("drain", shift=self.chance.choice((-5.0, 5.0, -3600.0, 86400.0)))
+
+    def kill_writer(self) -> None:
+        """kill -9 of a writer, wherever it is."""
+        name = self.chance.choice(self.cast.named("writer"))
+        self.cast.kill(name)
+        self.cast.start(name)
+
+    def cut_writer(self) -> None:
+        """A writer alone cannot reach Redis for a while."""
+        name = self.chance.choice(self.cast.named("writer"))
+        self.cast.cut(name)
+        with suppress(redis.RedisError):
+            self._drop_clients(name)
+        self.pause(3.0)
+        self.cast.heal(name)
+
+    def _drop_clients(self, name: str) -> None:
+        client = self.redis()
+        for known in client.client_list():
+            if known["name"] == name:
+                client.client_kill_filter(_id=known["id"])
+
+    def flush(self) -> None:
+        """FLUSHALL."""
+        self.redis().flushall()
+
+    def evict_clock(self) -> None:
+        self.redis().delete(keys.CLOCK)
+
+    def evict_tags(self) -> None:
+        """A part of the tags goes, again and again for a while."""
+        client, share = self.redis(), self.chance.choice((0.1, 0.5, 1.0))
+        for _ in range(self.chance.randint(1, 40)):
+            doomed = [
+                key for key in client.scan_iter(f"{keys.TAG}*", count=1000) if self.chance.random() < share
+            ]
+            if doomed:
+                client.delete(*doomed)
+            time.sleep(0.05)
+
+    def fill_up(self) -> None:
+        """Junk until Redis is full, so that it evicts or refuses."""
+        client = self.redis()
+        limit = int(client.config_get("maxmemory")["maxmemory"] or 0)
+        if limit:
+            client.config_set("maxmemory", max(client.info("memory")["used_memory"] - 2**19, 2**20))
+            self.pause(4.0)
+            client.config_set("maxmemory", limit)
+
+    def freeze_redis(self) -> None:
+        """Redis stands still and goes on."""
+        if self.servers and (pid := self.servers.valkey_pid()):
+            _stop_and_go(pid, lambda: self.pause(3.0))
+
+    def restart_redis(self) -> None:
+        """Redis loses its last writes, or all."""
+        if not (self.servers and (pid := self.servers.valkey_pid())):
+            return
+        if self.chance.random() < 0.8:
+            self.redis().save()
+            self.pause(2.0)
+        os.kill(pid, signal.SIGKILL)
+        _await_end(pid)
+        self.pause(self.chance.choice((0.0, 3.0)))
+        self.servers.start_valkey()
+
+    def kill_backends(self) -> None:
+        """PostgreSQL ends the connections of everybody but the observer."""
+        with psycopg.connect(self.database, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'observer'"
+            )
+
+    def restart_postgres(self) -> None:
+        """PostgreSQL stops at once, as in a crash, and recovers."""
+        if self.servers and (pid := self.servers.postgres_pid()):
+            os.kill(pid, signal.SIGQUIT)
+            _await_end(pid)
+            self.pause(1.0)
+            self.servers.start_postgres()
+
+
+def _stop_and_go(pid: int, meanwhile: Callable[[], None]) -> None:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        meanwhile()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _await_end(pid: int, seconds: float = 20.0) -> None:
+    with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+        process = psutil.Process(pid)
+        deadline = time.monotonic() + seconds
+        while (
+            process.is_running() and process.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline
+        ):
+            time.sleep(0.02)
+
+
+FAULTS: dict[str, Callable[[Faults], None]] = {
+    "kill-web": Faults.kill_web,
+    "kill-drain": Faults.kill_drain,
+    "freeze-drain": Faults.freeze_drain,
+    "slow-drain": Faults.slow_drain,
+    "shift-clock": Faults.shift_clock,
+    "kill-writer": Faults.kill_writer,
+    "cut-writer": Faults.cut_writer,
+    "redis-flush": Faults.flush,
+    "redis-evict-clock": Faults.evict_clock,
+    "redis-evict-tags": Faults.evict_tags,
+    "redis-full": Faults.fill_up,
+    "redis-freeze": Faults.freeze_redis,
+    "redis-restart": Faults.restart_redis,
+    "postgres-kill-backends": Faults.kill_backends,
+    "postgres-restart": Faults.restart_postgres,
+}
+"""By name, for ``--faults``."""
+
+UNREACHABLE = frozenset(
+    {"cut-writer", "redis-flush", "redis-evict-clock", "redis-full", "redis-freeze", "redis-restart"}
+    | {"postgres-kill-backends", "postgres-restart", "slow-drain"}
+)
+"""Faults by which a writer may not reach Redis, or Redis loses what it was told: nobody is promised to see their own writes."""
+NO_DATABASE = frozenset({"postgres-kill-backends", "postgres-restart"})
+"""Faults by which reads and writes fail."""

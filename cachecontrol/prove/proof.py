@@ -1,0 +1,179 @@
+"""One proof from beginning to end: stage the cast, let faults strike, judge every answer, and come to rest."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import redis
+
+from cachecontrol.prove.cast import Cast
+from cachecontrol.prove.faults import NO_DATABASE, PAUSES, UNREACHABLE, Faults, Servers, Window
+from cachecontrol.prove.history import History
+from cachecontrol.prove.observer import Observer
+from cachecontrol.prove.oracle import Answer, Oracle, Violation, Wrong
+from cachecontrol.prove.report import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+GRACE = 5.0
+"""Seconds after a fault in which its consequences are still excused, where a promise makes exceptions."""
+LATE = 90.0
+"""Seconds that an answer waits for the observer at most, which a restart of PostgreSQL can hold up."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Proof:
+    """What is proven, by which faults."""
+
+    folder: Path
+    database: str
+    store: str
+    seed: int
+    seconds: float
+    max_lag: float
+    faults: list[str]
+    servers: Servers | None
+    rule: str = ""
+    until_wrong: bool = False
+    """Stop at the first violation."""
+    say: Callable[[str], None] = print
+    readers: int = 3
+    _answers: deque[Answer] = field(default_factory=deque)
+    _writes: Counter[str] = field(default_factory=Counter)
+    _failed_writes: Counter[str] = field(default_factory=Counter)
+    _failed_reads: Counter[str] = field(default_factory=Counter)
+    _refusals: list[tuple[float, Answer, str]] = field(default_factory=list)
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> Report:
+        """Prove, and report. Leaves no process behind."""
+        history = History()
+        oracle = Oracle(history=history, max_lag=self.max_lag)
+        observer = Observer(self.database, history)
+        cast = Cast(
+            folder=self.folder,
+            store=self.store,
+            seed=self.seed,
+            max_lag=self.max_lag,
+            rule=self.rule,
+            hear=self._hear,
+            readers=self.readers,
+        )
+        striking = Faults(
+            random.Random(f"{self.seed}/faults"),  # noqa: S311
+            cast,
+            self.database,
+            self.store,
+            self.servers,
+        )
+        begun = time.monotonic()
+        try:
+            cast.run("migrate")
+            observer.start()
+            cast.run("load")
+            cast.begin()
+            judge = threading.Thread(
+                target=self._judge, args=(oracle, observer, striking), name="judge", daemon=True
+            )
+            judge.start()
+            cast.act()
+            self._strike(striking, oracle)
+            self._rest(cast)
+            self._over.set()
+            judge.join(LATE)
+        finally:
+            cast.end()
+            observer.stop()
+        self._accuse_refusals(oracle, striking.windows)
+        return Report(
+            seed=self.seed,
+            seconds=time.monotonic() - begun,
+            max_lag=self.max_lag,
+            rule=self.rule,
+            oracle=oracle,
+            writes=self._writes,
+            failed_writes=self._failed_writes,
+            failed_reads=self._failed_reads,
+            faults=Counter(window.name for window in striking.windows),
+            changes=observer.changes,
+            violations=oracle.violations,
+        )
+
+    def _strike(self, striking: Faults, oracle: Oracle) -> None:
+        """Let faults strike one after the other until the time is over."""
+        deadline, told = time.monotonic() + self.seconds, time.monotonic()
+        while (now := time.monotonic()) < deadline and not (self.until_wrong and oracle.violations):
+            if self.faults:
+                name = striking.chance.choice(self.faults)
+                try:
+                    striking.strike(name)
+                except (redis.RedisError, psycopg.Error, OSError) as error:
+                    self.say(f"the fault {name} did not go as planned: {error}")
+            if now - told > 60:
+                told = now
+                self.say(
+                    f"{oracle.judged:,} judged, {len(oracle.violations)} violations, {deadline - now:.0f} s to go"
+                )
+            time.sleep(min(striking.chance.uniform(*PAUSES), max(0.0, deadline - time.monotonic())))
+
+    def _rest(self, cast: Cast) -> None:
+        """Let nobody write; what is read then has to be what is there."""
+        for name in cast.named("writer"):
+            cast.kill(name)
+        time.sleep(self.max_lag + 2)
+
+    def _hear(self, said: dict[str, Any]) -> None:
+        match said.pop("kind"):
+            case "answer":
+                said["own"] = [tuple(row) for row in said["own"]]
+                self._answers.append(Answer(**said))
+            case "write":
+                counts = self._failed_writes if said["error"] else self._writes
+                counts[said["act"] + (f": {said['error'][:60]}" if said["error"] else "")] += 1
+            case "failure":
+                self._failed_reads[said["error"]] += 1
+            case "refusal":
+                self._failed_reads[said["error"][:60]] += 1
+                answer = Answer(
+                    sent=said["sent"], got=said["got"], facts=[], reader=said["reader"], asked=said["asked"]
+                )
+                self._refusals.append((said["sent"], answer, said["error"]))
+
+    def _judge(self, oracle: Oracle, observer: Observer, striking: Faults) -> None:
+        """Judge answers in the order of their arrival, each once the observer looked after it."""
+        while not (self._over.is_set() and not self._answers):
+            if not self._answers:
+                time.sleep(0.01)
+                continue
+            with observer.lock:
+                while self._answers and self._answers[0].got < oracle.history.looked:
+                    self._judge_one(oracle, self._answers.popleft(), striking.windows)
+            time.sleep(0.002)
+
+    def _judge_one(self, oracle: Oracle, answer: Answer, windows: list[Window]) -> None:
+        if answer.own and _struck(windows, UNREACHABLE, answer.sent - GRACE, answer.got):
+            answer.own.clear()
+        oracle.judge(answer)
+
+    def _accuse_refusals(self, oracle: Oracle, windows: list[Window]) -> None:
+        """A read may fail where the database was away, and nowhere else."""
+        for sent, answer, error in self._refusals:
+            if not _struck(windows, NO_DATABASE, sent - GRACE, answer.got):
+                violation = Violation(wrong=Wrong.REFUSED, answer=answer, fact=("error", error), states=[])
+                oracle.violations.append(violation)
+
+
+def _struck(windows: list[Window], names: frozenset[str], begun: float, ended: float) -> bool:
+    """Whether one of these faults was at work in that time, or until shortly before."""
+    return any(
+        window.name in names and window.begun <= ended and window.ended + GRACE >= begun
+        for window in windows[-60:]
+    )

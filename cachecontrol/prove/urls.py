@@ -1,0 +1,5 @@
+from django.urls import path
+
+from cachecontrol.prove import views
+
+urlpatterns = [path("shelf/<int:pk>/", views.shelf), path("item/<int:pk>/", views.item)]

@@ -1,0 +1,127 @@
+"""``manage.py prove``: let writers, readers and faults loose on a disposable database and judge every answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
+
+from cachecontrol.prove.breaks import RULES
+from cachecontrol.prove.faults import FAULTS
+from cachecontrol.prove.proof import Proof
+from project import services
+from project.embedded import Postgres, Valkey
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+MARK = "disposable"
+UNSAFE = {"fsync": "off"}  # no machine fails here, only processes: what they wrote stays written
+SMALL = {"maxmemory": "64mb"}
+
+
+class Private:
+    """Servers of the proof's own."""
+
+    def __init__(self, home: Path) -> None:
+        self.postgres, self.valkey = (
+            Postgres(home / "postgres", settings=UNSAFE),
+            Valkey(home / "valkey", settings=SMALL),
+        )
+
+    def valkey_pid(self) -> int | None:
+        return self.valkey.pid()
+
+    def start_valkey(self) -> None:
+        self.valkey.start()
+
+    def postgres_pid(self) -> int | None:
+        return self.postgres.pid()
+
+    def start_postgres(self) -> None:
+        self.postgres.start()
+
+
+class Command(BaseCommand):
+    help = _(
+        "Prove the cache under faults: on servers of its own, or on a database that is marked disposable."
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--seconds", type=float, default=60.0, help=_("How long faults strike."))
+        parser.add_argument("--seed", type=int, help=_("Draw the same acts and faults again."))
+        parser.add_argument(
+            "--faults", default="all", help=_("Names with commas between, all or none: ") + ", ".join(FAULTS)
+        )
+        parser.add_argument("--report", type=Path, help=_("Write the report as JSON, with every violation."))
+        parser.add_argument(
+            "--break", dest="rule", default="", choices=["", *RULES], help=_("Switch one rule off.")
+        )
+        parser.add_argument("--max-lag", type=float, default=2.0, help=_("Seconds an answer may be behind."))
+        parser.add_argument("--readers", type=int, default=3)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        home = Path(tempfile.mkdtemp(prefix="larder-prove-"))
+        home.chmod(0o755)
+        database, store, servers = _servers(home)
+        os.environ |= {"DATABASE_URL": database, "REDIS_URL": store, "LOCAL": "1"}
+        proof = Proof(
+            folder=home,
+            database=database,
+            store=store,
+            seed=options["seed"] if options["seed"] is not None else random.SystemRandom().randrange(10**6),
+            seconds=options["seconds"],
+            max_lag=options["max_lag"],
+            faults=_chosen(options["faults"]),
+            servers=servers,
+            rule=options["rule"],
+            until_wrong=bool(options["rule"]),
+            readers=options["readers"],
+            say=lambda text: self.stdout.write(text, ending="\n"),
+        )
+        report = proof.run()
+        self.stdout.write(report.text())
+        if options["report"]:
+            options["report"].write_text(json.dumps(report.plain(), indent=1, default=str))
+        if report.violations:
+            sys.exit(1)
+
+
+def _servers(home: Path) -> tuple[str, str, Private | None]:
+    """Where the proof may work: private servers, or those of the environment if the database is marked."""
+    url = os.environ.get("DATABASE_URL")
+    if not url:
+        private = Private(home)
+        services.use([private.postgres, private.valkey], home=home, remove=True)
+        return private.postgres.url, private.valkey.url, private
+    store = os.environ.get("REDIS_URL")
+    if not store:
+        raise CommandError(_("Set REDIS_URL too: the proof flushes the Redis that it works on."))
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
+        ).fetchone()
+    if not row or MARK not in (row[0] or ""):
+        raise CommandError(
+            _("This database is not marked as disposable. The proof destroys what is there. To mark it: %s")
+            % f"COMMENT ON DATABASE … IS '{MARK}'"
+        )
+    return url, store, None
+
+
+def _chosen(names: str) -> list[str]:
+    if names in ("all", "none"):
+        return [*FAULTS] if names == "all" else []
+    chosen = names.split(",")
+    if unknown := set(chosen) - FAULTS.keys():
+        raise CommandError(_("Unknown faults: %s") % ", ".join(sorted(unknown)))
+    return chosen
