@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -14,11 +16,15 @@ from psycopg.conninfo import conninfo_to_dict
 
 from project import services
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 DATABASE_SCHEMES = ("postgres://", "postgresql://")
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def program() -> str:
+    """Return what this process tells PostgreSQL that it is: ``larder granian``, ``larder celery``, ``larder import_catalog``."""
+    path, *words = Path(sys.argv[0]), *sys.argv[1:2]
+    name = path.parent.name if path.stem == "__main__" else path.stem
+    return f"larder {words[0] if name == 'manage' and words else name}"
 
 
 def database(url: str) -> dict[str, Any]:
@@ -36,7 +42,7 @@ def database(url: str) -> dict[str, Any]:
         "PASSWORD": parts.pop("password", ""),
         "HOST": parts.pop("host", ""),
         "PORT": parts.pop("port", ""),
-        "OPTIONS": parts,
+        "OPTIONS": {"application_name": program(), **parts},
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
     }

@@ -15,7 +15,7 @@ def test_a_database_url_may_carry_any_option_of_libpq():
     assert database["NAME"] == "larder"
     assert (database["USER"], database["PASSWORD"]) == ("shop", "p@ss")
     assert (database["HOST"], database["PORT"]) == ("db.internal", "5433")
-    assert database["OPTIONS"] == {"sslmode": "require", "connect_timeout": "3"}
+    assert database["OPTIONS"].items() >= {"sslmode": "require", "connect_timeout": "3"}.items()
 
 
 def test_a_database_url_may_name_a_socket_folder():
@@ -56,3 +56,23 @@ def test_processes_that_need_a_secret_key_at_once_agree_on_one_that_only_the_own
     assert len(keys.pop()) >= 50
     assert file.stat().st_mode & 0o777 == 0o600
     assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("argv", "name"),
+    [
+        (["manage.py", "import_catalog", "goods.csv"], "larder import_catalog"),
+        (["/venv/site-packages/granian/__main__.py", "--interface", "wsgi"], "larder granian"),
+        (["/venv/bin/celery", "worker"], "larder celery"),
+        (["manage.py"], "larder manage"),
+    ],
+)
+def test_postgresql_is_told_which_program_writes(
+    monkeypatch: pytest.MonkeyPatch, argv: list[str], name: str
+) -> None:
+    monkeypatch.setattr("sys.argv", argv)
+    assert environment.database("postgres://localhost/shop")["OPTIONS"]["application_name"] == name
+    assert (
+        environment.database("postgres://localhost/shop?application_name=mine")["OPTIONS"]["application_name"]
+        == "mine"
+    )
