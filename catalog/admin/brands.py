@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from simple_history.admin import SimpleHistoryAdmin
 
+from catalog.admin.history import HistoryAdmin
 from catalog.admin.lists import EstimatingPaginator
 from catalog.models import Brand
 
 
 @admin.register(Brand)
-class BrandAdmin(SimpleHistoryAdmin):  # type: ignore[misc]
+class BrandAdmin(HistoryAdmin):
     """Brands, found by name."""
 
     list_display = ("name", "slug")

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
-from simple_history.admin import SimpleHistoryAdmin
 from treebeard.admin import TreeAdmin
 from treebeard.forms import MoveNodeForm, movenodeform_factory
 
+from catalog.admin.history import HistoryAdmin
 from catalog.models import Category
 
 
@@ -35,7 +35,7 @@ class CategoryForm(MoveNodeForm):  # type: ignore[misc]
 
 
 @admin.register(Category)
-class CategoryAdmin(TreeAdmin, SimpleHistoryAdmin):  # type: ignore[misc]
+class CategoryAdmin(TreeAdmin, HistoryAdmin):  # type: ignore[misc]
     """Categories, in the order of the tree."""
 
     form = movenodeform_factory(Category, form=CategoryForm)

@@ -57,7 +57,8 @@ class AutocompleteFilter(FieldListFilter):
         super().__init__(field, request, params, model, model_admin, field_path)
         self.admin_site = model_admin.admin_site
         self.related: Any = field.related_model
-        self.value = request.GET.get(self.parameter)
+        said = request.GET.get(self.parameter, "")
+        self.value = said if said.isdigit() else ""
 
     def expected_parameters(self) -> list[str | None]:
         return [self.parameter]

@@ -13,8 +13,8 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
-from simple_history.admin import SimpleHistoryAdmin
 
+from catalog.admin.history import HistoryAdmin
 from catalog.admin.images import ImageInline
 from catalog.admin.lists import AutocompleteFilter, EstimatingPaginator, filter_media
 from catalog.admin.variants import VariantInline, save_variant
@@ -53,7 +53,7 @@ class CategoryFilter(AutocompleteFilter):
     """Filters by a category and all below it."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Product]) -> QuerySet[Product]:
-        category = Category.objects.filter(pk=self.value).first() if str(self.value or "").isdigit() else None
+        category = Category.objects.filter(pk=self.value).first() if self.value else None
         if category is None:
             return queryset
         return queryset.filter(
@@ -82,7 +82,7 @@ class AvailabilityFilter(admin.SimpleListFilter):
 
 
 @admin.register(Product)
-class ProductAdmin(SimpleHistoryAdmin):  # type: ignore[misc]
+class ProductAdmin(HistoryAdmin):
     """Products: found by words or SKU, filtered by what they are, published in bulk."""
 
     form = ProductForm

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import admin
-from simple_history.admin import SimpleHistoryAdmin
 
+from catalog.admin.history import HistoryAdmin
 from catalog.admin.lists import EstimatingPaginator
 from catalog.models import Variant
 
@@ -33,7 +33,7 @@ class VariantInline(admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(Variant)
-class VariantAdmin(SimpleHistoryAdmin):  # type: ignore[misc]
+class VariantAdmin(HistoryAdmin):
     """All variants; the stock can be counted in the list."""
 
     list_display = ("sku", "product", "option", "value", "price", "stock", "active")

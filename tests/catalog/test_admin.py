@@ -1,0 +1,245 @@
+"""The catalog's admin: lists that cost the same however long they are, forms that keep the rules."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.admin import site
+from django.contrib.auth import get_user_model
+from django.urls import reverse
+
+from catalog.admin.lists import EXACT_UP_TO, EstimatingPaginator
+from catalog.models import Brand, Category, Product, ProductImage, Status, Variant
+from tests.catalog import shelves
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def staff(client):
+    """A client signed in as someone who may do everything."""
+    client.force_login(get_user_model().objects.create_superuser("staff", password="secret"))
+    return client
+
+
+def form_of(response) -> dict[str, object]:
+    """The fields of a change page, formsets included, as a browser would send them back."""
+    admin_form = response.context["adminform"].form
+    fields = {name: admin_form[name].value() for name in admin_form.fields}
+    for inline in response.context.get("inline_admin_formsets", ()):
+        for form in [inline.formset.management_form, *inline.formset.forms]:
+            fields |= {form.add_prefix(name): form[name].value() for name in form.fields}
+    split = {}
+    for name in [name for name in fields if name.endswith("publish_at")]:
+        moment = fields.pop(name)
+        split |= (
+            {f"{name}_0": moment.date().isoformat(), f"{name}_1": moment.time().isoformat("seconds")}
+            if moment
+            else {}
+        )
+    return {
+        name: "" if value is None else str(value)
+        for name, value in {**fields, **split}.items()
+        if value is not False
+    }
+
+
+LISTS = ["brand", "category", "product", "variant"]
+
+
+@pytest.mark.parametrize("model", LISTS)
+def test_a_longer_list_takes_no_more_queries(
+    staff, model, django_assert_max_num_queries, django_assert_num_queries
+):
+    url = reverse(f"admin:catalog_{model}_changelist")
+    shelves.product("First", by="Fernweh", sizes={"M": 1})
+    staff.get(url)
+    with django_assert_max_num_queries(9) as few:
+        assert staff.get(url).status_code == 200
+    for number in range(12):
+        shelves.product(
+            f"Other {number}", at=f"Kitchen {number}/Pans", by=f"Brand {number}", sizes={"S": 1, "M": 0}
+        )
+    with django_assert_num_queries(len(few)):
+        assert staff.get(url).status_code == 200
+
+
+def test_a_product_page_takes_the_same_queries_for_many_variants(
+    staff, django_assert_max_num_queries, django_assert_num_queries
+):
+    one = shelves.product("One", sizes={"S": 1})
+    many = shelves.product("Many", sizes={str(size): 1 for size in range(20)})
+    staff.get(reverse("admin:catalog_product_change", args=[one.pk]))
+    with django_assert_max_num_queries(7) as few:
+        staff.get(reverse("admin:catalog_product_change", args=[one.pk]))
+    with django_assert_num_queries(len(few)):
+        assert staff.get(reverse("admin:catalog_product_change", args=[many.pk])).status_code == 200
+
+
+@pytest.mark.parametrize("term", ["fjord skil", "SKILLET", "t-00", "Halden", "KI-7-M", "ki-7-m"])
+def test_products_are_found_by_words_and_skus(staff, term):
+    found = shelves.product("Fjord Skillet", by="Halden & Sons", sku="T-00X")
+    shelves.product("Something else", sku="U-1")
+    Variant.objects.create(product=found, sku="KI-7-M")
+    response = staff.get(reverse("admin:catalog_product_changelist"), {"q": term})
+    assert [product.pk for product in response.context["cl"].result_list] == [found.pk]
+
+
+def test_products_are_filtered_by_brand_by_category_with_all_below_and_by_availability(staff):
+    pan = shelves.product("Pan", at="Kitchen/Pans", by="Halden", sizes={"M": 1})
+    tent = shelves.product("Tent", at="Outdoor/Tents", by="Vindur", sizes={"M": 0})
+    for query, expected in [
+        ({"brand__id__exact": pan.brand_id}, pan),
+        ({"category__id__exact": Category.objects.get(url_path="kitchen").pk}, pan),
+        ({"category__id__exact": tent.category_id}, tent),
+        ({"available": "yes"}, pan),
+        ({"available": "no"}, tent),
+    ]:
+        response = staff.get(reverse("admin:catalog_product_changelist"), query)
+        assert list(response.context["cl"].result_list) == [expected], query
+    response = staff.get(reverse("admin:catalog_product_changelist"), {"brand__id__exact": pan.brand_id})
+    assert "Clear" in response.content.decode()
+
+
+def test_a_filter_by_nonsense_does_not_break_the_list(staff):
+    response = staff.get(
+        reverse("admin:catalog_product_changelist"), {"category__id__exact": "x"}, follow=True
+    )
+    assert response.status_code == 200
+
+
+def test_products_are_published_and_archived_together_with_history(staff):
+    drafts = [shelves.product(f"Draft {number}", status=Status.DRAFT, publish_at=None) for number in range(3)]
+    pks = [draft.pk for draft in drafts]
+    url = reverse("admin:catalog_product_changelist")
+    response = staff.post(url, {"action": "publish", "_selected_action": pks}, follow=True)
+    assert "3 products were changed." in response.content.decode()
+    assert Product.objects.visible().count() == 3
+    newest = drafts[0].history.first()
+    assert (newest.status, newest.history_type, newest.history_user.username) == (
+        Status.PUBLISHED,
+        "~",
+        "staff",
+    )
+    staff.post(url, {"action": "archive", "_selected_action": pks})
+    assert not Product.objects.visible().exists()
+
+
+def test_a_price_above_which_the_sale_price_lies_is_refused_in_words(staff):
+    product = shelves.product("Pan")
+    url = reverse("admin:catalog_product_change", args=[product.pk])
+    response = staff.post(url, {**form_of(staff.get(url)), "sale_price": "11.00"})
+    assert "a sale price not above the price" in response.content.decode()
+
+
+def test_counting_stock_on_the_product_page_writes_no_history(staff):
+    product = shelves.product("Pan", sizes={"S": 1, "M": 1})
+    url = reverse("admin:catalog_product_change", args=[product.pk])
+    sent = {
+        **form_of(staff.get(url)),
+        "variants-0-stock": "9",
+        "variants-1-value": "XL",
+        "variants-1-stock": "8",
+    }
+    assert staff.post(url, sent).status_code == 302
+    first, second = product.variants.order_by("position")
+    assert (first.stock, first.history.count()) == (9, 1)
+    assert (second.stock, second.value, second.history.count()) == (8, "XL", 2)
+
+
+def test_stock_is_counted_in_the_list_of_variants(staff):
+    product = shelves.product("Pan", sizes={"S": 1})
+    variant = product.variants.get()
+    sent = {
+        "form-TOTAL_FORMS": 1,
+        "form-INITIAL_FORMS": 1,
+        "form-0-id": variant.pk,
+        "form-0-stock": 5,
+        "_save": "Save",
+    }
+    assert staff.post(reverse("admin:catalog_variant_changelist"), sent).status_code == 302
+    variant.refresh_from_db()
+    assert (variant.stock, variant.history.count()) == (5, 1)
+
+
+def test_images_trade_places_and_need_a_text_and_a_place(staff):
+    product = shelves.product("Pan")
+    for position in (0, 1):
+        ProductImage.objects.create(product=product, alt=f"View {position}", position=position)
+    url = reverse("admin:catalog_product_change", args=[product.pk])
+    page = form_of(staff.get(url))
+    assert staff.post(url, {**page, "images-0-position": 1, "images-1-position": 0}).status_code == 302
+    assert list(product.images.values_list("alt", flat=True)) == ["View 1", "View 0"]
+    assert "a position of its own" in staff.post(url, {**page, "images-0-position": 1}).content.decode()
+    assert "This field is required" in staff.post(url, {**page, "images-0-alt": ""}).content.decode()
+
+
+def test_a_new_category_gets_its_url_path_and_a_taken_slug_is_refused(staff):
+    pans = shelves.category("Kitchen/Pans")
+    url = reverse("admin:catalog_category_add")
+    sent = {"name": "Woks", "slug": "woks", "treebeard_position": "right", "treebeard_ref_node": pans.pk}
+    assert staff.post(url, sent).status_code == 302
+    assert Category.objects.filter(url_path="kitchen/woks").exists()
+    response = staff.post(url, {**sent, "name": "Pans again", "slug": "pans"})
+    assert "a category with this slug in this place already" in response.content.decode()
+
+
+def test_a_category_is_moved_by_its_form(staff):
+    pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
+    sent = {
+        "name": "Pans",
+        "slug": "pans",
+        "treebeard_position": "first-child",
+        "treebeard_ref_node": garden.pk,
+    }
+    assert staff.post(reverse("admin:catalog_category_change", args=[pans.pk]), sent).status_code == 302
+    assert Category.objects.get(pk=pans.pk).url_path == "garden/pans"
+
+
+def test_a_category_is_moved_by_dragging(staff):
+    pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
+    sent = {"node": pans.pk, "target": garden.pk, "relation": "child"}
+    assert staff.post("/admin/catalog/category/move/", sent).status_code == 200
+    assert Category.objects.get(pk=pans.pk).url_path == "garden/pans"
+
+
+def test_history_shows_and_reverts_a_product(staff):
+    product = shelves.product("Pan")
+    product.name = "Wok"
+    product.save()
+    assert staff.get(reverse("admin:catalog_product_history", args=[product.pk])).status_code == 200
+    old = product.history.last()
+    url = reverse("admin:catalog_product_simple_history", args=[product.pk, old.pk])
+    page = staff.get(url)
+    assert page.status_code == 200
+    assert staff.post(url, form_of(page)).status_code == 302
+    product.refresh_from_db()
+    assert product.name == "Pan"
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "term", "label"),
+    [
+        ("product", "brand", "hal", "Halden"),
+        ("product", "category", "pan", "kitchen/pans"),
+        ("variant", "product", "sk", "Skillet"),
+    ],
+)
+def test_foreign_keys_are_searched_for(staff, model, field, term, label):
+    shelves.product("Skillet", at="Kitchen/Pans", by="Halden")
+    query = {"app_label": "catalog", "model_name": model, "field_name": field, "term": term}
+    results = staff.get(reverse("admin:autocomplete"), query).json()["results"]
+    assert [result["text"] for result in results] == [label]
+
+
+def test_long_lists_are_counted_by_estimate(staff, monkeypatch, django_assert_num_queries):
+    for number in range(5):
+        Brand.objects.create(name=f"Brand {number}", slug=f"brand-{number}")
+    assert EstimatingPaginator(Brand.objects.all(), 2).count == 5
+    monkeypatch.setattr("catalog.admin.lists.EXACT_UP_TO", 3)
+    with django_assert_num_queries(2):
+        assert EstimatingPaginator(Brand.objects.all(), 2).count >= 4
+    assert EXACT_UP_TO >= 10_000
+    for admin in site._registry.values():
+        if admin.opts.app_label == "catalog" and admin.opts.model_name in ("product", "variant"):
+            assert admin.paginator is EstimatingPaginator
+            assert not admin.show_full_result_count
