@@ -1,6 +1,6 @@
 # make up: set everything up and run the product. make test: set up what tests need and run them.
 
-.PHONY: help up dev test lint bench prove django-suite clean
+.PHONY: help up dev test lint bench prove prove-rules django-suite clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= $(or $(shell for python in python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -41,6 +41,9 @@ bench: .venv/requirements-dev.txt ## Measure the cache against Django's and with
 
 prove: .venv/requirements-dev.txt ## Let writers, readers and faults loose and judge every answer; ARGS= goes to the command
 	@$(RUN) manage.py prove $(ARGS)
+
+prove-rules: .venv/requirements-dev.txt ## Show that the proof notices when any one rule of the protocol is switched off
+	@$(RUN) -m pytest -m proof tests/cachecontrol/prove
 
 django-suite: .venv/requirements-dev.txt ## Run Django's own tests with every queryset cached
 	@$(RUN) -m tests.django_suite

@@ -40,7 +40,7 @@ class Cast:
     readers: int = 3
     writers: int = 2
     reader_pause: float = 0.002
-    writer_pause: float = 0.05
+    writer_pause: float = 0.15
     port: int = 0
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -52,6 +52,8 @@ class Cast:
             self.port = free.getsockname()[1]
         self.start("drain")
         self.start("web")
+        if not self.rule:  # the keepers follow every rule: their repairs would hide what is broken
+            self.start("worker")
         self._await_web()
 
     def act(self) -> None:
@@ -161,6 +163,9 @@ class Cast:
                 "error",
             ]
             return [sys.executable, "-m", "granian", *options, "cachecontrol.prove.wsgi:application"]
+        if name == "worker":
+            options = ["worker", "--beat", "--schedule", str(self.folder / "schedule"), "--concurrency", "1"]
+            return [sys.executable, "-m", "celery", "--app", "project.celery", "--quiet", *options]
         role = name.rstrip("0123456789")
         command = [sys.executable, "-m", entry.__name__, role]
         if role == "drain":

@@ -79,6 +79,12 @@ class Faults:
         self.pause(self.chance.choice((0.5, 6.0)))
         self.cast.start("drain")
 
+    def kill_celery(self) -> None:
+        """kill -9 of the Celery worker and its children."""
+        if "worker" in self.cast.processes:
+            self.cast.kill("worker")
+            self.cast.start("worker")
+
     def freeze_drain(self) -> None:
         """The drain process stands still and goes on."""
         self.cast.stop_and_go("drain", lambda: self.pause(5.0))
@@ -199,6 +205,7 @@ def _await_end(pid: int, seconds: float = 20.0) -> None:
 FAULTS: dict[str, Callable[[Faults], None]] = {
     "kill-web": Faults.kill_web,
     "kill-drain": Faults.kill_drain,
+    "kill-celery": Faults.kill_celery,
     "freeze-drain": Faults.freeze_drain,
     "slow-drain": Faults.slow_drain,
     "shift-clock": Faults.shift_clock,

@@ -53,6 +53,8 @@ class Violation:
     fact: Fact
     states: list[dict[str, Any]]
     """What the row it speaks of went through."""
+    scene: dict[str, Any] = field(default_factory=dict)
+    """The clock, tags and changes as they were when the answer was judged."""
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -18,6 +18,7 @@ from cachecontrol.prove.history import History
 from cachecontrol.prove.observer import Observer
 from cachecontrol.prove.oracle import Answer, Oracle, Violation, Wrong
 from cachecontrol.prove.report import Report
+from cachecontrol.prove.scene import look_around
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 GRACE = 5.0
 """Seconds after a fault in which its consequences are still excused, where a promise makes exceptions."""
+SCENES = 20
+"""Violations of which the scene is looked at."""
 LATE = 90.0
 """Seconds that an answer waits for the observer at most, which a restart of PostgreSQL can hold up."""
 
@@ -161,7 +164,13 @@ class Proof:
     def _judge_one(self, oracle: Oracle, answer: Answer, windows: list[Window]) -> None:
         if answer.own and _struck(windows, UNREACHABLE, answer.sent - GRACE, answer.got):
             answer.own.clear()
+        known = len(oracle.violations)
         oracle.judge(answer)
+        for number in range(known, min(len(oracle.violations), SCENES)):
+            violation = oracle.violations[number]
+            oracle.violations[number] = replace(
+                violation, scene=look_around(self.database, self.store, violation)
+            )
 
     def _accuse_refusals(self, oracle: Oracle, windows: list[Window]) -> None:
         """A read may fail where the database was away, and nowhere else."""

@@ -59,9 +59,14 @@ def run(number: str, seed: str, port: str, pause: str) -> None:
 
 def path(chance: random.Random) -> str:
     """A page, some of them under several addresses."""
-    kind, last = ("shelf", SHELVES) if chance.random() < 0.5 else ("item", ITEMS)
-    query = f"?n={chance.randint(1, 3)}" if chance.random() < 0.2 else ""
-    return f"/{kind}/{chance.randint(1, last)}/{query}"
+    kind, last = ("shelf", SHELVES) if chance.random() < 0.4 else ("item", ITEMS)
+    query = f"?n={chance.randint(1, 3)}" if chance.random() < 0.1 else ""
+    return f"/{kind}/{_popular(chance, last)}/{query}"
+
+
+def _popular(chance: random.Random, last: int) -> int:
+    """A number up to ``last``; as with visitors, some are asked for much more than others."""
+    return 1 + int(last * chance.random() ** 3)
 
 
 def page(visitor: Visitor, asked: str, reader: str, own: list[tuple[str, int, int]] | None = None) -> None:
@@ -99,11 +104,9 @@ def _outcome(status: str) -> str:
     return "bypass" if "bypass" in status else "miss"
 
 
-def queryset(
-    chance: random.Random, reader: str, own: list[tuple[str, int, int]] | None = None, shelf: int = 0
-) -> None:
+def queryset(chance: random.Random, reader: str) -> None:
     """Ask a cached queryset and report it."""
-    shelf, pk = shelf or chance.randint(1, SHELVES), chance.randint(1, ITEMS)
+    shelf, pk = _popular(chance, SHELVES), _popular(chance, ITEMS)
     if chance.random() < 0.02:
         _in_a_standing_snapshot(chance, shelf, pk)
         return
@@ -126,9 +129,7 @@ def queryset(
     outcomes = {str(read.outcome) for read in trace.reads}
     outcome = "bypass" if "bypass" in outcomes else "miss" if "miss" in outcomes else "hit"
     asked, got = f"queryset of shelf {shelf}, item {pk}", time.monotonic()
-    tell(
-        "answer", sent=sent, got=got, facts=found, reader=reader, asked=asked, outcome=outcome, own=own or []
-    )
+    tell("answer", sent=sent, got=got, facts=found, reader=reader, asked=asked, outcome=outcome, own=[])
 
 
 def _in_a_standing_snapshot(chance: random.Random, shelf: int, pk: int) -> None:

@@ -109,6 +109,7 @@ def _violation(violation: Violation) -> str:
         f" at {answer.sent:.3f}, was answered at {answer.got:.3f}: {_short(violation.fact)}"
     ]
     lines += [f"    {state}" for state in violation.states]
+    lines += [f"    {name}: {said}" for name, said in violation.scene.items()]
     return "\n".join(lines)
 
 
