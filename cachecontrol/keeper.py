@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from django.db.models import F
 from django.utils import timezone
 from redis.exceptions import RedisError
 
@@ -93,10 +94,17 @@ def alone(name: str, *, seconds: float) -> Iterator[Run | None]:
             run.note("another process is at it")
             yield None
             return
+        _close_the_dead(run)
         try:
             yield run
         finally:
             _give_back(lock, name)
+
+
+def _close_the_dead(run: Run) -> None:
+    """End earlier runs that have no end: whoever held the lock then is gone."""
+    dead = KeeperRun.objects.filter(name=run.record.name, finished_at=None).exclude(pk=run.record.pk)
+    dead.update(finished_at=timezone.now(), errors=F("errors") + 1, note="its process died")
 
 
 def _give_back(lock: Lock, name: str) -> None:

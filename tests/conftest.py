@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from redis import Redis
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
     from project.embedded import Valkey
+
+# How long an example takes says nothing on a busy machine.
+hypothesis.settings.register_profile(
+    "larder", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("larder")
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

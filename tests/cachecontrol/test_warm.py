@@ -9,6 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db.models import Value
 from django.db.models.functions import Concat
+from django.utils import timezone
 from redis.exceptions import RedisError
 
 from cachecontrol import drain, fetch, hot, keeper, keys, policy, recorder, stats, store, warm
@@ -157,6 +158,21 @@ def test_one_run_at_a_time(visited: list[str]) -> None:
         assert warm.warm() is None
     assert last_run().note == "another process is at it"
     assert warm.warm() == 0
+
+
+def test_a_run_whose_process_died_is_closed_by_the_next(visited: list[str]) -> None:
+    dead = KeeperRun.objects.create(name="warm", started_at=timezone.now(), done=7)
+    other = KeeperRun.objects.create(name="reconcile", started_at=timezone.now())
+    warm.warm()
+    dead.refresh_from_db()
+    other.refresh_from_db()
+    assert (dead.finished_at is not None, dead.done, dead.errors, dead.note) == (
+        True,
+        7,
+        1,
+        "its process died",
+    )
+    assert other.finished_at is None
 
 
 def test_a_run_without_redis_says_so(visited: list[str], valkey: Valkey) -> None:
