@@ -87,23 +87,12 @@ class ProductAdmin(HistoryAdmin):
 
     form = ProductForm
     inlines = (VariantInline, ImageInline)
-    list_display = (
-        "name",
-        "sku",
-        "brand",
-        "category",
-        "price",
-        "sale_price",
-        "currency",
-        "status",
-        "publish_at",
-    )
+    list_display = ("name", "price", "sale_price", "status", "brand", "category", "sku", "publish_at")
     list_filter = (
         "status",
         AvailabilityFilter,
         ("brand", AutocompleteFilter),
         ("category", CategoryFilter),
-        "currency",
     )
     list_select_related = ("brand", "category")
     list_per_page = 50
