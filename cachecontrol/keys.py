@@ -15,6 +15,7 @@ TAG = f"{PREFIX}t:"
 ENTRY = f"{PREFIX}e:"
 LEASE = f"{PREFIX}l:"
 ANSWER = f"{PREFIX}a:"
+MARK = f"{PREFIX}m:"
 MEMBERS = f"{PREFIX}n:"
 KEEPER = f"{PREFIX}k:"
 SCAN = f"{PREFIX}scan"
@@ -41,6 +42,11 @@ def lease(entry_key: str) -> str:
 
 def answer(entry_key: str) -> str:
     return ANSWER + entry_key.removeprefix(ENTRY)
+
+
+def mark(drain: str) -> str:
+    """Where a drain of many tags notes how far it came."""
+    return MARK + drain
 
 
 def tag(name: str) -> str:

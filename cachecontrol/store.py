@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
+import secrets
 import threading
 import time
 from dataclasses import dataclass
@@ -197,16 +198,19 @@ def move(
     rank: int,
     certified: Sequence[int | str] = (),
 ) -> int | None:
-    """Move the tags that Redis knows and then advance the clock. Returns how many moved, None if the epoch is over.
+    """Move the tags that Redis knows and then advance the clock. Returns how many moved.
+
+    None if it has to be done again: the epoch is over, or Redis lost a part of it meanwhile.
 
     ``certified``: the time before which nothing is missing, and the catalog's fingerprint.
     """
-    total = 0
+    total, mark = 0, keys.mark(secrets.token_hex(8))
     chunks = [tags[first : first + TAGS_PER_MOVE] for first in range(0, len(tags), TAGS_PER_MOVE)] or [()]
     for index, chunk in enumerate(chunks):
         last = index == len(chunks) - 1
         advance = [since_rank, snapshot, rank, *certified] if last else []
-        valid, moved, _ = _move([keys.CLOCK, *map(keys.tag, chunk)], [epoch, position, *advance])
+        names = [keys.CLOCK, mark, *map(keys.tag, chunk)]
+        valid, moved, _ = _move(names, [epoch, position, index + 1, *advance])
         if not valid:
             return None
         total += int(moved)

@@ -18,6 +18,7 @@ UNSAFE = {
     "fsync": "off",
     "synchronous_commit": "on",
     "full_page_writes": "off",
+    "wal_keep_size": "256MB",  # for tests that copy the cluster
 }  # the files never outlive the run
 
 valkey = Valkey(HOME / f"valkey-{WORKER}")

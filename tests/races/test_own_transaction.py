@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 from django.db import connection, transaction
+from django.test import Client
 
+from cachecontrol import keys
 from cachecontrol.drain import Drain
 from cachecontrol.exceptions import DrainRefused
 from cachecontrol.policy import Outcome
@@ -26,28 +28,24 @@ class _Undone(Exception):
     pass
 
 
-def test_a_commit_is_carried_although_drains_ran_within_its_transaction(
-    world: World, door: Door, subject: Subject
-) -> None:
-    before = door.truth(subject)
+def test_a_commit_is_carried_although_drains_ran_within_its_transaction(world: World, door: Door) -> None:
+    before = door.truth(Subject.LIST)
     with transaction.atomic():
-        connection.cursor().execute(CHANGES[subject])
+        connection.cursor().execute(CHANGES[Subject.LIST])
         world.run("SELECT pg_current_xact_id()")
         world.drain()
-        assert elsewhere(lambda: door.ask(subject)) == before
-    assert elsewhere(lambda: door.ask(subject)) == door.truth(subject) != before
+        assert elsewhere(lambda: door.ask(Subject.LIST)) == before
+    assert elsewhere(lambda: door.ask(Subject.LIST)) == door.truth(Subject.LIST) != before
 
 
-def test_a_reader_within_the_open_transaction_drains_and_hides_nothing(
-    world: World, door: Door, subject: Subject
-) -> None:
-    before = door.truth(subject)
+def test_a_reader_within_the_open_transaction_drains_and_hides_nothing(world: World, door: Door) -> None:
+    before = door.truth(Subject.LIST)
     with transaction.atomic():
-        connection.cursor().execute(CHANGES[subject])
+        connection.cursor().execute(CHANGES[Subject.LIST])
         world.redis.hset("cc:{0}:clock", "time", 1)
-        assert door.ask(subject) == door.truth(subject)
-        assert elsewhere(lambda: door.ask(subject)) == before
-    assert elsewhere(lambda: door.ask(subject)) == door.truth(subject)
+        assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
+        assert elsewhere(lambda: door.ask(Subject.LIST)) == before
+    assert elsewhere(lambda: door.ask(Subject.LIST)) == door.truth(Subject.LIST)
 
 
 def test_a_drain_refuses_to_run_inside_a_transaction(world: World) -> None:
@@ -136,6 +134,12 @@ def test_what_was_read_before_a_write_of_the_same_fill_is_not_stored(
     assert elsewhere(lambda: door.ask(Subject.ROW)) == before
 
 
+def test_what_a_fill_wrote_and_took_back_is_not_stored(world: World, subject: Subject) -> None:
+    """At its end no transaction is open that could be asked."""
+    Client().get(f"/undone/{subject}/")
+    assert not [*world.redis.scan_iter(f"{keys.ENTRY}*")]
+
+
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
 def test_an_older_snapshot_neither_fills_nor_reads_the_cache(world: World, door: Door, level: str) -> None:
     with transaction.atomic():
@@ -149,13 +153,13 @@ def test_an_older_snapshot_neither_fills_nor_reads_the_cache(world: World, door:
     assert door.ask(Subject.ROW) == newer
 
 
-def test_a_long_transaction_that_only_reads_may_fill(world: World, door: Door, subject: Subject) -> None:
+def test_a_long_transaction_that_only_reads_may_fill(world: World, door: Door) -> None:
     with transaction.atomic():
-        door.truth(subject)
-        world.change_and_drain(subject)
-        assert door.ask(subject) == door.truth(subject)
+        door.truth(Subject.LIST)
+        world.change_and_drain(Subject.LIST)
+        assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
         world.drain()
-        assert elsewhere(lambda: door.ask(subject)) == door.truth(subject)
+        assert elsewhere(lambda: door.ask(Subject.LIST)) == door.truth(Subject.LIST)
         assert world.last.outcome is Outcome.HIT
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
+from django.db import connection
+
 from tests.shelf.models import Item
 
 
@@ -26,6 +28,12 @@ CHANGES = {
     Subject.TABLE: "DELETE FROM shelf_item WHERE id = 2",
 }
 """For each subject a statement after which it reads differently."""
+
+
+def write(subject: str) -> None:
+    """Change what the subject reads, on this process' own connection."""
+    with connection.cursor() as cursor:
+        cursor.execute(CHANGES[Subject(subject)])
 
 
 def read(subject: str, *, cached: bool = False) -> Any:

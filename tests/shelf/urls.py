@@ -5,6 +5,9 @@ from tests.shelf import views
 urlpatterns = [
     path("page/<subject>/", views.page),
     path("patient/<subject>/", views.patient),
+    path("seen/", views.seen),
+    path("raw/", views.raw),
+    path("undone/<subject>/", views.undone),
     path("nest/<inner>/<subject>/", views.nest),
 ]
 

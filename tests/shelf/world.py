@@ -13,6 +13,7 @@ from django.test import Client
 
 from cachecontrol import drain, stats, store
 from tests.shelf import reads, views
+from tests.shelf.cluster import parameters
 from tests.shelf.reads import CHANGES, Subject
 
 if TYPE_CHECKING:
@@ -106,17 +107,22 @@ def world(transactional_db: None, redis: Redis, settings: Any, monkeypatch: Any)
     settings.ROOT_URLCONF = "tests.shelf.urls"
     settings.WHITENOISE_AUTOREFRESH = True  # nothing was collected
     monkeypatch.setattr(store, "breaker", store.Breaker())
-    with psycopg.connect(**_parameters(), autocommit=True) as rival:
+    with psycopg.connect(**parameters(), autocommit=True) as rival:
         world = World(rival, redis)
         _record(world, monkeypatch)
-        for statement in (EMPTY, SHELVES, ITEMS):
-            rival.execute(statement)
+        fill_shelves(rival)
         world.drain()
         yield world
         connection.close()
         drain.drain.close()
-    with psycopg.connect(**_parameters(), autocommit=True) as broom:
+    with psycopg.connect(**parameters(), autocommit=True) as broom:
         broom.execute(EMPTY)
+
+
+def fill_shelves(connection: psycopg.Connection[Any]) -> None:
+    """Put three items on two shelves, and nothing else."""
+    for statement in (EMPTY, SHELVES, ITEMS):
+        connection.execute(statement)
 
 
 @pytest.fixture(params=list(DOORS))
@@ -127,11 +133,6 @@ def door(request: pytest.FixtureRequest) -> Door:
 @pytest.fixture(params=list(Subject))
 def subject(request: pytest.FixtureRequest) -> Subject:
     return request.param
-
-
-def _parameters() -> dict[str, Any]:
-    given = connection.get_connection_params()
-    return {name: given[name] for name in ("dbname", "user", "host", "port", "password") if name in given}
 
 
 def _record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

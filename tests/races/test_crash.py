@@ -1,0 +1,114 @@
+"""PostgreSQL crashes: commits are lost that were read, and xids are handed out again (finding 4, hard case 6)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from cachecontrol import store
+from tests.shelf import cluster
+from tests.shelf.reads import CHANGES, Subject
+from tests.shelf.world import Door, World, fill_shelves
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from project.embedded import Postgres
+
+
+@pytest.fixture(scope="module")
+def cloned(django_db_setup: None, django_db_blocker: Any) -> Iterator[Postgres]:
+    """A cluster that keeps commits in memory for ten seconds."""
+    with (
+        django_db_blocker.unblock(),
+        cluster.clone(synchronous_commit="off", wal_writer_delay="10s") as server,
+    ):
+        yield server
+
+
+@pytest.fixture
+def fragile(world: World, cloned: Postgres, settings: Any) -> Iterator[Postgres]:
+    """That cluster, with Django connected to it."""
+    settings.CACHECONTROL = {"MAX_LAG": 20.0}
+    with cluster.at(cloned):
+        with cluster.connect(cloned) as own:
+            own.execute("SET synchronous_commit = on")
+            fill_shelves(own)
+        world.drain()
+        yield cloned
+
+
+def _kill_server(server: Postgres) -> None:
+    cluster.crash(server)
+
+
+def _kill_backend(server: Postgres) -> None:
+    """The postmaster survives and recovers in place."""
+    with cluster.connect(server) as victim:
+        os.kill(victim.info.backend_pid, signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                with cluster.connect(server) as again:
+                    again.execute("SELECT 1 FROM cachecontrol_epoch")
+                    return
+            except psycopg.OperationalError:
+                time.sleep(0.05)
+    raise AssertionError("the server did not recover")
+
+
+CRASHES = {"server": _kill_server, "backend": _kill_backend}
+
+
+@pytest.mark.parametrize("crash", CRASHES)
+def test_a_commit_that_was_read_and_lost_is_not_served(
+    world: World, door: Door, fragile: Postgres, crash: str
+) -> None:
+    before = door.truth(Subject.ROW)
+    with cluster.connect(fragile) as rival:
+        rival.execute(CHANGES[Subject.ROW])
+        world.drain()
+        assert door.ask(Subject.ROW) != before
+    CRASHES[crash](fragile)
+    cluster.reconnect()
+    assert door.truth(Subject.ROW) == before, "nothing was lost, so that nothing is shown"
+    world.drain()
+    assert door.ask(Subject.ROW) == before
+
+
+@pytest.mark.parametrize("crash", CRASHES)
+def test_a_change_under_an_xid_that_was_handed_out_before_is_carried(
+    world: World, door: Door, fragile: Postgres, crash: str
+) -> None:
+    with cluster.connect(fragile) as rival:
+        for _ in range(20):
+            rival.execute("BEGIN; SELECT pg_current_xact_id(); ROLLBACK")
+    world.drain()
+    seen = int(store.clock().snapshot.split(":")[1])
+    door.ask(Subject.ROW)
+    CRASHES[crash](fragile)
+    cluster.reconnect()
+    with cluster.connect(fragile) as rival:
+        rival.execute("SET synchronous_commit = on")
+        rival.execute(CHANGES[Subject.ROW])
+        xid = rival.execute("SELECT max(xid::text::bigint) FROM cachecontrol_change").fetchone()[0]
+    assert xid < seen, "no xid was handed out again, so that nothing is shown"
+    world.drain()
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+
+
+def test_an_orderly_restart_costs_a_cold_cache_and_nothing_else(
+    world: World, door: Door, fragile: Postgres
+) -> None:
+    first = door.ask(Subject.ROW)
+    fragile.stop()
+    fragile.start()
+    cluster.reconnect()
+    world.drain()
+    assert door.ask(Subject.ROW) == first
+    assert world.last.reason in ("epoch", "absent")

@@ -1,0 +1,135 @@
+"""Redis restarts or fails over and has lost the last writes it acknowledged (hard case 8)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connection
+
+from cachecontrol import drain, store
+from cachecontrol.drain import Drain
+from cachecontrol.exceptions import StoreDown
+from cachecontrol.policy import Outcome
+from tests.shelf.reads import CHANGES, Subject
+from tests.shelf.staging import staged
+from tests.shelf.world import Door, World, elsewhere
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from project.embedded import Valkey
+
+
+@pytest.fixture
+def lose(world: World, valkey: Valkey, settings: Any) -> Iterator[Callable[[], None]]:
+    """Save what Redis has now; each call of the fixture kills Redis, which comes back as it was saved."""
+    settings.CACHECONTROL = {"BREAKER_SECONDS": 0.0, "MAX_LAG": 20.0}
+    saved = valkey.home / "dump.rdb"
+
+    def crash() -> None:
+        pid = valkey.pid()
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+        while valkey.pid():
+            time.sleep(0.01)
+        valkey.start()
+
+    yield crash
+    saved.unlink(missing_ok=True)
+
+
+def test_moves_that_redis_lost_are_replayed(world: World, door: Door, lose) -> None:
+    door.ask(Subject.LIST)
+    world.redis.save()
+    world.change_and_drain(Subject.LIST)
+    lose()
+    assert world.redis.exists("cc:{0}:clock")
+    world.drain()
+    assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
+
+
+def test_an_entry_that_nothing_moved_survives_the_restart(world: World, door: Door, lose) -> None:
+    door.ask(Subject.ROW)
+    world.redis.save()
+    lose()
+    world.drain()
+    door.ask(Subject.ROW)
+    assert world.last.outcome is Outcome.HIT
+
+
+def test_a_drain_that_spans_the_loss_does_not_skip_what_was_lost(world: World, door: Door, lose) -> None:
+    door.ask(Subject.ROW)
+    world.redis.save()
+    world.change_and_drain(Subject.ROW)
+    world.change(Subject.COUNT)
+    with staged(Drain, "_move", before=lose):
+        world.drain()
+    world.drain()
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+
+
+def test_a_loss_between_two_chunks_of_a_drain_skips_nothing(
+    world: World, door: Door, lose, monkeypatch
+) -> None:
+    """The first chunk's moves are gone, and the clock is as the drain saw it."""
+    door.ask(Subject.LIST)
+    door.ask(Subject.ROW)
+    world.drain()
+    world.redis.save()
+    world.change(Subject.LIST)
+    world.change(Subject.ROW)
+    monkeypatch.setattr(store, "TAGS_PER_MOVE", 1)
+    with staged(store, "_move", after=lose):
+        world.drain()
+    world.drain()
+    assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+
+
+def test_a_fill_that_spans_the_loss_is_moved_by_the_replay(world: World, door: Door, lose) -> None:
+    world.redis.save()
+
+    def rival() -> None:
+        world.change_and_drain(Subject.LIST)
+        lose()
+
+    with staged(store, "fill", before=rival):
+        door.ask(Subject.LIST)
+    world.drain()
+    assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
+
+
+def test_a_redis_that_is_gone_costs_no_answer_and_no_write(
+    world: World, door: Door, valkey: Valkey, settings
+) -> None:
+    """Only the database answers, and what was written meanwhile is seen once Redis is back."""
+    settings.CACHECONTROL = {"BREAKER_SECONDS": 0.0}
+    door.ask(Subject.ROW)
+    valkey.stop()
+    connection.cursor().execute("UPDATE shelf_item SET price = 77 WHERE id = 1")
+    assert door.ask(Subject.ROW) == "77"
+    assert world.last.reason == "redis_down"
+    valkey.start()
+    assert elsewhere(lambda: door.ask(Subject.ROW)) == "77"
+
+
+def test_a_writer_cut_off_from_redis_is_carried_by_whoever_drains_next(
+    world: World, door: Door, monkeypatch
+) -> None:
+    """Only the writer cannot reach Redis (hard case 7): its commit stands, and its drain is made up for."""
+    door.ask(Subject.LIST)
+
+    def cut(*args: Any, **kwargs: Any) -> None:
+        raise StoreDown("cut off")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(drain.drain, "_drain", cut)
+        connection.cursor().execute(CHANGES[Subject.LIST])
+    assert elsewhere(lambda: door.truth(Subject.LIST)) == door.truth(Subject.LIST)
+    assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
+    world.drain()
+    assert elsewhere(lambda: door.ask(Subject.LIST)) == door.truth(Subject.LIST)

@@ -1,0 +1,113 @@
+"""PostgreSQL clusters of a test's own, copied from the one that all tests share: to be crashed, promoted and left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from django.db import connection, connections
+from psycopg.conninfo import conninfo_to_dict
+
+from cachecontrol import drain
+from project import embedded
+from project.embedded import Postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PLACE = ("HOST", "PORT")
+
+
+@contextmanager
+def clone(*, standby: bool = False, **settings: str) -> Iterator[Postgres]:
+    """Copy the cluster that Django is connected to, as a standby of it or as one for itself, and run the copy."""
+    home = Path(tempfile.mkdtemp(prefix="larder-home-"))
+    home.chmod(0o755)
+    server = Postgres(home / "postgres", settings={"fsync": "off"} | settings)
+    try:
+        _copy(server, standby=standby)
+        server.start()
+        yield server
+    finally:
+        server.stop(seconds=5)
+        server.remove()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _copy(server: Postgres, *, standby: bool) -> None:
+    target = server._data
+    embedded._own(server._place, server._place)
+    source = " ".join(f"{name}={value}" for name, value in parameters().items() if name != "dbname")
+    command = [server._programs / "pg_basebackup", "-d", source, "-D", target, "-c", "fast", "-X", "stream"]
+    done = subprocess.run(
+        [*command, *(["-R"] if standby else [])], check=False, capture_output=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    embedded._own(target, server._place, recursive=True)
+
+
+def crash(server: Postgres) -> None:
+    """Stop at once, without flushing anything, and start again: what was not on disk is lost."""
+    pid = server.pid()
+    assert pid
+    os.kill(pid, signal.SIGQUIT)
+    _wait(lambda: not server.pid())
+    server.start()
+
+
+def promote(server: Postgres) -> None:
+    """Make a standby a primary with a timeline of its own, and wait until it takes writes."""
+    with connect(server) as own:
+        own.execute("SELECT pg_promote()")
+        _wait(lambda: not own.execute("SELECT pg_is_in_recovery()").fetchone()[0])
+
+
+def connect(server: Postgres) -> psycopg.Connection[Any]:
+    """A connection of another program to the test's database on that server."""
+    host = conninfo_to_dict(server.url)["host"]
+    return psycopg.connect(dbname=parameters()["dbname"], user="postgres", host=host, autocommit=True)
+
+
+@contextmanager
+def at(server: Postgres) -> Iterator[None]:
+    """Point Django and new drains at that server within the block."""
+    before = {name: connection.settings_dict[name] for name in PLACE}
+    _point({"HOST": conninfo_to_dict(server.url)["host"], "PORT": ""})
+    try:
+        yield
+    finally:
+        _point(before)
+
+
+def _point(place: dict[str, Any]) -> None:
+    connections.close_all()
+    drain.drain.close()
+    connection.settings_dict.update(place)
+    connections.settings["default"].update(place)
+
+
+def parameters() -> dict[str, Any]:
+    """What a program needs to connect to the database that Django uses."""
+    given = connection.get_connection_params()
+    return {name: given[name] for name in ("dbname", "user", "host", "port", "password") if name in given}
+
+
+def _wait(until: Any, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < deadline, "the server did not follow in time"
+        time.sleep(0.02)
+
+
+def reconnect() -> None:
+    """Let go of connections that a crash broke."""
+    connections.close_all()
+    drain.drain.close()
