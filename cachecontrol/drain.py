@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from django.db import connections, transaction
 
-from cachecontrol import stats, store, tags
-from cachecontrol.capture import FAMILY_SQL
+from cachecontrol import history, stats, store, tags
 from cachecontrol.conf import conf
 from cachecontrol.exceptions import DrainRefused, StoreDown
+from cachecontrol.history import Found
 from cachecontrol.position import epoch_text, position_text
 
 if TYPE_CHECKING:
@@ -45,81 +45,6 @@ PLANNED_ONCE = (
     " SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
 )
 """Every drain looks up a few rows by index, however large the tables: planning that again would cost more than running it."""
-NOTHING_PENDING = str(2**63 - 1)
-"""An xid that no transaction reaches: asks for no changes."""
-
-_PENDING = (
-    "(xid >= %(xmax)s::xid8 OR xid = ANY(%(xip)s::xid8[])) AND xid < pg_snapshot_xmax(pg_current_snapshot())"
-)
-_SQL = f"""
-WITH pending AS MATERIALIZED (SELECT relation, tags FROM cachecontrol_change WHERE {_PENDING} LIMIT %(limit)s + 1),
-crowd AS MATERIALIZED (SELECT count(*) > %(limit)s OR sum(cardinality(tags)) > %(limit)s AS crowded FROM pending),
-moved AS MATERIALIZED (
-    SELECT DISTINCT unnest(tags) AS tag FROM pending WHERE NOT (SELECT crowded FROM crowd)
-    UNION ALL
-    SELECT DISTINCT unnest(ARRAY[relation, relation || '*']) FROM cachecontrol_change
-     WHERE (SELECT crowded FROM crowd) AND {_PENDING}
-)
-SELECT epoch.number, epoch.random, epoch.pruned_rank, pg_current_snapshot()::text,
-       pg_snapshot_xmax(pg_current_snapshot())::text::bigint
-           - (SELECT count(*) FROM pg_snapshot_xip(pg_current_snapshot())),
-       (SELECT system_identifier FROM pg_control_system()),
-       (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),
-       left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
-       concat_ws('/', extract(epoch FROM pg_postmaster_start_time()),
-                 (SELECT extract(epoch FROM stats_reset) FROM pg_stat_wal)),
-       ARRAY(SELECT tag FROM moved),
-       CASE WHEN EXISTS (SELECT FROM moved) THEN pg_logical_emit_message(false, 'larder', '')
-            ELSE pg_current_wal_insert_lsn() END - '0/0'::pg_lsn,
-       pg_current_xact_id_if_assigned() IS NOT NULL,
-       -- tables
-  FROM cachecontrol_epoch AS epoch
-"""
-_ROOTS = "SELECT to_regclass(quote_ident(relation)) AS root FROM cachecontrol_tracked"
-_TABLES = f"""(
-WITH family AS MATERIALIZED ({FAMILY_SQL.format(roots=_ROOTS)})
-SELECT json_object_agg(t.relation, COALESCE((
-           SELECT bool_and(f.captured)::text || md5(string_agg(f.print, ';' ORDER BY f.member))
-             FROM family AS f (root, member, name, captured, print)
-            WHERE f.root = to_regclass(quote_ident(t.relation))), 'gone'))
-  FROM cachecontrol_tracked AS t)"""
-CARRY_SQL = _SQL.replace("-- tables", "NULL")
-DRAIN_SQL = _SQL.replace("-- tables", _TABLES)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What one statement of a drain found in the database."""
-
-    number: int
-    random: str
-    pruned_rank: int
-    snapshot: str
-    rank: int
-    place: str
-    timeline: str
-    incarnation: str
-    """When the server started and last recovered: transactions may be lost, and their xids handed out again."""
-    tags: list[str]
-    wal: int
-    is_in_transaction: bool
-    tables: dict[str, str] | None
-    """Of each tracked table, whether its triggers stand (``true``, ``false`` or ``gone``), then its catalog fingerprint.
-
-    None if the catalog was not looked at: see Note [Why a writer's drain certifies nothing].
-    """
-
-    @property
-    def epoch(self) -> str:
-        return epoch_text(self.number, self.random)
-
-    @property
-    def position(self) -> str:
-        return position_text(self.number, self.wal)
-
-    @property
-    def identity(self) -> str:
-        return f"{self.place} {self.timeline} {self.incarnation}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,8 +105,8 @@ class Drain:
         renewed = ""
         for _ in range(ATTEMPTS):
             clock = store.clock()
-            found = self._ask(clock, DRAIN_SQL if certify else CARRY_SQL)
-            if broken := _broken(clock, found):
+            found = self._ask(clock, history.DRAIN_SQL if certify else history.CARRY_SQL)
+            if broken := history.broken(clock, found):
                 renewed = broken
                 self._renew(clock, found, broken)
                 continue
@@ -191,7 +116,7 @@ class Drain:
         raise DrainRefused(f"the epoch changed {ATTEMPTS} times during one drain")
 
     def _ask(self, clock: Clock | None, statement: str) -> Found:
-        xmax, xip = _seen(clock)
+        xmax, xip = history.seen(clock)
         arguments = {"xmax": xmax, "xip": xip, "limit": conf.tags_per_drain}
         try:
             row = self._execute(statement, arguments)
@@ -201,41 +126,14 @@ class Drain:
             ) from error
         if row is None:
             raise DrainRefused("cachecontrol_epoch has no row; run migrate")
-        (
-            number,
-            random,
-            pruned,
-            snapshot,
-            rank,
-            system,
-            database,
-            timeline,
-            incarnation,
-            moved,
-            wal,
-            busy,
-            tables,
-        ) = row
-        if busy:
+        found = Found.of(row)
+        if found.is_in_transaction:
             raise DrainRefused("a drain must not run inside a transaction")
-        return Found(
-            number=number,
-            random=random,
-            pruned_rank=pruned,
-            snapshot=snapshot,
-            rank=rank,
-            place=f"{system}/{database}",
-            timeline=timeline,
-            incarnation=incarnation,
-            tags=moved,
-            wal=int(wal),
-            is_in_transaction=busy,
-            tables=tables,
-        )
+        return found
 
     def _move(self, clock: Clock, found: Found) -> int | None:
         position, moving = found.position, found.tags
-        if altered := _altered(clock, found):
+        if altered := history.altered(clock, found):
             stats.count("drain.altered")
             moving = [*moving, *altered]
             (wal,) = self._execute("SELECT pg_logical_emit_message(false, 'larder', '') - '0/0'::pg_lsn", {})
@@ -257,15 +155,15 @@ class Drain:
             row = connection.execute("SELECT number, random FROM cachecontrol_epoch FOR UPDATE").fetchone()
             if row is None or epoch_text(*row) != found.epoch:
                 return
-            number = max(found.number + 1, _number(clock.epoch) + 1, int(time.time()))
+            number = max(found.number + 1, history.epoch_number(clock.epoch) + 1, int(time.time()))
             connection.execute(
                 "UPDATE cachecontrol_epoch SET number = %s, random = %s, pruned_rank = 0",
                 [number, secrets.token_hex(8)],
             )
             # Snapshots of a history that broke say nothing of this one, whose xids may be lower.
             connection.execute("DELETE FROM cachecontrol_snapshot")
-        fresh = self._ask(None, DRAIN_SQL)
-        if store.renew(clock.epoch, _first_clock(fresh, clock.now)):
+        fresh = self._ask(None, history.DRAIN_SQL)
+        if store.renew(clock.epoch, history.first_clock(fresh, clock.now)):
             stats.count("epoch.renewed")
             logger.warning("A new cache epoch begins: %s", why)
 
@@ -305,77 +203,6 @@ def _connect() -> psycopg.Connection[Any]:
     connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=1)
     connection.execute(f"SET statement_timeout = '{seconds * 10}s'; {PLANNED_ONCE}")
     return connection
-
-
-def _seen(clock: Clock | None) -> tuple[str, list[str]]:
-    """xmax and the list of running transactions of the clock's snapshot."""
-    if clock is None or not clock.snapshot.replace(":", "").replace(",", "").isdigit():
-        return NOTHING_PENDING, []
-    _, xmax, running = [*clock.snapshot.split(":"), "", ""][:3]
-    return xmax or NOTHING_PENDING, [xid for xid in running.split(",") if xid]
-
-
-def _broken(clock: Clock, found: Found) -> str:
-    """Why the clock does not belong to the history that the database shows; empty if it does. Raises DrainRefused."""
-    if not _is_readable(clock):
-        return "the clock is gone or cannot be read"
-    place, timeline, _ = clock.identity.split(" ", 2)
-    if place == found.place and int(found.timeline, 16) < int(timeline, 16):
-        raise DrainRefused(f"this server is on timeline {found.timeline}, the clock on the later {timeline}")
-    if clock.identity != found.identity:
-        return "the database restarted, recovered or is another one"
-    if clock.epoch != found.epoch:
-        return "the clock's epoch is not the database's"
-    if found.position < clock.seen:
-        return "the database went back in time"
-    if int(clock.rank) < found.pruned_rank:
-        return "the change log was pruned further than it was drained"
-    return ""
-
-
-def _is_readable(clock: Clock) -> bool:
-    words = clock.snapshot.split(":")
-    return (
-        bool(clock.epoch and clock.position and clock.seen)
-        and len(clock.identity.split(" ", 2)) == 3
-        and clock.rank.isdigit()
-        and clock.time.isdigit()
-        and len(words) == 3
-        and all(part.isdigit() for part in [*words[:2], *filter(None, words[2].split(","))])
-    )
-
-
-def _altered(clock: Clock, found: Found) -> list[str]:
-    """Tags of the tables whose catalog rows changed since the last drain, or whose triggers do not all stand."""
-    if found.tables is None:
-        return []
-    try:
-        before = json.loads(clock.tables)
-    except ValueError:
-        before = {}
-    changed = {
-        name for name, now in found.tables.items() if before.get(name) != now or now.startswith("false")
-    }
-    return [tag for name in sorted(changed) for tag in (tags.table(name), tags.anything(name))]
-
-
-def _first_clock(found: Found, now: int) -> dict[str, str]:
-    return {
-        "epoch": found.epoch,
-        "place": found.place,
-        "identity": found.identity,
-        "snapshot": found.snapshot,
-        "rank": str(found.rank),
-        "position": found.position,
-        "seen": found.position,
-        "time": str(now),
-        "tables": json.dumps(found.tables),
-    }
-
-
-def _number(epoch: str) -> int:
-    number = epoch.partition(".")[0]
-    return int(number) if number.isdigit() else 0
 
 
 drain = Drain()

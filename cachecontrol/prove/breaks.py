@@ -86,14 +86,14 @@ def _tag_check_on_fill() -> None:
 
 def _watermark() -> None:
     """Remember how far the log was drained by its newest xid alone, not by a snapshot."""
-    from cachecontrol import drain
+    from cachecontrol import history
 
-    seen = drain._seen
+    seen = history.seen
 
     def seen_without_running(clock: Any) -> tuple[str, list[str]]:
         return seen(clock)[0], []
 
-    drain._seen = seen_without_running
+    history.seen = seen_without_running
 
 
 def _time_before_the_snapshot() -> None:
