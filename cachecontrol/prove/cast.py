@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,10 +20,21 @@ from cachecontrol.prove import breaks, entry, wire
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SETTINGS = "project.proving"
+
+
+@contextmanager
+def standing_still(pid: int) -> Iterator[None]:
+    """SIGSTOP, and SIGCONT at the end of the block."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 @dataclass(slots=True)
@@ -102,14 +113,9 @@ class Cast:
             with suppress(psutil.NoSuchProcess):
                 chance.choice(workers).kill()
 
-    def stop_and_go(self, name: str, meanwhile: Callable[[], None]) -> None:
-        """Let a process stand still for a while."""
-        pid = self.processes[name].pid
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            meanwhile()
-        finally:
-            os.kill(pid, signal.SIGCONT)
+    def standing_still(self, name: str) -> AbstractContextManager[None]:
+        """Let a process stand still within this block."""
+        return standing_still(self.processes[name].pid)
 
     def cut(self, name: str) -> None:
         """Take a process' way to Redis. Only a socket of the file system has one of its own."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +14,7 @@ import psycopg
 import redis
 
 from cachecontrol import keys
+from cachecontrol.prove.cast import standing_still
 
 if TYPE_CHECKING:
     import random
@@ -87,15 +88,36 @@ class Faults:
 
     def freeze_drain(self) -> None:
         """The drain process stands still and goes on."""
-        self.cast.stop_and_go("drain", lambda: self.pause(5.0))
+        with self.cast.standing_still("drain"):
+            self.pause(5.0)
 
     def slow_drain(self) -> None:
         """A drain process that pauses for seconds between its statement and its moves."""
         self.cast.kill("drain")
         self.cast.start("drain", pause=1.5 * self.cast.max_lag)
-        self.pause(6 * self.cast.max_lag)
+        self._write_from_elsewhere(6 * self.cast.max_lag)
         self.cast.kill("drain")
         self.cast.start("drain")
+
+    def write_from_elsewhere(self) -> None:
+        """No drain process runs, this application writes nothing, and another program does."""
+        self.cast.kill("drain")
+        self._write_from_elsewhere(4 * self.cast.max_lag)
+        self.cast.start("drain")
+
+    def _write_from_elsewhere(self, seconds: float) -> None:
+        """Update what is read most, while the writers stand still: their drains would carry it."""
+        deadline = time.monotonic() + seconds
+        with ExitStack() as standing, psycopg.connect(self.database, autocommit=True) as connection:
+            for name in self.cast.named("writer"):
+                standing.enter_context(self.cast.standing_still(name))
+            connection.execute("SET lock_timeout = '50ms'")
+            while time.monotonic() < deadline:
+                with suppress(psycopg.errors.LockNotAvailable):
+                    connection.execute(
+                        "UPDATE prove_item SET note = 'elsewhere' WHERE id = %s", [self.chance.randint(1, 8)]
+                    )
+                time.sleep(self.chance.random() * self.cast.max_lag / 2)
 
     def shift_clock(self) -> None:
         """The drain process believes in another time."""
@@ -131,15 +153,15 @@ class Faults:
         self.redis().delete(keys.CLOCK)
 
     def evict_tags(self) -> None:
-        """A part of the tags goes, again and again for a while."""
-        client, share = self.redis(), self.chance.choice((0.1, 0.5, 1.0))
-        for _ in range(self.chance.randint(1, 40)):
+        """A part of the tags goes, a few times."""
+        client, share = self.redis(), self.chance.choice((0.3, 1.0))
+        for _ in range(self.chance.randint(1, 6)):
             doomed = [
                 key for key in client.scan_iter(f"{keys.TAG}*", count=1000) if self.chance.random() < share
             ]
             if doomed:
                 client.delete(*doomed)
-            time.sleep(0.05)
+            self.pause(1.5 * self.cast.max_lag)
 
     def fill_up(self) -> None:
         """Junk until Redis is full, so that it evicts or refuses."""
@@ -153,7 +175,8 @@ class Faults:
     def freeze_redis(self) -> None:
         """Redis stands still and goes on."""
         if self.servers and (pid := self.servers.valkey_pid()):
-            _stop_and_go(pid, lambda: self.pause(3.0))
+            with standing_still(pid):
+                self.pause(3.0)
 
     def restart_redis(self) -> None:
         """Redis loses its last writes, or all."""
@@ -184,14 +207,6 @@ class Faults:
             self.servers.start_postgres()
 
 
-def _stop_and_go(pid: int, meanwhile: Callable[[], None]) -> None:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        meanwhile()
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
 def _await_end(pid: int, seconds: float = 20.0) -> None:
     with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
         process = psutil.Process(pid)
@@ -208,6 +223,7 @@ FAULTS: dict[str, Callable[[Faults], None]] = {
     "kill-celery": Faults.kill_celery,
     "freeze-drain": Faults.freeze_drain,
     "slow-drain": Faults.slow_drain,
+    "write-from-elsewhere": Faults.write_from_elsewhere,
     "shift-clock": Faults.shift_clock,
     "kill-writer": Faults.kill_writer,
     "cut-writer": Faults.cut_writer,

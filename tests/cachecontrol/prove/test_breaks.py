@@ -19,7 +19,7 @@ CAUGHT_BY = {
     "position-before-the-query": ("none", {"stale", "own write not seen"}),
     "tag-check": ("none", {"stale", "own write not seen"}),
     "unknown-tag": ("redis-evict-tags", {"stale", "own write not seen"}),
-    "max-lag": ("kill-drain", {"stale"}),
+    "max-lag": ("write-from-elsewhere", {"stale"}),
     "epoch": ("redis-evict-clock", {"stale", "own write not seen"}),
     "watermark": ("none", {"stale"}),
     "time-before-the-snapshot": ("slow-drain", {"stale"}),
