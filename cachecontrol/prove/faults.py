@@ -105,19 +105,21 @@ class Faults:
         self._write_from_elsewhere(4 * self.cast.max_lag)
         self.cast.start("drain")
 
-    def _write_from_elsewhere(self, seconds: float) -> None:
+    def _write_from_elsewhere(
+        self, seconds: float, *, apart: float = 0.0, before: Callable[[], None] = lambda: None
+    ) -> None:
         """Update what is read most, while the writers stand still: their drains would carry it."""
-        deadline = time.monotonic() + seconds
+        deadline, apart = time.monotonic() + seconds, apart or self.cast.max_lag / 2
         with ExitStack() as standing, psycopg.connect(self.database, autocommit=True) as connection:
             for name in self.cast.named("writer"):
                 standing.enter_context(self.cast.standing_still(name))
             connection.execute("SET lock_timeout = '50ms'")
             while time.monotonic() < deadline:
+                before()
+                pks = [self.chance.randint(1, 8) for _ in range(3)]
                 with suppress(psycopg.errors.LockNotAvailable):
-                    connection.execute(
-                        "UPDATE prove_item SET note = 'elsewhere' WHERE id = %s", [self.chance.randint(1, 8)]
-                    )
-                time.sleep(self.chance.random() * self.cast.max_lag / 2)
+                    connection.execute("UPDATE prove_item SET note = 'elsewhere' WHERE id = ANY(%s)", [pks])
+                self.pause(apart)
 
     def shift_clock(self) -> None:
         """The drain process believes in another time."""
@@ -153,15 +155,18 @@ class Faults:
         self.redis().delete(keys.CLOCK)
 
     def evict_tags(self) -> None:
-        """A part of the tags goes, a few times."""
-        client, share = self.redis(), self.chance.choice((0.3, 1.0))
-        for _ in range(self.chance.randint(1, 6)):
-            doomed = [
-                key for key in client.scan_iter(f"{keys.TAG}*", count=1000) if self.chance.random() < share
-            ]
-            if doomed:
-                client.delete(*doomed)
-            self.pause(1.5 * self.cast.max_lag)
+        """Tags go, just before what they stand for is written; and nothing else is written for a while."""
+        share = self.chance.choice((0.5, 1.0, 1.0))
+        self._write_from_elsewhere(
+            6 * self.cast.max_lag, apart=3 * self.cast.max_lag, before=lambda: self._evict(share)
+        )
+
+    def _evict(self, share: float) -> None:
+        client = self.redis()
+        known = [*client.scan_iter(f"{keys.TAG}*", count=1000)]
+        if doomed := [key for key in known if self.chance.random() < share]:
+            client.delete(*doomed)
+        self.pause(0.2)
 
     def fill_up(self) -> None:
         """Junk until Redis is full, so that it evicts or refuses."""

@@ -49,6 +49,7 @@ class Proof:
     """Stop at the first violation."""
     say: Callable[[str], None] = print
     readers: int = 3
+    writer_pause: float = 0.15
     _answers: deque[Answer] = field(default_factory=deque)
     _writes: Counter[str] = field(default_factory=Counter)
     _failed_writes: Counter[str] = field(default_factory=Counter)
@@ -69,6 +70,7 @@ class Proof:
             rule=self.rule,
             hear=self._hear,
             readers=self.readers,
+            writer_pause=self.writer_pause,
         )
         striking = Faults(
             random.Random(f"{self.seed}/faults"),  # noqa: S311

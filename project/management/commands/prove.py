@@ -67,7 +67,10 @@ class Command(BaseCommand):
             "--break", dest="rule", default="", choices=["", *RULES], help=_("Switch one rule off.")
         )
         parser.add_argument("--max-lag", type=float, default=2.0, help=_("Seconds an answer may be behind."))
-        parser.add_argument("--readers", type=int, default=3)
+        parser.add_argument("--readers", type=int, default=3, help=_("Processes that read."))
+        parser.add_argument(
+            "--pause", type=float, default=0.15, help=_("Seconds between two writes of a writer.")
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         home = Path(tempfile.mkdtemp(prefix="larder-prove-"))
@@ -86,6 +89,7 @@ class Command(BaseCommand):
             rule=options["rule"],
             until_wrong=bool(options["rule"]),
             readers=options["readers"],
+            writer_pause=options["pause"],
             say=lambda text: self.stdout.write(text, ending="\n"),
         )
         report = proof.run()
