@@ -1,0 +1,210 @@
+"""The protocol against an uncached oracle: whatever happens in whatever order, no answer is older than the last drain."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import psycopg
+from django.db import connection, transaction
+from django.test import Client
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from cachecontrol import keys, prune, store
+from cachecontrol.drain import DRAIN_SQL, Drain, _broken
+from tests.shelf import reads
+from tests.shelf.cluster import parameters
+from tests.shelf.reads import Subject
+from tests.shelf.world import DOORS, elsewhere, fill_shelves, transactional_db, world
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.shelf.world import World
+
+__all__ = ["transactional_db", "world"]
+
+WRITES = [
+    "UPDATE shelf_item SET price = price + 1 WHERE id = 1",
+    "UPDATE shelf_item SET shelf_id = 3 - shelf_id WHERE id = 3",
+    "INSERT INTO shelf_item (id, shelf_id, name, price, looks) VALUES (99, 2, '', 1, 0)"
+    " ON CONFLICT (id) DO UPDATE SET price = shelf_item.price + 1",
+    "DELETE FROM shelf_item WHERE id = (SELECT max(id) FROM shelf_item WHERE id > 3)",
+    "INSERT INTO shelf_item (shelf_id, name, price, looks) SELECT 1, '', 5, 0 FROM generate_series(1, 3)",
+    "UPDATE shelf_item SET looks = looks + 1",
+]
+INSERT = "INSERT INTO shelf_item (shelf_id, name, price, looks) VALUES (1, '', 3, 0)"
+DOOR_NAMES = [*DOORS, "nest/fragment", "nest/query"]
+
+
+def ask(door: str, subject: Subject) -> str:
+    if door in DOORS:
+        return DOORS[door].ask(subject)
+    return Client().get(f"/{door}/{subject}/").content.decode()
+
+
+class Protocol(RuleBasedStateMachine):
+    """Readers, writers, rivals and losses, one step at a time; steps that take long are held open across others."""
+
+    world: World
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = psycopg.connect(**parameters(), autocommit=True)
+        fill_shelves(self.world.rival)
+        self.world.redis.flushall()
+        self.world.drain()
+        self.late_stores: list[Callable[[], object]] = []
+        self.late_moves: list[Callable[[], object]] = []
+        self.possible: dict[Subject, set[str]] = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """After a drain only what the database says now may be answered."""
+        self.possible = {subject: {answer} for subject, answer in self.truth().items()}
+
+    def truth(self) -> dict[Subject, str]:
+        """What the database says, without the cache."""
+        return {subject: str(reads.read(subject)) for subject in Subject}
+
+    def note(self) -> None:
+        """A commit that nobody drained: both what was and what is may be answered."""
+        for subject, answer in self.truth().items():
+            self.possible[subject].add(answer)
+
+    @rule(door=st.sampled_from(DOOR_NAMES), subject=st.sampled_from(Subject))
+    def read(self, door: str, subject: Subject) -> None:
+        assert ask(door, subject) in self.possible[subject]
+
+    @rule(door=st.sampled_from(DOOR_NAMES), subject=st.sampled_from(Subject))
+    def compute_and_store_later(self, door: str, subject: Subject) -> None:
+        original, late = store.fill, self.late_stores
+
+        def hold(*args: Any, **kwargs: Any) -> str:
+            late.append(lambda: original(*args, **kwargs))
+            return "moved"
+
+        with mock.patch.object(store, "fill", hold):
+            assert ask(door, subject) in self.possible[subject]
+
+    @precondition(lambda self: self.late_stores)
+    @rule(data=st.data())
+    def store_late(self, data: st.DataObject) -> None:
+        self.late_stores.pop(data.draw(st.integers(0, len(self.late_stores) - 1)))()
+
+    @rule()
+    def drain(self) -> None:
+        self.world.drain()
+        self.forget()
+
+    @rule()
+    def drain_and_pause(self) -> None:
+        drain, clock = Drain(), store.clock()
+        found = drain._ask(clock, DRAIN_SQL)
+        if not _broken(clock, found):
+            self.late_moves.append(lambda: (drain._move(clock, found), drain.close()))
+        else:
+            drain.close()
+
+    @precondition(lambda self: self.late_moves)
+    @rule(data=st.data())
+    def move_late(self, data: st.DataObject) -> None:
+        self.late_moves.pop(data.draw(st.integers(0, len(self.late_moves) - 1)))()
+
+    @rule(write=st.sampled_from(WRITES))
+    def a_rival_writes(self, write: str) -> None:
+        self.world.run(write)
+        self.note()
+
+    @precondition(lambda self: self.open.info.transaction_status == psycopg.pq.TransactionStatus.IDLE)
+    @rule()
+    def a_rival_begins(self) -> None:
+        self.open.execute("BEGIN")
+        self.open.execute(INSERT)
+
+    @precondition(lambda self: self.open.info.transaction_status != psycopg.pq.TransactionStatus.IDLE)
+    @rule(end=st.sampled_from(["COMMIT", "ROLLBACK"]))
+    def a_rival_ends(self, end: str) -> None:
+        self.open.execute(end)
+        self.note()
+
+    @rule(write=st.sampled_from(WRITES))
+    def write(self, write: str) -> None:
+        with self.own_commit():
+            connection.cursor().execute(write)
+
+    @rule(write=st.sampled_from(WRITES[:5]), door=st.sampled_from(DOOR_NAMES), keep=st.booleans())
+    def write_and_read_in_a_transaction(self, write: str, door: str, keep: bool) -> None:
+        with self.own_commit(), transaction.atomic():
+            connection.cursor().execute(write)
+            for subject in (Subject.ROW, Subject.LIST):
+                assert ask(door, subject) == str(reads.read(subject))
+            transaction.set_rollback(not keep)
+
+    @rule(
+        write=st.sampled_from(WRITES[:5]), other=st.sampled_from(WRITES[:5]), door=st.sampled_from(DOOR_NAMES)
+    )
+    def write_within_a_savepoint_that_is_undone(self, write: str, other: str, door: str) -> None:
+        with self.own_commit(), transaction.atomic():
+            with transaction.atomic():
+                connection.cursor().execute(write)
+                transaction.set_rollback(True)
+            assert ask(door, Subject.TABLE) == str(reads.read(Subject.TABLE))
+            connection.cursor().execute(other)
+
+    @contextmanager
+    def own_commit(self) -> Iterator[None]:
+        """Read your writes: if this process changed anything, everybody sees it and all that came before."""
+        before = self.truth()
+        yield
+        self.note()
+        if (now := self.truth()) != before:
+            self.possible = {subject: {answer} for subject, answer in now.items()}
+            for subject in Subject:
+                assert elsewhere(lambda subject=subject: ask("query", subject)) == now[subject]
+
+    @rule(share=st.integers(1, 3))
+    def evict_tags(self, share: int) -> None:
+        for number, key in enumerate(sorted(self.world.redis.scan_iter(f"{keys.TAG}*"))):
+            if number % share == 0:
+                self.world.redis.delete(key)
+
+    @rule()
+    def evict_clock(self) -> None:
+        self.world.redis.delete(keys.CLOCK)
+
+    @rule()
+    def flush(self) -> None:
+        self.world.redis.flushall()
+
+    @rule()
+    def prune(self) -> None:
+        prune.prune()
+
+    def teardown(self) -> None:
+        """After quiet nothing is stale, whatever comes late."""
+        self.open.close()
+        for late in (*self.late_moves, *self.late_stores):
+            late()
+        self.drain()
+        for door in DOOR_NAMES:
+            for subject in Subject:
+                assert ask(door, subject) == str(reads.read(subject))
+
+
+def test_no_answer_is_older_than_the_last_drain(world: World, settings: Any) -> None:
+    settings.CACHECONTROL = {"MAX_LAG": 600.0, "PRUNE_AFTER": 0.0, "ROWS_PER_CHANGE": 2}
+    Protocol.world = world
+    run_state_machine_as_test(Protocol, settings=BOUNDED)
+
+
+BOUNDED = settings(
+    max_examples=6,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
