@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from cachecontrol.prove.cast import Cast
 
-PAUSES = (0.5, 4.0)
-"""Seconds between two faults."""
-
 
 class Servers(Protocol):
     """Servers that the proof may kill. What runs somewhere else has none, and is spared those faults."""

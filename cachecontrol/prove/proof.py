@@ -13,7 +13,7 @@ import psycopg
 import redis
 
 from cachecontrol.prove.cast import Cast
-from cachecontrol.prove.faults import NO_DATABASE, PAUSES, UNREACHABLE, Faults, Servers, Window
+from cachecontrol.prove.faults import NO_DATABASE, UNREACHABLE, Faults, Servers, Window
 from cachecontrol.prove.history import History
 from cachecontrol.prove.observer import Observer
 from cachecontrol.prove.oracle import Answer, Oracle, Violation, Wrong
@@ -50,6 +50,8 @@ class Proof:
     say: Callable[[str], None] = print
     readers: int = 3
     writer_pause: float = 0.15
+    apart: float = 4.0
+    """Seconds between two faults at most."""
     _answers: deque[Answer] = field(default_factory=deque)
     _writes: Counter[str] = field(default_factory=Counter)
     _failed_writes: Counter[str] = field(default_factory=Counter)
@@ -127,7 +129,7 @@ class Proof:
                 self.say(
                     f"{oracle.judged:,} judged, {len(oracle.violations)} violations, {deadline - now:.0f} s to go"
                 )
-            time.sleep(min(striking.chance.uniform(*PAUSES), max(0.0, deadline - time.monotonic())))
+            time.sleep(min(striking.chance.uniform(0.5, self.apart), max(0.0, deadline - time.monotonic())))
 
     def _rest(self, cast: Cast) -> None:
         """Let nobody write; what is read then has to be what is there."""

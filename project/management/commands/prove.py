@@ -72,6 +72,8 @@ class Command(BaseCommand):
             "--pause", type=float, default=0.15, help=_("Seconds between two writes of a writer.")
         )
 
+        parser.add_argument("--apart", type=float, default=4.0, help=_("Seconds between two faults at most."))
+
     def handle(self, *args: Any, **options: Any) -> None:
         home = Path(tempfile.mkdtemp(prefix="larder-prove-"))
         home.chmod(0o755)
@@ -90,6 +92,7 @@ class Command(BaseCommand):
             until_wrong=bool(options["rule"]),
             readers=options["readers"],
             writer_pause=options["pause"],
+            apart=options["apart"],
             say=lambda text: self.stdout.write(text, ending="\n"),
         )
         report = proof.run()
