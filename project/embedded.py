@@ -278,7 +278,8 @@ def _digest(path: Path) -> str:
 
 
 def _reachable(path: Path) -> bool:
-    """Whether any user may pass through this path, as far as it exists."""
+    """Whether any user may pass through this path, as far as it exists, wherever links lead."""
+    path = path.resolve()
     return all(p.stat().st_mode & stat.S_IXOTH for p in (path, *path.parents) if p.exists())
 
 

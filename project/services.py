@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from project.processes import end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -145,9 +146,7 @@ def _watcher(home: Path, lock: int, *, remove: bool, pids: set[int]) -> None:
             elif (not running or time.monotonic() - since > GRACE) and _retire(home, lock, remove=remove):
                 return
             time.sleep(0.25)
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
+    end(list(pids), patience=2)
 
 
 def _retire(home: Path, lock: int, *, remove: bool) -> bool:

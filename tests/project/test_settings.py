@@ -10,7 +10,7 @@ import pytest
 
 from project.services import BASE_DIR
 
-NAMES = ("LOCAL", "DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "HTTPS")
+NAMES = ("LOCAL", "DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "HTTPS", "DJANGO_ALLOW_ASYNC_UNSAFE")
 
 
 def manage(*arguments, **environment):
@@ -107,7 +107,8 @@ def test_every_page_forbids_inline_scripts_and_styles(client):
 
 
 def test_the_cache_alias_raises_when_redis_is_gone_and_does_not_wait_long():
-    options = setting("settings.CACHES['default']['OPTIONS']")
-    assert not options.get("IGNORE_EXCEPTIONS")
-    assert options["SOCKET_CONNECT_TIMEOUT"] <= 0.25
-    assert options["SOCKET_TIMEOUT"] <= 0.5
+    names = "IGNORE_EXCEPTIONS", "SOCKET_CONNECT_TIMEOUT", "SOCKET_TIMEOUT"
+    options = setting(f"[settings.CACHES['default']['OPTIONS'].get(name) for name in {names}]")
+    assert options[0] in {None, False}
+    assert options[1] <= 0.25
+    assert options[2] <= 0.5
