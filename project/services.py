@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from project.processes import end
+from project.processes import alive, end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -140,7 +140,7 @@ def _watcher(home: Path, lock: int, *, remove: bool, pids: set[int]) -> None:
     with suppress(FileNotFoundError):
         while (home / "watcher.lock").exists():
             running = {pid for server in servers_in(home) if (pid := server.pid())}
-            pids = running or pids
+            pids = running | set(filter(alive, pids))  # what is being deleted names fewer and fewer of them
             if not _unused(home):
                 since = time.monotonic()
             elif (not running or time.monotonic() - since > GRACE) and _retire(home, lock, remove=remove):
