@@ -23,6 +23,7 @@ import secrets
 import threading
 import time
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -212,11 +213,14 @@ os.register_at_fork(after_in_child=drain.forget)
 
 
 def announce(moving: list[str]) -> None:
-    """Write a change that no trigger saw, and carry it once it is committed."""
+    """Write changes that no trigger saw, one a table, and carry them once they are committed."""
+    rows = [
+        [relation, [*named]]
+        for relation, named in groupby(sorted(moving, key=tags.relation_of), tags.relation_of)
+    ]
     with connections[conf.database].cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO cachecontrol_change (operation, relation, tags) VALUES ('INVALIDATE', %s, %s)",
-            [tags.relation_of(moving[0]) if moving else "", moving],
+        cursor.executemany(
+            "INSERT INTO cachecontrol_change (operation, relation, tags) VALUES ('INVALIDATE', %s, %s)", rows
         )
     transaction.on_commit(catch_up, using=conf.database)
 

@@ -16,11 +16,12 @@ if not ARGV[4] then redis.call('SET', KEYS[2], chunk, 'EX', 60) end
 -- A tag that Redis does not know may have moved as far as the last drain that moved any, and no further.
 if #KEYS > 2 and (not clock[2] or ARGV[2] > clock[2]) then redis.call('HSET', KEYS[1], 'position', ARGV[2]) end
 if not clock[5] or ARGV[2] > clock[5] then redis.call('HSET', KEYS[1], 'seen', ARGV[2]) end
+-- A tag is its position, when it moved there, and the position before.
 local moved = 0
 for i = 3, #KEYS do
   local value = redis.call('GET', KEYS[i])
   if value and ARGV[2] > string.sub(value, 1, 31) then
-    redis.call('SET', KEYS[i], ARGV[2] .. ' ' .. stamp, 'KEEPTTL')
+    redis.call('SET', KEYS[i], ARGV[2] .. ' ' .. stamp .. ' ' .. string.sub(value, 1, 31), 'KEEPTTL')
     moved = moved + 1
   end
 end

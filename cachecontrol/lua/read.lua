@@ -28,8 +28,11 @@ local function judge(head)
     local known = redis.call('MGET', unpack(names))
     for i, value in ipairs(known) do
       if not value then return 'evicted' end
-      if string.sub(value, 1, 31) > head[5][first + i - 1] then
-        local at = tonumber(string.sub(value, 33)) or 0
+      local position = head[5][first + i - 1]
+      if string.sub(value, 1, 31) > position then
+        -- Only if the tag stood within the entry before its last move is that move the one that ended the entry.
+        local at, before = string.match(value, '^%S+ (%d+) (%S+)')
+        at = before and before <= position and tonumber(at) or 0
         if not moved_at or at < moved_at then moved_at = at end
       end
     end
@@ -52,12 +55,19 @@ if entry[1] and entry[2] and entry[3] then
 end
 if ARGV[5] ~= '' then
   local answer = redis.call('HMGET', KEYS[4], 'epoch', 'position', 'head', 'body', 'stored')
-  if answer[1] == clock[1] and answer[2] and answer[2] >= ARGV[5] then
+  local sound, head = pcall(cmsgpack.unpack, answer[3] or '')
+  local lasts = sound and type(head) == 'table' and #head == 6 and head[3] > now
+  if lasts and answer[1] == clock[1] and answer[2] >= ARGV[5] then
     return {'answer', reason, stamp, clock[1], clock[3], answer[3], answer[4], answer[5]}
   end
 end
 local judgement = 'held'
 if ARGV[3] ~= '' and redis.call('SET', KEYS[3], ARGV[3], 'NX', 'PX', ARGV[4]) then judgement = 'granted' end
+if moved_at and ARGV[2] ~= '0' then
+  -- The first to find the entry stale writes down since when; later moves of its tags would hide that.
+  redis.call('HSETNX', KEYS[2], 'moved', moved_at)
+  moved_at = tonumber(redis.call('HGET', KEYS[2], 'moved'))
+end
 if moved_at and now - moved_at <= tonumber(ARGV[2]) then
   return {'stale', judgement, stamp, clock[1], clock[3], entry[1], entry[2], entry[3]}
 end

@@ -1,0 +1,165 @@
+"""The change log is pruned while somebody may still need it (finding 11, hard cases 13 and 14)."""
+
+from __future__ import annotations
+
+import resource
+import time
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from django.db import transaction
+
+from cachecontrol import prune, store
+from cachecontrol.api import invalidate
+from cachecontrol.drain import drain
+from cachecontrol.models import Epoch
+from cachecontrol.policy import Outcome
+from tests.shelf.reads import CHANGES, Subject
+from tests.shelf.world import DOORS, Door, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+door = DOORS["query"]
+
+
+@pytest.fixture(autouse=True)
+def at_once(world: World, settings: Any) -> Iterator[None]:
+    """Whatever a recorded snapshot saw may go at once."""
+    settings.CACHECONTROL = {"PRUNE_AFTER": 0.0, "MAX_LAG": 30.0}
+    return
+
+
+def _changes(world: World) -> int:
+    return int(world.run("SELECT count(*) FROM cachecontrol_change").fetchone()[0])
+
+
+def test_what_a_recorded_snapshot_saw_is_deleted(world: World) -> None:
+    world.change_and_drain(Subject.ROW)
+    assert _changes(world) > 0
+    prune.prune()
+    assert _changes(world) == 0
+
+
+def test_a_change_of_a_transaction_that_was_open_at_the_snapshot_is_kept(world: World) -> None:
+    """Its change is old, its commit is young."""
+    door.ask(Subject.ROW)
+    with psycopg.connect(world.rival.info.dsn) as slow:
+        slow.execute(CHANGES[Subject.ROW])
+        for _ in range(3):
+            world.change_and_drain(Subject.COUNT)
+            prune.prune()
+        slow.commit()
+    _prune_with_the_recorded_snapshot(world)
+    assert _changes(world) == 1
+    world.drain()
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW) == "11"
+
+
+def _prune_with_the_recorded_snapshot(world: World) -> None:
+    """Prune by what was recorded while the transaction was open, not by a snapshot of now."""
+    while prune._prune_batch():
+        pass
+
+
+def test_a_clock_drained_less_far_than_the_log_was_pruned_is_not_believed(world: World, door: Door) -> None:
+    """Redis comes back with a clock of yesterday, whose changes are gone."""
+    door.ask(Subject.ROW)
+    before = world.redis.dump("cc:{0}:clock")
+    world.change(Subject.ROW)
+    prune.prune()
+    assert _changes(world) == 0
+    world.redis.restore("cc:{0}:clock", 0, before, replace=True)
+    world.drain()
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+
+
+def test_pruning_what_was_drained_raises_no_alarm(world: World, settings: Any) -> None:
+    settings.CACHECONTROL = {"PRUNE_AFTER": 0.3, "MAX_LAG": 30.0}
+    world.change(Subject.ROW)
+    prune.prune()
+    world.drain()
+    door.ask(Subject.ROW)
+    epoch = store.clock().epoch
+    time.sleep(0.3)
+    prune.prune()
+    assert _changes(world) == 0
+    world.run("SELECT pg_current_xact_id()")
+    world.drain()
+    assert store.clock().epoch == epoch
+    door.ask(Subject.ROW)
+    assert world.last.outcome is Outcome.HIT
+
+
+def test_snapshots_of_a_history_that_broke_delete_nothing(world: World) -> None:
+    """A dump of another cluster brings snapshots whose xids are far ahead."""
+    world.run("INSERT INTO cachecontrol_snapshot (at, snapshot) VALUES ('2020-01-01', '900000:900000:')")
+    world.run("UPDATE cachecontrol_epoch SET pruned_rank = 900000")
+    world.drain()
+    assert Epoch.objects.get().pruned_rank == 0
+    world.change(Subject.ROW)
+    assert prune._prune_batch() == 0
+    epoch = store.clock().epoch
+    world.drain()
+    assert store.clock().epoch == epoch
+
+
+def test_a_commit_with_a_lower_id_after_a_higher_one_is_carried(world: World, door: Door) -> None:
+    """Ids are given out of order of commit (hard case 13)."""
+    door.ask(Subject.ROW)
+    with psycopg.connect(world.rival.info.dsn) as slow:
+        slow.execute(CHANGES[Subject.ROW])
+        world.change_and_drain(Subject.COUNT)
+        door.ask(Subject.ROW)
+        slow.commit()
+    world.drain()
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+
+
+def test_a_drain_that_died_between_moving_and_advancing_is_done_again(world: World, door: Door) -> None:
+    door.ask(Subject.ROW)
+    before = world.redis.dump("cc:{0}:clock")
+    world.change_and_drain(Subject.ROW)
+    world.redis.restore("cc:{0}:clock", 0, before, replace=True)
+    door.ask(Subject.ROW)
+    for _ in range(2):
+        world.drain()
+        assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+
+
+BACKLOG = """
+INSERT INTO cachecontrol_change (operation, relation, tags)
+SELECT 'UPDATE', 'shelf_item', ARRAY['shelf_item#' || n, 'shelf_item.shelf=1', 'shelf_item'] FROM generate_series(1, 1000000) AS n
+"""
+
+
+def test_a_backlog_of_a_million_changes_is_carried_in_bounded_steps(world: World) -> None:
+    """Nobody drained for an hour (hard case 14): memory stays flat and Redis answers others all the time."""
+    door.ask(Subject.ROW)
+    world.run("SET synchronous_commit = off")
+    world.run(BACKLOG)
+    world.change(Subject.ROW)
+    world.redis.config_set("slowlog-log-slower-than", 50_000)
+    world.redis.slowlog_reset()
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    drained = drain.run()
+    assert drained.tags <= 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 20_000  # kB
+    assert not world.redis.slowlog_get()
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+    began = time.monotonic()
+    assert prune._prune_batch() == 0
+    prune.prune()
+    assert _changes(world) == 0
+    assert time.monotonic() - began < 60
+
+
+def test_tags_invalidated_by_hand_are_moved_in_a_crowd_too(world: World, settings: Any) -> None:
+    """Where a drain finds too many tags it moves whole tables: every table that the tags belong to."""
+    settings.CACHECONTROL = {"TAGS_PER_DRAIN": 1, "MAX_LAG": 30.0}
+    door.ask(Subject.ROW)
+    with transaction.atomic():
+        invalidate(["shelf_shelf#1", "shelf_shelf#2", "shelf_item#1"])
+    door.ask(Subject.ROW)
+    assert world.last.outcome is Outcome.MISS
