@@ -68,6 +68,7 @@ class TrackedQuery(Query):
     def _aggregation(self, using: str, aggregate_exprs: dict[str, Any]) -> list[Any]:
         """The SQL of what is aggregated, and of each aggregate."""
         query = self.chain()
+        query.select_for_update = False  # as Django does: an aggregate locks no rows
         for alias, expression in aggregate_exprs.items():
             query.append_annotation_mask([alias])
             query.annotations[alias] = expression.resolve_expression(query, allow_joins=True, summarize=True)
@@ -108,13 +109,13 @@ class _TrackedCompiler(SQLCompiler):
         self, result_type: Any = MULTI, chunked_fetch: bool = False, chunk_size: int = 100
     ) -> Any:
         """Answer from the cache, or run the query and report its tags to the collection around it."""
-        run = functools.partial(super().execute_sql, result_type)
+        run = functools.partial(super().execute_sql, result_type, chunk_size=chunk_size)
         if _reports.get() is not None or result_type == CURSOR or self.query.explain_info:
-            return run(chunked_fetch, chunk_size)
+            return run(chunked_fetch)
         if self.query.policy is not None and result_type in (MULTI, SINGLE):
             return self._cached(self.query.policy, run, result_type)
         rows_of = None if chunked_fetch else result_type
-        return _covered(self.using, functools.partial(run, chunked_fetch, chunk_size), rows_of=rows_of)
+        return _covered(self.using, functools.partial(run, chunked_fetch), rows_of=rows_of)
 
     def _cached(self, kept: Policy, run: Callable[[], Any], result_type: str) -> Any:
         compute = functools.partial(_covered, self.using, run, rows_of=result_type)

@@ -233,6 +233,12 @@ def test_rows_locked_for_update_are_a_counted_bypass(cost: Callable[..., Cost]) 
     assert len(spent.sql) == 1
 
 
+def test_an_aggregate_of_rows_to_be_locked_locks_none_and_is_cached(cost: Callable[..., Cost]) -> None:
+    for outcome in ("miss absent", "hit"):
+        spent = cost(lambda: Book.objects.cached().select_for_update().count())
+        assert (spent.value, spent.reads) == (6, [outcome])
+
+
 def test_a_parameter_of_an_unknown_type_is_a_counted_bypass(cost: Callable[..., Cost]) -> None:
     class Title:
         """A parameter that only psycopg knows how to write."""

@@ -1,0 +1,1 @@
+"""Django's own tests, run with every queryset cached."""

@@ -1,0 +1,126 @@
+"""Run Django's TestCase without its transactions: inside one, every read after a write would bypass the cache.
+
+What a class or a test wrote is found in the change log and undone by putting back the rows that were there before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from django.apps import apps
+from django.db import connection, connections
+from django.db.backends.base import base
+from django.test import SimpleTestCase, TestCase, TransactionTestCase
+
+BASE, CLASS = "rows_of_all", "rows_of_class"
+
+
+class Rows:
+    """The rows that a test finds, kept in a schema of their own: those of a new database, then those of a class."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.kept: dict[str, set[str]] = {BASE: set(), CLASS: set()}
+
+    def keep(self, level: str) -> None:
+        """Copy the tables that were written since the last look."""
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP SCHEMA IF EXISTS {level} CASCADE; CREATE SCHEMA {level}")
+            self.kept[level] = self._written(cursor)
+            for table in self.kept[level]:
+                cursor.execute(f'CREATE TABLE {level}."{table}" AS TABLE public."{table}"')
+
+    def restore(self, level: str) -> None:
+        """Put the rows back that stood in the tables that were written since the last look."""
+        with connection.cursor() as cursor:
+            written = self._written(cursor)
+            if level == BASE:
+                written |= self.kept[CLASS]
+                self.kept[CLASS] = set()
+            if not written:
+                return
+            cursor.execute("SET session_replication_role = replica")
+            for table in written:
+                cursor.execute(f'DELETE FROM public."{table}"')
+            for table in written:
+                self._copy_back(cursor, table)
+            cursor.execute("SET session_replication_role = origin")
+            self._written(cursor)
+
+    def _copy_back(self, cursor: Any, table: str) -> None:
+        level = next((level for level in (CLASS, BASE) if table in self.kept[level]), None)
+        if level is None:
+            return
+        cursor.execute(
+            "SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute"
+            " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''",
+            [f'public."{table}"'],
+        )
+        (columns,) = cursor.fetchone()
+        cursor.execute(f'INSERT INTO public."{table}" ({columns}) SELECT {columns} FROM {level}."{table}"')
+
+    def _written(self, cursor: Any) -> set[str]:
+        cursor.execute(
+            "SELECT max(id), array_agg(DISTINCT relation) FROM cachecontrol_change"
+            " WHERE id > %s AND to_regclass('public.' || quote_ident(relation)) IS NOT NULL",
+            [self.seen],
+        )
+        last, tables = cursor.fetchone()
+        self.seen = last or self.seen
+        return {*(tables or ())}
+
+
+rows = Rows()
+
+
+def begin() -> None:
+    """Keep the rows of the new database, those that no change tells of included."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO cachecontrol_change (operation, relation, tags) SELECT 'KEEP', relation, '{}' FROM cachecontrol_tracked"
+        )
+    rows.keep(BASE)
+    SimpleTestCase._add_databases_failures = SimpleTestCase._remove_databases_failures = classmethod(
+        lambda cls: None
+    )
+    # A test counts its statements within a transaction that had begun before.
+    base.debug_transaction = lambda connection, statement: contextlib.nullcontext()
+    TransactionTestCase._fixture_teardown = _restore_all
+    TestCase._enter_atomics = classmethod(lambda cls: {})
+    TestCase._rollback_atomics = classmethod(lambda cls, atomics: rows.restore(BASE))
+    TestCase._fixture_setup = classmethod(_keep_class)
+    TestCase._fixture_teardown = _restore_class
+
+
+def _keep_class(cls: type[TestCase]) -> None:
+    if "_is_kept" not in vars(cls):
+        cls._is_kept = True
+        rows.keep(CLASS)
+
+
+def _restore_class(self: TestCase) -> None:
+    _finish(self)
+    rows.restore(CLASS)
+
+
+def _restore_all(self: TransactionTestCase) -> None:
+    _finish(self)
+    rows.restore(BASE)
+    apps.clear_cache()
+
+
+def _finish(self: TransactionTestCase) -> None:
+    """Leave no transaction open; the second database is emptied as a whole."""
+    for each in connections.all(initialized_only=True):
+        if not each.autocommit or each.in_atomic_block:
+            each.close()
+    if "other" in self.databases:
+        other = connections["other"]
+        with other.cursor() as cursor:
+            tables = [
+                t
+                for t in other.introspection.django_table_names(only_existing=True)
+                if not t.startswith("cachecontrol")
+            ]
+            cursor.execute(f"TRUNCATE {', '.join(map(other.ops.quote_name, tables))} CASCADE")

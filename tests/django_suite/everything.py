@@ -1,0 +1,103 @@
+"""Track every model, cache every query, read each twice, and judge every hit by the database."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.db import connections, models
+from django.db.models import sql
+
+from cachecontrol import collect, fetch, stats, tracking
+from cachecontrol.exceptions import Misconfigured
+from cachecontrol.policy import Outcome, Policy, register
+from cachecontrol.queries import TrackedQuery
+
+if TYPE_CHECKING:
+    from cachecontrol.fetch import Fetched
+
+OWN_STATEMENTS = ("\nSELECT epoch.number", "SELECT relation, columns, slices FROM cachecontrol_tracked")
+
+outcomes: Counter[str] = Counter()
+refusals: Counter[str] = Counter()
+wrong: list[str] = []
+"""Hits that differed from the database, and second reads that differed from the first."""
+
+
+class CachedQuery(TrackedQuery):
+    """What every queryset of the suite asks with."""
+
+    policy = register(Policy(name="django.suite", kind="query"))
+
+
+def track() -> None:
+    """Track every model with a table of its own, with all the slices that it may have."""
+    for model in apps.get_models(include_auto_created=True):
+        options = model._meta
+        if options.proxy or not options.managed or options.app_label == "cachecontrol":
+            continue
+        fields = options.local_concrete_fields
+        slices = [f.name for f in fields if not f.primary_key and tracking._may_have_written_form(f)]
+        try:
+            tracking.add(model, slices=slices)
+        except Misconfigured as error:
+            print(f"not tracked: {error}")
+
+
+def cache() -> None:
+    """From here on every new queryset is cached, and counted."""
+    sql.Query = CachedQuery
+    models.query.sql.Query = CachedQuery
+    fetch.get = twice
+    stats.record, stats.refused = _record, _refused
+
+
+def _record(policy: str, outcome: Outcome, reason: str, seconds: float, **_: Any) -> None:
+    name = outcome if outcome in (Outcome.HIT, Outcome.MISS) else f"{outcome} {reason}"
+    outcomes[name] += 1
+
+
+def _refused(policy: str, reason: str, detail: str = "") -> None:
+    refusals[reason] += 1
+
+
+_get = fetch.get
+_ran: dict[str, list[dict[str, str]]] = {}
+"""What a query executed when it was computed last: what a test that counts queries would have seen."""
+
+
+def twice(request: fetch.Request[Any]) -> Fetched[Any]:
+    """Read, read again, and leave in the log of queries what one read of the database would have left."""
+    log = connections[request.alias].queries_log
+    before = [*log]
+    first = _get(request)
+    if first.outcome is not Outcome.HIT:
+        _ran[request.key] = [
+            entry for entry in [*log][len(before) :] if not entry["sql"].startswith(OWN_STATEMENTS)
+        ]
+    second = _get(request) if first.outcome is Outcome.MISS else first
+    if Outcome.HIT in (first.outcome, second.outcome):
+        _judge(request, first, second)
+    log.clear()
+    log.extend([*before, *_ran.get(request.key, [])])
+    return second
+
+
+def _judge(request: fetch.Request[Any], first: Fetched[Any], second: Fetched[Any]) -> None:
+    """A second read that hits gives the very same value; a first one gives what the database gives now."""
+    if first is not second:
+        expected = repr(first.value)
+    else:
+        with collect.apart():
+            expected = _unordered(request.compute())
+    got = repr(second.value) if first is not second else _unordered(second.value)
+    if got != expected:
+        wrong.append(f"{request.recipe.get('sql', 'an aggregate')}: {got[:300]} instead of {expected[:300]}")
+
+
+def _unordered(value: Any) -> str:
+    """Rows as text, whatever their order: a query that names none may give them in any."""
+    if isinstance(value, list):
+        return repr(sorted(repr(row) for chunk in value for row in chunk))
+    return repr(value)
