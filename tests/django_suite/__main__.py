@@ -114,17 +114,18 @@ def _outcome(end: str | None) -> str:
 
 
 def _print(runs: dict[str, dict[str, Any]]) -> None:
-    print(
-        f"{'suite':<18}{'tests':>6}{'hits':>8}{'misses':>8}{'differ':>8}{'wrong':>7}{'s':>6}  bypasses and refusals by reason"
-    )
+    columns = ("tests", "hits", "again", "misses", "differ", "wrong", "failed", "s")
+    print(f"{'suite':<18}{''.join(f'{name:>8}' for name in columns)}  bypasses and refusals by reason")
     for suite, run in runs.items():
         outcomes = dict(run["outcomes"])
-        hits, misses = outcomes.pop("hit", 0), outcomes.pop("miss", 0)
+        counts = [outcomes.pop(name, 0) for name in ("hit", "asked again", "miss")]
+        ends = [len(run[name]) for name in ("differ", "wrong", "failed_uncached")]
         reasons = ", ".join(f"{reason} {n}" for reason, n in sorted({**outcomes, **run["refusals"]}.items()))
-        print(
-            f"{suite:<18}{run['tests']:>6}{hits:>8}{misses:>8}{len(run['differ']):>8}{len(run['wrong']):>7}"
-            f"{run['seconds']:>6}  {reasons}"
-        )
+        figures = (run["tests"], *counts, *ends, run["seconds"])
+        print(f"{suite:<18}{''.join(f'{figure:>8}' for figure in figures)}  {reasons}")
+    print(
+        "again: judged anew after each test wrote, and after that was undone; failed: uncached too, as committed transactions"
+    )
     for run in runs.values():
         for name in run["unexplained"]:
             plain, cached = run["differ"].get(name, ["as cached", "as uncached"])

@@ -6,12 +6,15 @@ What a class or a test wrote is found in the change log and undone by putting ba
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.db import connection, connections
 from django.db.backends.base import base
 from django.test import SimpleTestCase, TestCase, TransactionTestCase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BASE, CLASS = "rows_of_all", "rows_of_class"
 
@@ -72,6 +75,8 @@ class Rows:
 
 
 rows = Rows()
+after: list[Callable[[], None]] = []
+"""What to do at the end of each test, before and after its rows are put back."""
 
 
 def begin() -> None:
@@ -101,12 +106,20 @@ def _keep_class(cls: type[TestCase]) -> None:
 
 def _restore_class(self: TestCase) -> None:
     _finish(self)
-    rows.restore(CLASS)
+    _end(CLASS)
+
+
+def _end(level: str) -> None:
+    for act in after:
+        act()
+    rows.restore(level)
+    for act in after:
+        act()
 
 
 def _restore_all(self: TransactionTestCase) -> None:
     _finish(self)
-    rows.restore(BASE)
+    _end(BASE)
     apps.clear_cache()
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.db import connections, models
 from django.db.models import sql
+from psycopg.types.json import Jsonb
 
 from cachecontrol import collect, fetch, stats, tracking
 from cachecontrol.exceptions import Misconfigured
@@ -62,13 +65,21 @@ def _refused(policy: str, reason: str, detail: str = "") -> None:
     refusals[reason] += 1
 
 
+LATELY = 100
+"""Reads that are asked for again at the end of each test."""
+
 _get = fetch.get
+_asked: dict[str, fetch.Request[Any]] = {}
 _ran: dict[str, list[dict[str, str]]] = {}
 """What a query executed when it was computed last: what a test that counts queries would have seen."""
 
 
 def twice(request: fetch.Request[Any]) -> Fetched[Any]:
     """Read, read again, and leave in the log of queries what one read of the database would have left."""
+    if "sql" in request.recipe and collect.known(request.alias):
+        _asked[request.key] = request
+        while len(_asked) > LATELY:
+            del _asked[next(iter(_asked))]
     log = connections[request.alias].queries_log
     before = [*log]
     first = _get(request)
@@ -84,6 +95,35 @@ def twice(request: fetch.Request[Any]) -> Fetched[Any]:
     return second
 
 
+class _NotFreshError(Exception):
+    """Raised in place of computing: only what is still held to be fresh is asked for again."""
+
+
+def _give_up() -> Any:
+    raise _NotFreshError
+
+
+def ask_again() -> None:
+    """Judge what was read lately and is still held to be fresh: something has been written since."""
+    for request in _asked.values():
+        try:
+            fetched = _get(dataclasses.replace(request, compute=_give_up))
+        except _NotFreshError:
+            continue
+        if fetched.outcome is Outcome.HIT:
+            outcomes["hit"] -= 1
+            outcomes["asked again"] += 1
+            _compare(request, _unordered(fetched.value), _unordered(_answer(request.recipe)))
+
+
+def _answer(recipe: dict[str, Any]) -> Any:
+    """What the database says now to the SQL of a read."""
+    params = [Jsonb(json.loads(p["jsonb"])) if isinstance(p, dict) else p for p in recipe["params"]]
+    with connections[recipe["alias"]].cursor() as cursor:
+        cursor.execute(recipe["sql"], params)
+        return cursor.fetchone() if recipe["one"] else [cursor.fetchall()]
+
+
 def _judge(request: fetch.Request[Any], first: Fetched[Any], second: Fetched[Any]) -> None:
     """A second read that hits gives the very same value; a first one gives what the database gives now."""
     if first is not second:
@@ -92,6 +132,10 @@ def _judge(request: fetch.Request[Any], first: Fetched[Any], second: Fetched[Any
         with collect.apart():
             expected = _unordered(request.compute())
     got = repr(second.value) if first is not second else _unordered(second.value)
+    _compare(request, got, expected)
+
+
+def _compare(request: fetch.Request[Any], got: str, expected: str) -> None:
     if got != expected:
         wrong.append(f"{request.recipe.get('sql', 'an aggregate')}: {got[:300]} instead of {expected[:300]}")
 

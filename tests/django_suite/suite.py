@@ -78,6 +78,7 @@ class Runner(DiscoverRunner):
             connection.force_debug_cursor = True
         if os.environ["LARDER_SUITE_MODE"] == "cached":
             everything.cache()
+            committed.after.append(everything.ask_again)
         result = super().run_suite(suite, **kwargs)
         drain.close()
         self.ended = result.ended
