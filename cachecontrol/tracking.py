@@ -49,6 +49,11 @@ def add(model: type[models.Model], *, slices: Sequence[str] = (), ignore: Sequen
     """Track a model's own table and its automatic many-to-many tables. Raises Misconfigured for an unfit field."""
     options = model._meta
     fields = {field.name: field for field in options.local_concrete_fields}
+    known = _trackings.get(options.db_table)
+    if options.proxy or (known and known.model._meta.label != options.label):
+        raise Misconfigured(
+            f"track {known.model._meta.label if known else options.concrete_model}, not {options.label}"
+        )
     for name in (*slices, *ignore):
         if name not in fields:
             raise Misconfigured(f"{options.label} has no column of its own for the field {name!r}")

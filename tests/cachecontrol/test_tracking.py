@@ -155,3 +155,15 @@ def test_a_table_whose_name_reads_as_a_tag_is_refused(name: str) -> None:
     model = type("Thing", (models.Model,), {"__module__": __name__, "Meta": meta})
     with pytest.raises(Misconfigured, match="separates the parts of a tag"):
         track()(model)
+
+
+def test_a_table_is_tracked_by_one_model() -> None:
+    """A second tracking would take the place of the first, with other columns to watch."""
+    meta = type("Meta", (), {"app_label": "library", "proxy": True})
+    proxy = type("Novel", (Book,), {"__module__": __name__, "Meta": meta})
+    with pytest.raises(Misconfigured, match=r"track library\.Book, not library\.Novel"):
+        track()(proxy)
+    meta = type("Meta", (), {"app_label": "library", "db_table": "library_book", "managed": False})
+    legacy = type("Legacy", (models.Model,), {"__module__": __name__, "Meta": meta})
+    with pytest.raises(Misconfigured, match=r"track library\.Book, not library\.Legacy"):
+        track()(legacy)
