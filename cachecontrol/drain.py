@@ -214,7 +214,7 @@ os.register_at_fork(after_in_child=drain.forget)
 
 def announce(moving: list[str]) -> None:
     """Write changes that no trigger saw, one a table, and carry them once they are committed."""
-    rows = [
+    rows: list[Any] = [
         [relation, [*named]]
         for relation, named in groupby(sorted(moving, key=tags.relation_of), tags.relation_of)
     ]
