@@ -8,6 +8,7 @@ explained in ``explained.py``; a suite without hits fails.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -50,7 +51,10 @@ def main() -> int:
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.django_suite.settings"
     from tests.django_suite import settings  # starts the servers, and keeps them for the processes below
 
-    runs = {suite: _compare(suite, tests, settings.HOME) for suite in suites}
+    runs = {}
+    for suite in suites:
+        runs[suite] = _compare(suite, tests, settings.HOME)
+        print(f"{suite}: {runs[suite]['seconds']} s", file=sys.stderr)
     _print(runs)
     (VAR / "django-suite.json").write_text(json.dumps(runs, indent=1))
     return int(
@@ -101,10 +105,10 @@ def _run(suite: str, mode: str, tests: Path, home: Path) -> dict[str, Any]:
         "PYTHONPATH": os.pathsep.join([str(BASE_DIR), str(tests)]),
     }
     command = [sys.executable, "-m", "tests.django_suite.suite", str(output)]
-    with log.open("w") as lines:
+    with log.open("w") as lines, contextlib.suppress(subprocess.TimeoutExpired):
         subprocess.run(command, env=environment, stdout=lines, stderr=lines, timeout=LONGEST, check=False)
     if not output.exists():
-        sys.exit(f"The suite {suite} did not run {mode}; see {log}")
+        sys.exit(f"The suite {suite} did not end {mode} within {LONGEST:.0f} s; see {log}")
     result: dict[str, Any] = json.loads(output.read_text())
     return result
 

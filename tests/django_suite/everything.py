@@ -65,7 +65,7 @@ def _refused(policy: str, reason: str, detail: str = "") -> None:
     refusals[reason] += 1
 
 
-LATELY = 100
+LATELY = 12
 """Reads that are asked for again at the end of each test."""
 
 _get = fetch.get
