@@ -43,3 +43,5 @@ STORAGES = {
     },  # nothing is collected here
 }
 WHITENOISE_AUTOREFRESH = True  # or it warns of the folder that is not there
+CACHES["default"]["OPTIONS"] |= {"SOCKET_CONNECT_TIMEOUT": 2, "SOCKET_TIMEOUT": 2}  # noqa: F405  # machines that test are busy
+CACHECONTROL = {**CACHECONTROL, "DRAIN_TIMEOUT": 5.0}  # noqa: F405
