@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _current: ContextVar[Collection | None] = ContextVar("cachecontrol_collection", default=None)
 _covered: ContextVar[bool] = ContextVar("cachecontrol_covered", default=False)
 
+_on_primary: ContextVar[bool] = ContextVar("cachecontrol_on_primary", default=False)
+
 _TRANSACTION_CONTROL = ("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
 
 
@@ -50,6 +52,11 @@ class Collection:
             with covered():
                 self.standings[alias] = position.standing(connections[alias])
         return self.standings[alias]
+
+    @property
+    def used_replica(self) -> bool:
+        """Whether anything was read from a replica, whose word counts only if nothing moved since."""
+        return any(alias in conf.replicas for alias in self.standings)
 
     @property
     def own(self) -> Standing:
@@ -175,3 +182,18 @@ def expire_at(moment: datetime) -> None:
 def known(alias: str) -> bool:
     """Whether that database's changes reach the clock."""
     return alias == conf.database or alias in conf.replicas
+
+
+@contextlib.contextmanager
+def on_primary() -> Iterator[None]:
+    """Let tracked queries that are meant for a replica go to the primary within this block."""
+    token = _on_primary.set(True)
+    try:
+        yield
+    finally:
+        _on_primary.reset(token)
+
+
+def server(alias: str) -> str:
+    """The database that a query meant for ``alias`` goes to."""
+    return conf.database if _on_primary.get() and alias in conf.replicas else alias

@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import time
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from django.conf import settings
@@ -153,7 +153,8 @@ def _standing_now(alias: str) -> str:
 
 def _computed(request: Request[T], reason: str) -> Fetched[T]:
     """Compute without the cache. The work around it must not be stored either: nothing proves this part of it."""
-    value = request.compute()
+    with collect.on_primary():
+        value = request.compute()
     if (around := collect.current()) is not None and reason not in ("bypass_called", "disabled"):
         around.refuse(reason, request.policy.name)
     return Fetched(value=value, outcome=Outcome.BYPASS, reason=reason)
@@ -203,7 +204,10 @@ def _answered(request: Request[T], reading: Reading, token: str) -> Fetched[T]:
 
 
 def _filled(request: Request[T], reading: Reading, token: str, was: str = "") -> Fetched[T]:
-    """Compute, and store what is proven to be as of one position. The lease is given back whatever happens."""
+    """Compute, and store what is proven to be as of one position. The lease is given back whatever happens.
+
+    What a replica answered counts only if it was stored, since then nothing moved past it; else the primary is asked.
+    """
     reason = was or (reading.reason if reading.judgement in ("granted", "held") else "damaged")
     try:
         with collect.collecting(Collection(request.alias)) as collection:
@@ -214,6 +218,9 @@ def _filled(request: Request[T], reading: Reading, token: str, was: str = "") ->
     except BaseException:
         _release(request, token)
         raise
+    if refusal and collection.used_replica:
+        with collect.on_primary():
+            return _filled(replace(request, alias=conf.database), reading, token, was)
     if refusal:
         stats.refused(request.policy.name, refusal, blame[1] if blame else "")
     if refusal not in AFTER_FILL:

@@ -42,17 +42,16 @@ class TrackedQuery(Query):
     def get_compiler(
         self, using: str | None = None, connection: Any = None, elide_empty: bool = True
     ) -> SQLCompiler:
+        using = using and collect.server(using)
         compiler = super().get_compiler(using, connection, elide_empty)
         compiler.__class__ = _tracked(type(compiler))  # type: ignore[arg-type]
         return cast("SQLCompiler", compiler)
 
     def get_aggregation(self, using: Any, aggregate_exprs: dict[str, Any]) -> Any:
         """Count and aggregate. Django may wrap this query in one that knows nothing of tags, so it is covered here."""
-        compute = functools.partial(super().get_aggregation, using, aggregate_exprs)
         if not aggregate_exprs or _reports.get() is not None:
-            return compute()
-        walked = depend.of_expressions(aggregate_exprs.values())
-        cover = functools.partial(_covered, using, compute, also=walked)
+            return super().get_aggregation(using, aggregate_exprs)
+        cover = functools.partial(self._aggregate, using, aggregate_exprs)
         kept, self.policy = self.policy, None  # Django may run this very query for it
         if kept is None:
             return cover()
@@ -64,6 +63,12 @@ class TrackedQuery(Query):
             stats.record(kept.name, Outcome.BYPASS, "unknown_type", 0.0)
             return cover()
         return _fetch(kept, using, key, cover, {}, lambda value: type(value) is dict)
+
+    def _aggregate(self, using: str, aggregate_exprs: dict[str, Any]) -> Any:
+        """Aggregate a copy, since Django changes what it aggregates and the primary may be asked after a replica."""
+        using = collect.server(using)
+        compute = functools.partial(Query.get_aggregation, self.clone(), using, aggregate_exprs)
+        return _covered(using, compute, also=depend.of_expressions(aggregate_exprs.values()))
 
     def _aggregation(self, using: str, aggregate_exprs: dict[str, Any]) -> list[Any]:
         """The SQL of what is aggregated, and of each aggregate."""
@@ -118,7 +123,7 @@ class _TrackedCompiler(SQLCompiler):
         return _covered(self.using, functools.partial(run, chunked_fetch), rows_of=rows_of)
 
     def _cached(self, kept: Policy, run: Callable[[], Any], result_type: str) -> Any:
-        compute = functools.partial(_covered, self.using, run, rows_of=result_type)
+        compute = functools.partial(self._compute, run, result_type)
         if reason := self._uncacheable():
             stats.record(kept.name, Outcome.BYPASS, reason, 0.0)
             return compute()
@@ -138,6 +143,13 @@ class _TrackedCompiler(SQLCompiler):
             stats.record(kept.name, Outcome.BYPASS, "unknown_type", 0.0)
             return compute()
         return _fetch(kept, self.using, key, compute, recipe, _is_row if recipe["one"] else _is_chunks)
+
+    def _compute(self, run: Callable[[], Any], result_type: str) -> Any:
+        if (using := collect.server(str(self.using))) == self.using:
+            return _covered(using, run, rows_of=result_type)
+        query = cast("TrackedQuery", self.query.chain())
+        query.policy = None
+        return query.get_compiler(using=using).execute_sql(result_type)  # type: ignore[call-overload]
 
     def _uncacheable(self) -> str:
         if self.query.select_for_update:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from cachecontrol import keys, prune, store
-from cachecontrol.drain import DRAIN_SQL, Drain, _broken
+from cachecontrol.drain import Drain
+from cachecontrol.history import DRAIN_SQL, broken
 from tests.shelf import reads
 from tests.shelf.cluster import parameters
 from tests.shelf.reads import Subject
@@ -104,7 +105,7 @@ class Protocol(RuleBasedStateMachine):
     def drain_and_pause(self) -> None:
         drain, clock = Drain(), store.clock()
         found = drain._ask(clock, DRAIN_SQL)
-        if not _broken(clock, found):
+        if not broken(clock, found):
             self.late_moves.append(lambda: (drain._move(clock, found), drain.close()))
         else:
             drain.close()

@@ -1,0 +1,120 @@
+"""Reads that are sent to a replica, which may lag behind (finding 7, hard case 11)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connections
+from psycopg.conninfo import conninfo_to_dict
+
+from cachecontrol import collect, store
+from cachecontrol.policy import Outcome
+from tests.shelf import cluster
+from tests.shelf.reads import Subject
+from tests.shelf.world import DOORS, Door, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psycopg
+
+
+class Reads:
+    """Sends every read to the replica."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "replica"
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
+
+
+@pytest.fixture(scope="module")
+def standby(django_db_setup: None, django_db_blocker: Any) -> Iterator[Any]:
+    with django_db_blocker.unblock(), cluster.clone(standby=True) as server:
+        yield server
+
+
+@pytest.fixture
+def replica(world: World, standby: Any, settings: Any) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to the replica that Django reads from."""
+    place = {"HOST": conninfo_to_dict(standby.url)["host"], "PORT": ""}
+    connections.settings["replica"] = {**connections.settings["default"], **place}
+    settings.CACHECONTROL = {"REPLICAS": ("replica",), "MAX_LAG": 30.0, "BREAKER_SECONDS": 0.0}
+    settings.DATABASE_ROUTERS = [Reads()]
+    with cluster.connect(standby) as own:
+        _follow(world, own)
+        yield own
+        own.execute("SELECT pg_wal_replay_resume()")
+    connections["replica"].close()
+    del connections["replica"]
+    del connections.settings["replica"]
+
+
+def _follow(world: World, replica: psycopg.Connection[Any]) -> None:
+    """Wait until the replica has replayed all that the primary has written."""
+    (position,) = world.run("SELECT pg_current_wal_insert_lsn()").fetchone()
+    replayed = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
+    world.run("SELECT pg_switch_wal()")
+    cluster._wait(lambda: replica.execute(replayed, [position]).fetchone()[0])
+
+
+def _price(world: World) -> str:
+    return str(world.run("SELECT price FROM shelf_item WHERE id = 1").fetchone()[0])
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_a_replica_that_lags_behind_answers_nobody(world: World, replica: Any, name: str) -> None:
+    replica.execute("SELECT pg_wal_replay_pause()")
+    world.change_and_drain(Subject.ROW)
+    assert DOORS[name].ask(Subject.ROW) == _price(world) == "11"
+    replica.execute("SELECT pg_wal_replay_resume()")
+    world.drain()
+    assert DOORS[name].ask(Subject.ROW) == "11"
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_a_count_on_a_replica_that_lags_behind_answers_nobody(world: World, replica: Any, name: str) -> None:
+    replica.execute("SELECT pg_wal_replay_pause()")
+    world.change_and_drain(Subject.COUNT)
+    assert DOORS[name].ask(Subject.COUNT) == "3"
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_a_replica_that_keeps_up_fills_the_cache(
+    world: World, replica: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door: Door = DOORS[name]
+    world.change_and_drain(Subject.ROW)
+    _follow(world, replica)
+    used: list[str] = []
+    monkeypatch.setattr(collect.Collection, "take", _noting(used, collect.Collection.take))
+    assert door.ask(Subject.ROW) == "11"
+    assert door.ask(Subject.ROW) == "11"
+    assert world.last.outcome is Outcome.HIT
+    assert used == ["replica"]
+    world.change_and_drain(Subject.ROW)
+    assert door.ask(Subject.ROW) == _price(world) == "12"
+
+
+def _noting(used: list[str], take: Any) -> Any:
+    def note(collection: collect.Collection, *args: Any, **kwargs: Any) -> None:
+        used.extend(alias for alias in collection.standings if alias not in used)
+        take(collection, *args, **kwargs)
+
+    return note
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_without_redis_reads_go_to_the_primary(
+    world: World, replica: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replica.execute("SELECT pg_wal_replay_pause()")
+    world.change(Subject.ROW)
+
+    def down(*_: Any, **__: Any) -> None:
+        raise store.StoreDown("gone")
+
+    monkeypatch.setattr(store, "read", down)
+    assert DOORS[name].ask(Subject.ROW) == _price(world) == "11"
