@@ -113,7 +113,8 @@ def ask_again() -> None:
         if fetched.outcome is Outcome.HIT:
             outcomes["hit"] -= 1
             outcomes["asked again"] += 1
-            _compare(request, _unordered(fetched.value), _unordered(_answer(request.recipe)))
+            answer = _cut(_answer(request.recipe), fetched.value)
+            _compare(request, _unordered(fetched.value), _unordered(answer))
 
 
 def _answer(recipe: dict[str, Any]) -> Any:
@@ -122,6 +123,11 @@ def _answer(recipe: dict[str, Any]) -> Any:
     with connections[recipe["alias"]].cursor() as cursor:
         cursor.execute(recipe["sql"], params)
         return cursor.fetchone() if recipe["one"] else [cursor.fetchall()]
+
+
+def _cut(row: Any, like: Any) -> Any:
+    """A single row has the columns that were asked for: of a combined query Django drops those that it added."""
+    return row[: len(like)] if isinstance(row, tuple) and isinstance(like, tuple) else row
 
 
 def _judge(request: fetch.Request[Any], first: Fetched[Any], second: Fetched[Any]) -> None:
