@@ -25,7 +25,7 @@ from django.db.models import (
 from django.db.models.functions import Cast, Now
 from django.test.utils import CaptureQueriesContext
 from psycopg.adapt import Dumper
-from redis import Redis as Client
+from redis.connection import AbstractConnection
 
 from cachecontrol import drain, stats
 from cachecontrol.api import bypass
@@ -56,18 +56,18 @@ def cost(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Cost]
 
     def measure(read: Callable[[], Any]) -> Cost:
         spent = Cost()
-        asked, reader = Client.execute_command, threading.current_thread()
+        sent, reader = AbstractConnection.send_command, threading.current_thread()
 
-        def count(client: Client, *args: Any, **kwargs: Any) -> Any:
+        def count(line: AbstractConnection, *args: Any, **kwargs: Any) -> Any:
             spent.redis += threading.current_thread() is reader
-            return asked(client, *args, **kwargs)
+            return sent(line, *args, **kwargs)
 
         with (
             monkeypatch.context() as patch,
             stats.trace() as trace,
             CaptureQueriesContext(connection) as queries,
         ):
-            patch.setattr(Client, "execute_command", count)
+            patch.setattr(AbstractConnection, "send_command", count)
             spent.value = read()
         spent.sql = [query["sql"] for query in queries]
         spent.reads = [f"{read.outcome} {read.reason}".strip() for read in trace.reads]
