@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgpack
 import pytest
 from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from redis.connection import AbstractConnection
 
-from cachecontrol import drain, keys, store
+from cachecontrol import drain, keys
 from cachecontrol.exceptions import StoreDown, Unhermetic
 from cachecontrol.policy import Outcome
 from tests.shelf import reads, views
@@ -20,25 +21,21 @@ from tests.shelf.models import Item
 from tests.shelf.reads import CHANGES, Subject
 from tests.shelf.world import Door, World, elsewhere
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 MAX_LAG = 0.4
 
 
 @pytest.fixture
-def calls(world: World, monkeypatch: Any) -> Iterator[list[str]]:
-    """The commands that reach Redis from here, statistics apart."""
+def calls(world: World, monkeypatch: Any) -> list[str]:
+    """The commands that this thread sends to Redis; statistics have a thread of their own."""
     sent: list[str] = []
-    client = store.redis()
-    original = client.execute_command
+    send, here = AbstractConnection.send_command, threading.current_thread()
 
-    def execute_command(*arguments: Any, **options: Any) -> Any:
-        sent.append(str(arguments[0]))
-        return original(*arguments, **options)
+    def note(line: AbstractConnection, *arguments: Any, **options: Any) -> Any:
+        if threading.current_thread() is here:
+            sent.append(arguments[0])
+        return send(line, *arguments, **options)
 
-    monkeypatch.setattr(client, "execute_command", execute_command)
-    monkeypatch.setattr(store, "redis", lambda: client)
+    monkeypatch.setattr(AbstractConnection, "send_command", note)
     return sent
 
 
