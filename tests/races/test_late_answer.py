@@ -1,0 +1,38 @@
+"""Redis answers after its reader gave up: that answer belongs to nobody."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cachecontrol import keys, store
+from cachecontrol.exceptions import StoreDown
+
+if TYPE_CHECKING:
+    from project.embedded import Valkey
+    from tests.shelf.world import World
+
+
+def test_a_late_answer_is_not_taken_for_the_next(world: World, valkey: Valkey, settings) -> None:
+    settings.CACHECONTROL = {"BREAKER_SECONDS": 0.0, "MAX_LAG": 60.0}
+    world.drain()
+    pid = valkey.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(StoreDown):
+            store.clock()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    reading = store.read(f"{keys.ENTRY}none:0", stale_for=0.0, token="t")
+    assert (reading.judgement, reading.reason) == ("granted", "absent")
+
+
+def test_a_connection_that_the_server_closed_is_opened_again(world: World) -> None:
+    world.drain()
+    assert store.clock().epoch
+    world.redis.client_kill_filter(skipme=True)
+    assert store.clock().epoch
