@@ -32,6 +32,8 @@ _refilled: ContextVar[str] = ContextVar("cachecontrol_refilled", default="")
 
 AFTER_FILL = frozenset({"", "moved", "newer", "epoch", "clock_gone", "full"})
 """What the fill script says; it has given the lease back."""
+OF_THE_MOMENT = frozenset({"transaction", "isolation", "history", "redis_down"})
+"""Refusals that say nothing of the next reader's value. After any other, readers of the same do not wait for each other."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.003, 0.05
 """Seconds between two looks of a reader that waits for another's fill."""
 
@@ -208,7 +210,7 @@ def _filled(request: Request[T], reading: Reading, token: str, was: str = "") ->
 
     What a replica answered counts only if it was stored, since then nothing moved past it; else the primary is asked.
     """
-    reason = was or (reading.reason if reading.judgement in ("granted", "held") else "damaged")
+    reason = was or (reading.reason if reading.judgement in ("granted", "held", "free") else "damaged")
     try:
         with collect.collecting(Collection(request.alias)) as collection:
             unfit = collection.own.unfit
@@ -224,7 +226,7 @@ def _filled(request: Request[T], reading: Reading, token: str, was: str = "") ->
     if refusal:
         stats.refused(request.policy.name, refusal, blame[1] if blame else "")
     if refusal not in AFTER_FILL:
-        _release(request, token)
+        _release(request, token, free_for=0.0 if refusal in OF_THE_MOMENT else conf.wait)
     return Fetched(
         value=value,
         outcome=Outcome.MISS,
@@ -235,9 +237,9 @@ def _filled(request: Request[T], reading: Reading, token: str, was: str = "") ->
     )
 
 
-def _release(request: Request[Any], token: str) -> None:
+def _release(request: Request[Any], token: str, *, free_for: float = 0.0) -> None:
     with contextlib.suppress(StoreDown):
-        store.release(request.key, token)
+        store.release(request.key, token, free_for=free_for)
 
 
 def _store(request: Request[Any], reading: Reading, token: str, collection: Collection, value: Any) -> str:

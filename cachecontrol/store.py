@@ -46,7 +46,7 @@ class Reading:
     """What Redis says of an entry. Times are microseconds of Redis' clock."""
 
     judgement: str
-    """``hit``, ``answer``, ``stale``, ``granted``, ``held`` or ``clock``."""
+    """``hit``, ``answer``, ``stale``, ``granted``, ``held``, ``free`` or ``clock``."""
     reason: str
     now: int
     epoch: str = ""
@@ -232,9 +232,9 @@ def fill(
     return said.decode()
 
 
-def release(entry_key: str, token: str) -> None:
-    """Give the lease back. Raises StoreDown."""
-    _release([keys.lease(entry_key)], [token])
+def release(entry_key: str, token: str, *, free_for: float = 0.0) -> None:
+    """Give the lease back; for ``free_for`` seconds nobody needs one to compute this entry. Raises StoreDown."""
+    _release([keys.lease(entry_key)], [token, int(free_for * 1000)])
 
 
 def clock() -> Clock:

@@ -63,6 +63,8 @@ if ARGV[5] ~= '' then
 end
 local judgement = 'held'
 if ARGV[3] ~= '' and redis.call('SET', KEYS[3], ARGV[3], 'NX', 'PX', ARGV[4]) then judgement = 'granted' end
+-- What was computed last could not be stored: nobody gains by waiting for the next to compute the same.
+if judgement == 'held' and redis.call('GET', KEYS[3]) == '-' then judgement = 'free' end
 if moved_at and ARGV[2] ~= '0' then
   -- The first to find the entry stale writes down since when; later moves of its tags would hide that.
   redis.call('HSETNX', KEYS[2], 'moved', moved_at)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import re
+import threading
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from django.utils import translation
 
 from cachecontrol import stats, store
 from cachecontrol.api import bypass, cached_page, expire_at
+from cachecontrol.conf import conf
 from cachecontrol.drain import drain
 from catalog.models import Brand
 
@@ -33,6 +36,8 @@ pytestmark = [
 
 LONG = "word " * 100
 seen: list[Any] = []
+entered = threading.Semaphore(0)
+may_leave = threading.Event()
 
 
 @cached_page("test.brand_page", params=["page", "colour"])
@@ -115,7 +120,18 @@ def busy_page(request: HttpRequest, pk: int) -> HttpResponse:
     return HttpResponse(str(found))
 
 
+@cached_page("test.slow_page")
+def slow_page(request: HttpRequest) -> HttpResponse:
+    """Never stored; whoever comes while ``entered`` is watched stays inside until it may leave."""
+    if entered.acquire(blocking=False):
+        may_leave.wait(20)
+    response = HttpResponse("slow")
+    response.set_cookie("visitor", "alice")
+    return response
+
+
 urlpatterns = [
+    path("slow/", slow_page),
     path("busy/<int:pk>/", busy_page),
     path("brand/<int:pk>/", brand_page),
     path("nosy/", nosy_page),
@@ -294,8 +310,6 @@ def test_an_oversized_key_is_a_bypass(client: Client, redis: Redis, brand: Brand
 
 
 def test_an_entry_ends_at_the_moment_it_was_given(client: Client) -> None:
-    import time
-
     client.get("/ending/")
     assert status(client.get("/ending/")) == "larder; hit"
     time.sleep(0.35)
@@ -378,3 +392,22 @@ def test_a_first_visit_is_stored_while_others_write_what_it_does_not_read(
 ) -> None:
     assert client.get("/busy/4711/").status_code == 200
     assert status(client.get("/busy/4711/")) == "larder; hit"
+
+
+def test_visitors_of_a_page_that_is_never_stored_do_not_wait_for_each_other(client: Client) -> None:
+    def visit() -> None:
+        Client().get("/slow/")
+        connection.close()
+
+    client.get("/slow/")
+    entered.release()
+    other = threading.Thread(target=visit)
+    other.start()
+    while entered._value:
+        time.sleep(0.01)
+    begun = time.monotonic()
+    assert status(client.get("/slow/")) == "larder; fwd=uri-miss; detail=set_cookie"
+    waited = time.monotonic() - begun
+    may_leave.set()
+    other.join()
+    assert waited < conf.wait
