@@ -187,6 +187,5 @@ class Proof:
 def _struck(windows: list[Window], names: frozenset[str], begun: float, ended: float) -> bool:
     """Whether one of these faults was at work in that time, or until shortly before."""
     return any(
-        window.name in names and window.begun <= ended and window.ended + GRACE >= begun
-        for window in windows[-60:]
+        window.name in names and window.begun <= ended and window.ended + GRACE >= begun for window in windows
     )

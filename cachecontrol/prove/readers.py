@@ -110,6 +110,7 @@ def queryset(chance: random.Random, reader: str) -> None:
     if chance.random() < 0.02:
         _in_a_standing_snapshot(chance, shelf, pk)
         return
+    close_old_connections()  # as between two requests: one that the server ended meanwhile is no surprise
     sent = time.monotonic()
     try:
         with stats.trace() as trace:
