@@ -139,17 +139,17 @@ def _workers(server: Server | None) -> Check:
         return Check(name, State.WARNING, _("cannot be asked: this process knows no broker"))
     try:
         found = _answering_workers(int(time() / 20))
-    except (OperationalError, *_broker_errors()):
+    except _broker_errors():
         return Check(name, State.WARNING, _("the broker does not answer"))
     if not found:
         return Check(name, State.BAD, _("none answers: nothing is warmed, reconciled or rolled up"))
     return Check(name, State.GOOD, ", ".join(found))
 
 
-def _broker_errors() -> tuple[type[Exception], ...]:
+def _broker_errors() -> tuple[type[BaseException], ...]:
     """What a connection raises that was open when the broker went."""
     with current_app.connection_for_read() as connection:
-        return tuple(connection.recoverable_connection_errors)
+        return (OperationalError, *connection.recoverable_connection_errors)
 
 
 @lru_cache(maxsize=1)
