@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 from redis import Redis
 
+from cachecontrol import store
 from cachecontrol.drain import drain
 from tests import settings as test_settings
 
@@ -56,6 +57,12 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
 def valkey() -> Valkey:
     """This worker's Valkey server: tests may flush, stop, start and freeze it, and leave it running."""
     return test_settings.valkey
+
+
+@pytest.fixture(autouse=True)
+def closed_breaker() -> None:
+    """Each test asks Redis, whatever the test before it did to the server."""
+    store.breaker.answered()
 
 
 @pytest.fixture
