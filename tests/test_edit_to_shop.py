@@ -16,17 +16,22 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis")]
 
 
+def visited(page: Page, url: str) -> str:
+    """Go there; what the cache says of it."""
+    answer = page.goto(url)
+    assert answer is not None
+    return answer.headers["cache-status"]
+
+
 def test_a_price_changed_in_the_admin_is_what_the_shop_shows_next(
     live_server: LiveServer, page: Page, admin_user: User
 ) -> None:
     pan = shelves.product("Iron pan", at="Kitchen/Pans", price="40.10")
     shop, listing = f"{live_server.url}/p/{pan.slug}/", f"{live_server.url}/c/kitchen/"
     for url in (shop, listing):
-        page.goto(url)
+        statuses = [visited(page, url) for _ in range(3)]
         assert "€40.10" in page.inner_text("main")
-        answer = page.goto(url)
-        assert answer is not None
-        assert answer.headers["cache-status"] == "larder; hit"
+        assert statuses[-1] == "larder; hit", statuses
 
     page.goto(f"{live_server.url}/admin/login/?next=/admin/catalog/product/{pan.pk}/change/")
     page.fill("#id_username", admin_user.username)
@@ -37,8 +42,6 @@ def test_a_price_changed_in_the_admin_is_what_the_shop_shows_next(
     assert "was changed successfully" in page.inner_text(".messagelist")
 
     for url in (shop, listing):
-        answer = page.goto(url)
-        assert answer is not None
-        assert "hit" not in answer.headers["cache-status"]
+        assert "hit" not in visited(page, url)
         assert "€34.50" in page.inner_text("main")
         assert "€40.10" not in page.inner_text("main")

@@ -148,13 +148,16 @@ def test_it_comes_up_with_a_catalog_and_a_login_that_works_and_an_interrupt_stop
 @pytest.mark.parametrize("whom", ["make", "up", "both"])
 def test_no_kill_leaves_a_process_or_damage_behind_and_the_next_start_prepares_nothing_again(checkout, whom):
     make = checkout.up()
-    assert "Packages" not in checkout.log
-    assert "Demonstration catalog" not in checkout.log
-    assert "Static files" not in checkout.log
-    assert checkout.get("/admin/login/")[0] == 200
     up = psutil.Process(make.pid).children()[0].pid
     for pid in {"make": [make.pid], "up": [up], "both": [make.pid, up]}[whom]:
         os.kill(pid, signal.SIGKILL)
+    make.wait(timeout=60)
+    assert checkout.deserted(), checkout.processes()
+    make = checkout.up()
+    for preparation in ("Packages", "Demonstration catalog", "Static files"):
+        assert preparation not in checkout.log
+    assert checkout.get("/admin/login/")[0] == 200
+    os.kill(psutil.Process(make.pid).children()[0].pid, signal.SIGINT)
     make.wait(timeout=60)
     assert checkout.deserted(), checkout.processes()
 
