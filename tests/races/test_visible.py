@@ -1,0 +1,76 @@
+"""A commit is in the WAL before anybody sees it, and a quiet database writes none (finding 26)."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cachecontrol.drain import Drain
+from tests.shelf import cluster
+from tests.shelf.reads import CHANGES, Subject
+from tests.shelf.world import Door, World, fill_shelves
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from project.embedded import Postgres
+
+WAITS = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+WHERE = "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
+DRAINS = 50
+SMALLEST_MESSAGE = 40
+"""Bytes of WAL that the shortest message takes, at least."""
+
+
+@pytest.fixture(scope="module")
+def cloned(django_db_setup: None, django_db_blocker: Any) -> Iterator[Postgres]:
+    """A cluster whose commits wait for a standby that does not exist, if a session wants that."""
+    with (
+        django_db_blocker.unblock(),
+        cluster.clone(synchronous_standby_names="nobody", synchronous_commit="local") as server,
+    ):
+        yield server
+
+
+@pytest.fixture
+def waiting(world: World, cloned: Postgres, settings: Any) -> Iterator[Postgres]:
+    """That cluster, with Django connected to it."""
+    settings.CACHECONTROL = {"MAX_LAG": 30.0}
+    with cluster.at(cloned):
+        with cluster.connect(cloned) as own:
+            fill_shelves(own)
+        world.drain()
+        yield cloned
+
+
+def test_what_was_read_while_a_commit_was_written_and_not_yet_visible_is_moved_by_it(
+    world: World, door: Door, waiting: Postgres
+) -> None:
+    """The reader's position lies behind the commit, and nothing else is written: only the drain's own message lies further."""
+    with cluster.connect(waiting) as writer, cluster.connect(waiting) as other:
+        writer.execute("SET synchronous_commit = on")
+        thread = threading.Thread(target=writer.execute, args=[CHANGES[Subject.ROW]])
+        thread.start()
+        cluster._wait(lambda: other.execute(WAITS).fetchone())
+        before = door.ask(Subject.ROW)
+        assert before == door.truth(Subject.ROW)
+        writer.cancel()
+        thread.join(10)
+        assert not thread.is_alive()
+    assert door.truth(Subject.ROW) != before
+    world.drain()
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+
+
+def test_a_quiet_database_is_drained_without_writing_to_it(world: World, waiting: Postgres) -> None:
+    drain = Drain()
+    drain.run()
+    with cluster.connect(waiting) as own:
+        (began,) = own.execute(WHERE).fetchone()
+        for _ in range(DRAINS):
+            drain.run()
+        (ended,) = own.execute(WHERE).fetchone()
+    drain.close()
+    assert ended - began < DRAINS * SMALLEST_MESSAGE
