@@ -117,6 +117,12 @@ class Drain:
         raise DrainRefused(f"the epoch changed {ATTEMPTS} times during one drain")
 
     def _ask(self, clock: Clock | None, statement: str) -> Found:
+        found = self._found(clock, statement)
+        if found.is_in_transaction:
+            raise DrainRefused("a drain must not run inside a transaction")
+        return found
+
+    def _found(self, clock: Clock | None, statement: str) -> Found:
         xmax, xip = history.seen(clock)
         arguments = {"xmax": xmax, "xip": xip, "limit": conf.tags_per_drain}
         try:
@@ -127,10 +133,7 @@ class Drain:
             ) from error
         if row is None:
             raise DrainRefused("cachecontrol_epoch has no row; run migrate")
-        found = Found.of(row)
-        if found.is_in_transaction:
-            raise DrainRefused("a drain must not run inside a transaction")
-        return found
+        return Found.of(row)
 
     def _move(self, clock: Clock, found: Found) -> int | None:
         position, moving = found.position, found.tags
@@ -150,7 +153,11 @@ class Drain:
         )
 
     def _renew(self, clock: Clock, found: Found, why: str) -> None:
-        """Begin a new epoch, in the database first, unless another drain does it right now."""
+        """Begin a new epoch under the lock of its row, unless another drain did meanwhile.
+
+        Redis is told before the commit, so that whoever waited for the lock finds both in step. This transaction writes no
+        changes, so its own snapshot hides none. If the commit fails they differ, and the next drain begins another epoch.
+        """
         connection = self._connected()
         with connection.transaction():
             row = connection.execute("SELECT number, random FROM cachecontrol_epoch FOR UPDATE").fetchone()
@@ -163,10 +170,11 @@ class Drain:
             )
             # Snapshots of a history that broke say nothing of this one, whose xids may be lower.
             connection.execute("DELETE FROM cachecontrol_snapshot")
-        fresh = self._ask(None, history.DRAIN_SQL)
-        if store.renew(clock.epoch, history.first_clock(fresh, clock.now)):
-            stats.count("epoch.renewed")
-            logger.warning("A new cache epoch begins: %s", why)
+            fresh = self._found(None, history.DRAIN_SQL)
+            if not store.renew(clock.epoch, history.first_clock(fresh, clock.now)):
+                raise psycopg.Rollback
+        stats.count("epoch.renewed")
+        logger.warning("A new cache epoch begins: %s", why)
 
     def _execute(self, statement: str, arguments: dict[str, Any]) -> Any:
         return self._connected().execute(statement, arguments).fetchone()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -113,10 +114,10 @@ class Found:
 
 def seen(clock: Clock | None) -> tuple[str, list[str]]:
     """xmax and the list of running transactions of the clock's snapshot."""
-    if clock is None or not clock.snapshot.replace(":", "").replace(",", "").isdigit():
+    if clock is None or not is_readable(clock):
         return NOTHING_PENDING, []
-    _, xmax, running = [*clock.snapshot.split(":"), "", ""][:3]
-    return xmax or NOTHING_PENDING, [xid for xid in running.split(",") if xid]
+    _, xmax, running = clock.snapshot.split(":")
+    return xmax, [xid for xid in running.split(",") if xid]
 
 
 def broken(clock: Clock, found: Found) -> str:
@@ -137,16 +138,25 @@ def broken(clock: Clock, found: Found) -> str:
     return ""
 
 
+_SHAPES = {
+    "epoch": re.compile(r"[0-9]{10}\.\w+"),
+    "identity": re.compile(r"\S+ [0-9A-F]{8} .+"),
+    "snapshot": re.compile(r"[0-9]{1,19}:[0-9]{1,19}:[0-9,]*"),
+    "rank": re.compile(r"[0-9]{1,19}"),
+    "position": re.compile(r"[0-9]{10}\.[0-9]{20}"),
+    "seen": re.compile(r"[0-9]{10}\.[0-9]{20}"),
+    "time": re.compile(r"[0-9]{1,17}"),
+}
+"""How a drain writes the fields of the clock."""
+
+
 def is_readable(clock: Clock) -> bool:
-    words = clock.snapshot.split(":")
-    return (
-        bool(clock.epoch and clock.position and clock.seen)
-        and len(clock.identity.split(" ", 2)) == 3
-        and clock.rank.isdigit()
-        and clock.time.isdigit()
-        and len(words) == 3
-        and all(part.isdigit() for part in [*words[:2], *filter(None, words[2].split(","))])
-    )
+    """Whether the clock is as a drain writes it: who else can write to Redis must not bring a drain to a halt."""
+    if not all(shape.fullmatch(getattr(clock, name)) for name, shape in _SHAPES.items()):
+        return False
+    _, xmax, running = clock.snapshot.split(":")
+    rank = int(xmax) - len(running.split(",") if running else [])
+    return int(clock.rank) == rank and clock.position <= clock.seen
 
 
 def altered(clock: Clock, found: Found) -> list[str]:
@@ -156,6 +166,8 @@ def altered(clock: Clock, found: Found) -> list[str]:
     try:
         before = json.loads(clock.tables)
     except ValueError:
+        before = None
+    if not isinstance(before, dict):
         before = {}
     changed = {
         name for name, now in found.tables.items() if before.get(name) != now or now.startswith("false")
@@ -166,7 +178,6 @@ def altered(clock: Clock, found: Found) -> list[str]:
 def first_clock(found: Found, now: int) -> dict[str, str]:
     return {
         "epoch": found.epoch,
-        "place": found.place,
         "identity": found.identity,
         "snapshot": found.snapshot,
         "rank": str(found.rank),
@@ -178,5 +189,5 @@ def first_clock(found: Found, now: int) -> dict[str, str]:
 
 
 def epoch_number(epoch: str) -> int:
-    number = epoch.partition(".")[0]
-    return int(number) if number.isdigit() else 0
+    """The number of an epoch; 0 of what is none."""
+    return int(epoch.partition(".")[0]) if _SHAPES["epoch"].fullmatch(epoch) else 0

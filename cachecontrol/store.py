@@ -214,7 +214,7 @@ def read(entry_key: str, *, stale_for: float, token: str, arrival: str = "") -> 
     judgement, reason, now = said[0].decode(), said[1].decode(), int(said[2])
     if judgement == "clock":
         return Reading(judgement, reason, now)
-    epoch, position = said[3].decode(), said[4].decode()
+    epoch, position = _text(said[3]), _text(said[4])
     if len(said) < 8:
         return Reading(judgement, reason, now, epoch, position)
     return Reading(judgement, reason, now, epoch, position, said[5], said[6], int(said[7]))
@@ -275,7 +275,7 @@ def move(
 def renew(seen: str, fields: Mapping[str, str]) -> bool:
     """Begin a new epoch unless the clock is no longer as it was seen. Raises StoreDown."""
     flat = [part for pair in fields.items() for part in pair]
-    return bool(_renew([keys.CLOCK], [seen, *flat]))
+    return bool(_renew([keys.CLOCK], [seen.encode("latin-1"), *flat]))
 
 
 def peek(entry_key: str) -> Reading:
@@ -317,7 +317,8 @@ def _asked(ask: Callable[[], Any]) -> Any:
 
 
 def _text(field: bytes | None) -> str:
-    return "" if field is None else field.decode("utf-8", "replace")
+    """A field of the clock as text that can be turned back into the same bytes, whatever somebody wrote there."""
+    return "" if field is None else field.decode("latin-1")
 
 
 def version() -> tuple[str, tuple[int, ...]]:

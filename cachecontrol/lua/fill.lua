@@ -4,12 +4,14 @@
 -- ARGV: lease token, epoch, place, as_of, earliest position, head, body, recipe, ttl (ms), answer ttl (ms), most members,
 --       positions of the tags
 -- Returns 'stored' or why not: 'clock_gone', 'epoch', 'moved', 'newer', 'full'
-local clock = redis.call('HMGET', KEYS[1], 'epoch', 'place', 'position')
+local clock = redis.call('HMGET', KEYS[1], 'epoch', 'identity', 'position')
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000000 + time[2])
 if redis.call('GET', KEYS[3]) == ARGV[1] then redis.call('DEL', KEYS[3]) end
-if not (clock[1] and clock[3]) then return 'clock_gone' end
-if clock[1] ~= ARGV[2] or clock[2] ~= ARGV[3] then return 'epoch' end
+if not (clock[1] and clock[2] and clock[3]) then return 'clock_gone' end
+-- An identity begins with the place: whose history it is.
+local place = ARGV[3] .. ' '
+if clock[1] ~= ARGV[2] or string.sub(clock[2], 1, #place) ~= place then return 'epoch' end
 
 local ttl = tonumber(ARGV[9])
 local refusal = nil
