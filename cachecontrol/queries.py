@@ -123,7 +123,9 @@ class _TrackedCompiler(SQLCompiler):
         return _covered(self.using, functools.partial(run, chunked_fetch), rows_of=rows_of)
 
     def _cached(self, kept: Policy, run: Callable[[], Any], result_type: str) -> Any:
-        compute = functools.partial(self._compute, run, result_type)
+        # Compiling a union adds what it is ordered by to its columns, each time: what runs is a copy from before.
+        source = _copied(self.query) if self.query.combinator else self.query
+        compute = functools.partial(self._compute, source, run, result_type)
         if reason := self._uncacheable():
             stats.record(kept.name, Outcome.BYPASS, reason, 0.0)
             return compute()
@@ -144,10 +146,11 @@ class _TrackedCompiler(SQLCompiler):
             return compute()
         return _fetch(kept, self.using, key, compute, recipe, _is_row if recipe["one"] else _is_chunks)
 
-    def _compute(self, run: Callable[[], Any], result_type: str) -> Any:
-        if (using := collect.server(str(self.using))) == self.using:
+    def _compute(self, source: TrackedQuery, run: Callable[[], Any], result_type: str) -> Any:
+        using = collect.server(str(self.using))
+        if using == self.using and source is self.query:
             return _covered(using, run, rows_of=result_type)
-        query = cast("TrackedQuery", self.query.chain())
+        query = cast("TrackedQuery", source.chain())
         query.policy = None
         return query.get_compiler(using=using).execute_sql(result_type)  # type: ignore[call-overload]
 
@@ -160,6 +163,14 @@ class _TrackedCompiler(SQLCompiler):
 @functools.cache
 def _tracked(compiler: type[SQLCompiler]) -> type[SQLCompiler]:
     return type(f"Tracked{compiler.__name__}", (_TrackedCompiler, compiler), {})
+
+
+def _copied(query: Query) -> TrackedQuery:
+    """A copy that shares nothing with a combined query which compiling it would change."""
+    copied = cast("TrackedQuery", query.chain())
+    copied.selected = dict(query.selected) if query.selected else query.selected
+    copied.combined_queries = tuple(map(_copied, query.combined_queries))
+    return copied
 
 
 def _written(compiled: tuple[str, Iterable[Any]]) -> list[Any]:

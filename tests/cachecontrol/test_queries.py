@@ -119,6 +119,9 @@ SHAPES: dict[str, Callable[[Any], Any]] = {
     "count of a union": lambda books: (
         books.filter(author=1).defer("stock").union(Book.objects.filter(author=2).defer("stock")).count()
     ),
+    "union ordered by what it does not show": lambda books: [
+        *books.filter(author=1).union(Book.objects.filter(author=2)).order_by("title").values_list("id")
+    ],
     "iterator": lambda books: titles(books.order_by("id").iterator()),
     "iterator in chunks": lambda books: titles(books.order_by("id").iterator(chunk_size=2)),
     "in_bulk": lambda books: {pk: book.title for pk, book in books.in_bulk([1, 2]).items()},
