@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 Fact = tuple[Any, ...]
@@ -29,8 +30,9 @@ def _line(fact: Fact) -> str:
     return " ".join(["fact", *("-" if value is None else str(value) for value in fact)])
 
 
+@functools.lru_cache(maxsize=4096)  # a page that is a hit is the same text again
 def read(page: str) -> list[Fact]:
-    """The facts that a page shows."""
+    """The facts that a page shows. The list is shared: it must not be changed."""
     return [_fact(line.split()[1:]) for line in page.splitlines() if line.startswith("fact ")]
 
 

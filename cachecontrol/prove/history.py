@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 KEPT = 180.0
 """Seconds for which what was superseded is remembered."""
@@ -63,7 +63,9 @@ class History:
 
     def states(self, kind: str, pk: int) -> list[State]:
         """All remembered states of a row, the oldest first."""
-        return self.rows.setdefault((kind, pk), [State(None, None, BEFORE_ALL)])
+        if (states := self.rows.get((kind, pk))) is None:
+            states = self.rows[kind, pk] = [State(None, None, BEFORE_ALL)]
+        return states
 
     def see(
         self, begun: float, ended: float, changes: Iterable[tuple[int, str, str, int, int, int | None]]
@@ -105,17 +107,26 @@ class History:
         if len(sums) > 2000:
             del sums[:1000]
 
-    def possible(
-        self, kind: str, pk: int, window: tuple[float, float], fits: Callable[[State], bool]
+    def shown(
+        self, kind: str, pk: int, version: int | None, shelf: int | None, window: tuple[float, float]
     ) -> float | None:
-        """Seconds that the latest fitting state was superseded before the window's end, at least; None: it was in no time of it.
+        """When the latest such state of a row was superseded (the later bound); None: it was in no time of the window.
 
         ``window`` is when an answer may have been true: from as long ago as it may be stale, to its arrival.
         """
         for state in reversed(self.states(kind, pk)):
             if state.until[1] < window[0]:
                 return None
-            if state.since[0] <= window[1] and fits(state):
+            if state.version == version and state.shelf == shelf and state.since[0] <= window[1]:
+                return state.until[1]
+        return None
+
+    def away(self, pk: int, shelf: int, window: tuple[float, float]) -> float | None:
+        """The same of the latest state in which an item was not on a shelf."""
+        for state in reversed(self.states("item", pk)):
+            if state.until[1] < window[0]:
+                return None
+            if state.shelf != shelf and state.since[0] <= window[1]:
                 return state.until[1]
         return None
 

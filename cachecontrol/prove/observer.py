@@ -11,7 +11,8 @@ import psycopg
 if TYPE_CHECKING:
     from cachecontrol.prove.history import History
 
-PAUSE = 0.004
+PAUSE = 0.006
+"""Seconds between two looks: what is known of a commit's time is good to this and the duration of a look."""
 LOOK = """
 SELECT pg_current_snapshot()::text,
        ARRAY(SELECT ROW(seq, xid, who, kind, pk, version, shelf)::text FROM prove_history WHERE %s ORDER BY seq)

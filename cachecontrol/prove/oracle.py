@@ -16,7 +16,7 @@ from cachecontrol.prove.history import ANYTHING
 
 if TYPE_CHECKING:
     from cachecontrol.prove.facts import Fact
-    from cachecontrol.prove.history import History, State
+    from cachecontrol.prove.history import History
 
 
 class Wrong(StrEnum):
@@ -53,7 +53,7 @@ class Violation:
     fact: Fact
     states: list[dict[str, Any]]
     """What the row it speaks of went through."""
-    scene: dict[str, Any] = field(default_factory=dict)
+    scene: dict[Any, Any] = field(default_factory=dict)
     """The clock, tags and changes as they were when the answer was judged."""
 
 
@@ -110,16 +110,16 @@ class Oracle:
     def _row(
         self, kind: str, pk: int, version: int | None, shelf: int | None, window: tuple[float, float]
     ) -> float | Wrong:
-        def fits(state: State) -> bool:
-            return state.version == version and state.shelf == shelf
-
-        until = self.history.possible(kind, pk, window, fits)
+        until = self.history.shown(kind, pk, version, shelf, window)
         if until is not None:
             return until
-        known = any(fits(state) for state in self.history.states(kind, pk) if state.since[0] <= window[1])
-        is_new = version is not None and version > max(
-            (state.version or 0 for state in self.history.states(kind, pk)), default=0
+        states = self.history.states(kind, pk)
+        known = any(
+            state.version == version and state.shelf == shelf
+            for state in states
+            if state.since[0] <= window[1]
         )
+        is_new = version is not None and version > max((state.version or 0 for state in states), default=0)
         return Wrong.UNCOMMITTED if is_new and not known else Wrong.STALE
 
     def _list(self, shelf: int, rows: dict[int, int], window: tuple[float, float]) -> float | Wrong:
@@ -130,7 +130,7 @@ class Oracle:
                 return found
             superseded = min(superseded, found)
         for pk in self.history.shelves[shelf] - rows.keys():
-            until = self.history.possible("item", pk, window, lambda state: state.shelf != shelf)
+            until = self.history.away(pk, shelf, window)
             if until is None:
                 return Wrong.STALE
             superseded = min(superseded, until)

@@ -56,7 +56,8 @@ class Proof:
     _writes: Counter[str] = field(default_factory=Counter)
     _failed_writes: Counter[str] = field(default_factory=Counter)
     _failed_reads: Counter[str] = field(default_factory=Counter)
-    _refusals: list[tuple[float, Answer, str]] = field(default_factory=list)
+    _refusals: list[tuple[Answer, str, list[str]]] = field(default_factory=list)
+    """Reads that failed, what they were told, and the traceback."""
     _over: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> Report:
@@ -136,6 +137,8 @@ class Proof:
         for name in cast.named("writer"):
             cast.kill(name)
         time.sleep(self.max_lag + 2)
+        for name in cast.named("reader"):
+            cast.kill(name)
 
     def _hear(self, said: dict[str, Any]) -> None:
         match said.pop("kind"):
@@ -148,11 +151,9 @@ class Proof:
             case "failure":
                 self._failed_reads[said["error"]] += 1
             case "refusal":
-                self._failed_reads[said["error"][:60]] += 1
-                answer = Answer(
-                    sent=said["sent"], got=said["got"], facts=[], reader=said["reader"], asked=said["asked"]
-                )
-                self._refusals.append((said["sent"], answer, said["error"]))
+                error, why = said.pop("error"), said.pop("why")
+                self._failed_reads[error[:60]] += 1
+                self._refusals.append((Answer(**said, facts=[]), error, why))
 
     def _judge(self, oracle: Oracle, observer: Observer, striking: Faults) -> None:
         """Judge answers in the order of their arrival, each once the observer looked after it."""
@@ -163,7 +164,7 @@ class Proof:
             with observer.lock:
                 while self._answers and self._answers[0].got < oracle.history.looked:
                     self._judge_one(oracle, self._answers.popleft(), striking.windows)
-            time.sleep(0.002)
+            time.sleep(0.02)
 
     def _judge_one(self, oracle: Oracle, answer: Answer, windows: list[Window]) -> None:
         if answer.own and _struck(windows, UNREACHABLE, answer.sent - GRACE, answer.got):
@@ -178,9 +179,15 @@ class Proof:
 
     def _accuse_refusals(self, oracle: Oracle, windows: list[Window]) -> None:
         """A read may fail where the database was away, and nowhere else."""
-        for sent, answer, error in self._refusals:
-            if not _struck(windows, NO_DATABASE, sent - GRACE, answer.got):
-                violation = Violation(wrong=Wrong.REFUSED, answer=answer, fact=("error", error), states=[])
+        for answer, error, why in self._refusals:
+            if not _struck(windows, NO_DATABASE, answer.sent - GRACE, answer.got):
+                violation = Violation(
+                    wrong=Wrong.REFUSED,
+                    answer=answer,
+                    fact=("error", error),
+                    states=[],
+                    scene=dict(enumerate(why)),
+                )
                 oracle.violations.append(violation)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import time
+import traceback
 from typing import TYPE_CHECKING
 
+from django.http import HttpResponseServerError
 from django.shortcuts import render
 
 from cachecontrol.api import cached_page
@@ -34,6 +36,11 @@ def item(request: HttpRequest, pk: int) -> HttpResponse:
     found = [*shapes.item_of(shapes.items(cached=False), 0, pk), *_visitor(request)]
     _dawdle()
     return render(request, "prove/facts.html", {"facts": facts.write(found)})
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    """What a page says that failed: why, since the reader reports it."""
+    return HttpResponseServerError(traceback.format_exc(), content_type="text/plain; charset=utf-8")
 
 
 def _visitor(request: HttpRequest) -> list[Fact]:
