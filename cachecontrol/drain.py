@@ -69,13 +69,15 @@ class Drain:
         self._started = self._finished = 0
         self._last: Drained | Exception = DrainRefused("no drain ran yet")
         self._connection: psycopg.Connection[Any] | None = None
+        self._seconds = self._patience = 0.0
 
     def run(self, *, certify: bool = True, timeout: float | None = None) -> Drained:
         """Drain everything that was committed before this call, and with ``certify`` let the clock say so.
 
         Raises DrainRefused, StoreDown, psycopg.Error or TimeoutError; nothing is lost then, the next drain does it.
         """
-        deadline = time.monotonic() + (conf.drain_timeout if timeout is None else timeout)
+        seconds = conf.drain_timeout if timeout is None else timeout
+        deadline = time.monotonic() + seconds
         with self._turn:
             ticket = self._started + 1
             self._certifies = self._certifies or certify
@@ -84,7 +86,7 @@ class Drain:
                     raise TimeoutError("another drain of this process did not end in time")
             if self._finished >= ticket:
                 return self._shared()
-            self._running, self._started = True, self._started + 1
+            self._running, self._started, self._seconds = True, self._started + 1, seconds
             certify, self._certifies = self._certifies, False
         try:
             self._last = self._drain(certify=certify)
@@ -181,7 +183,10 @@ class Drain:
 
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
-            self._connection = _connect()
+            self._connection, self._patience = _connect(), 0.0
+        if self._patience != self._seconds:
+            self._connection.execute(f"SET statement_timeout = {round(self._seconds * 1000)}")
+            self._patience = self._seconds
         return self._connection
 
     def _disconnect(self) -> None:
@@ -210,7 +215,7 @@ def _connect() -> psycopg.Connection[Any]:
         "tcp_user_timeout": seconds * 10_000,
     }
     connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=1)
-    connection.execute(f"SET statement_timeout = '{seconds * 10}s'; {PLANNED_ONCE}")
+    connection.execute(PLANNED_ONCE)
     return connection
 
 

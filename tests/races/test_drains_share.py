@@ -1,0 +1,150 @@
+"""Drains of one process share: each change is moved once, and nobody waits for more than one drain (finding 23)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connections
+
+from cachecontrol import drain, store
+from cachecontrol.drain import Drain
+from tests.shelf.models import Item
+from tests.shelf.reads import Subject
+from tests.shelf.world import DOORS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.shelf.world import World
+
+WRITERS = 8
+
+
+@pytest.fixture(autouse=True)
+def lag(settings: Any) -> None:
+    settings.CACHECONTROL = {"MAX_LAG": 30.0}
+
+
+@pytest.fixture
+def moved(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The tags that each drain of this process moves."""
+    calls: list[list[str]] = []
+    original = store.move
+
+    def move(epoch: str, position: str, tags: Any, **rest: Any) -> int | None:
+        calls.append([*tags])
+        return original(epoch, position, tags, **rest)
+
+    monkeypatch.setattr(store, "move", move)
+    return calls
+
+
+class Gate:
+    """Holds the first drain between its statement and its move until it is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached, self.opened = threading.Event(), threading.Event()
+        original = Drain._move
+
+        def wait(self_: Drain, *args: Any) -> int | None:
+            if not self.reached.is_set():
+                self.reached.set()
+                assert self.opened.wait(20)
+            return original(self_, *args)
+
+        monkeypatch.setattr(Drain, "_move", wait)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    return Gate(monkeypatch)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(WRITERS) as pool:
+        yield pool
+
+
+def _alone(act: Callable[[], Any]) -> Any:
+    try:
+        return act()
+    finally:
+        connections.close_all()
+
+
+def _insert(number: int) -> None:
+    _alone(lambda: Item.objects.create(pk=1000 + number, shelf_id=1, price=number))
+
+
+def _wait_until(there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_writers_who_commit_while_a_drain_runs_share_the_next(
+    world: World, moved: list[list[str]], gate: Gate, pool: ThreadPoolExecutor
+) -> None:
+    first = pool.submit(_insert, 0)
+    assert gate.reached.wait(20)
+    others = [pool.submit(_insert, number) for number in range(1, WRITERS)]
+    _wait_until(lambda: Item.objects.count() == 3 + WRITERS)
+    _wait_until(lambda: len(drain.drain._turn._waiters) == WRITERS - 1)
+    gate.opened.set()
+    for one in (first, *others):
+        one.result(20)
+    assert len(moved) == 2
+    assert sorted(tag for tags in moved for tag in tags if "#" in tag) == [
+        f"shelf_item#{1000 + number}" for number in range(WRITERS)
+    ]
+
+
+def test_a_drain_that_began_before_a_commit_is_not_taken_for_one_that_carried_it(
+    world: World, gate: Gate, pool: ThreadPoolExecutor
+) -> None:
+    """Its statement is over: who commits now waits for the next."""
+    door = DOORS["query"]
+    door.ask(Subject.ROW)
+    first = pool.submit(_insert, 0)
+    assert gate.reached.wait(20)
+    second = pool.submit(lambda: _alone(lambda: Item.objects.filter(pk=1).update(price=99)))
+    _wait_until(lambda: len(drain.drain._turn._waiters) == 1)
+    gate.opened.set()
+    first.result(20)
+    second.result(20)
+    assert pool.submit(lambda: _alone(lambda: door.ask(Subject.ROW))).result(20) == "99"
+
+
+def test_each_change_of_many_writers_is_moved_once(
+    world: World, moved: list[list[str]], pool: ThreadPoolExecutor
+) -> None:
+    for one in [pool.submit(_insert, number) for number in range(5 * WRITERS)]:
+        one.result(30)
+    rows = [tag for tags in moved for tag in tags if "#" in tag]
+    assert sorted(rows) == sorted({f"shelf_item#{1000 + number}" for number in range(5 * WRITERS)})
+
+
+def test_readers_who_find_the_clock_old_wait_for_one_drain_and_no_longer_than_they_may(
+    world: World, settings: Any, pool: ThreadPoolExecutor
+) -> None:
+    """The primary hangs: else each of them would ask it."""
+    settings.CACHECONTROL = {"MAX_LAG": 0.01, "DRAIN_TIMEOUT": 1.0}
+    world.run("BEGIN; LOCK TABLE cachecontrol_change")
+    try:
+        began = time.monotonic()
+        for one in [pool.submit(lambda: _alone(drain.catch_up)) for _ in range(WRITERS)]:
+            assert one.result(20) is False
+        assert time.monotonic() - began < 2.5
+        assert len(world.run(ASKING).fetchall()) <= 1
+    finally:
+        world.run("ROLLBACK")
+    assert drain.catch_up()
+
+
+ASKING = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'larder drain' AND wait_event = 'relation'"
