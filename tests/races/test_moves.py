@@ -1,0 +1,177 @@
+"""How changes are moved: only known tags, in chunks, and looked up by index whoever sits idle (findings 21, 22 and 25)."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import psycopg
+import pytest
+
+from cachecontrol import history, keys, store
+from cachecontrol.drain import Drain, drain
+from cachecontrol.exceptions import StoreDown
+from tests.shelf.reads import CHANGES, Subject
+from tests.shelf.staging import staged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.shelf.world import Door, World
+
+MANY = 20_000
+LOG = """INSERT INTO cachecontrol_change (xid, operation, relation, tags)
+         SELECT pg_current_xact_id(), 'UPDATE', 'shelf_item', ARRAY['shelf_item#' || n] FROM generate_series(1, %s) AS n"""
+
+
+@pytest.fixture(autouse=True)
+def lag(settings: Any) -> None:
+    settings.CACHECONTROL = {"MAX_LAG": 30.0}
+
+
+def _tags(world: World) -> set[str]:
+    return {key.decode().removeprefix(keys.TAG) for key in world.redis.scan_iter(f"{keys.TAG}*")}
+
+
+def test_a_move_creates_no_tags_that_nobody_depends_on(world: World, door: Door) -> None:
+    door.ask(Subject.ROW)
+    known = _tags(world)
+    world.run(
+        "INSERT INTO shelf_item (shelf_id, name, price, looks) SELECT 2, '', n, 0 FROM generate_series(1, 100) AS n"
+    )
+    world.change_and_drain(Subject.ROW)
+    assert _tags(world) == known
+
+
+def test_an_idle_writer_does_not_make_drains_read_what_was_drained(world: World) -> None:
+    """Its xid stays among the running ones of every snapshot: only those above and itself are asked for."""
+    with psycopg.connect(world.rival.info.dsn) as idle:
+        idle.execute("SELECT pg_current_xact_id()")
+        world.run("SELECT pg_current_xact_id()")
+        world.run(LOG % MANY)
+        world.run("ANALYZE cachecontrol_change")
+        world.drain()
+        world.change(Subject.ROW)
+        read = _read_by(history.CARRY_SQL)
+    assert 1 <= sum(rows for _, rows in read) <= 5
+    assert "Seq Scan" not in {node for node, _ in read}
+    world.drain()
+
+
+def _read_by(statement: str) -> list[tuple[str, int]]:
+    """How the next drain would look at the change log, and how many rows it would look at, those removed included."""
+    other = Drain()
+    xmax, xip = history.seen(store.clock())
+    try:
+        ((plan,),) = (
+            other._connected()
+            .execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", {"xmax": xmax, "xip": xip, "limit": 5000})
+            .fetchall()
+        )
+    finally:
+        other.close()
+    return [*_scans(plan[0]["Plan"])]
+
+
+def _scans(node: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    if node.get("Relation Name") == "cachecontrol_change" and node["Actual Loops"]:
+        yield node["Node Type"], int(node["Actual Rows"]) + int(node.get("Rows Removed by Filter", 0))
+    for child in node.get("Plans", ()):
+        yield from _scans(child)
+
+
+def test_the_commit_of_the_idle_writer_is_carried(world: World, door: Door) -> None:
+    door.ask(Subject.ROW)
+    with psycopg.connect(world.rival.info.dsn) as idle:
+        idle.execute(CHANGES[Subject.ROW])
+        for _ in range(3):
+            world.run("SELECT pg_current_xact_id()")
+            world.change_and_drain(Subject.COUNT)
+        before = door.ask(Subject.ROW)
+        idle.commit()
+    world.drain()
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW) != before
+
+
+def test_a_change_is_told_to_no_listener(world: World) -> None:
+    """NOTIFY would make all commits wait for each other, and its queue fill where a listener sits idle."""
+    with psycopg.connect(world.rival.info.dsn) as listener:
+        listener.execute("LISTEN anything")
+        listener.commit()
+        listener.execute("SELECT 1")
+        before = world.run("SELECT pg_notification_queue_usage()").fetchone()
+        world.run(
+            "DO $$ BEGIN FOR n IN 1..500 LOOP UPDATE shelf_item SET price = price + 1; COMMIT; END LOOP; END $$"
+        )
+        assert world.run("SELECT pg_notification_queue_usage()").fetchone() == before
+        world.run(
+            "SELECT pg_notify(repeat('c', 60), n || repeat('x', 7000)) FROM generate_series(1, 20) AS n"
+        )
+        assert world.run("SELECT pg_notification_queue_usage()").fetchone() != before, "it would not be seen"
+
+
+@pytest.fixture
+def chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call to Redis moves one tag, the row's first."""
+    move = store.move
+
+    def in_order(epoch: str, position: str, tags: Any, **rest: Any) -> int | None:
+        return move(epoch, position, sorted(tags, key=lambda tag: "#" not in tag), **rest)
+
+    monkeypatch.setattr(store, "TAGS_PER_MOVE", 1)
+    monkeypatch.setattr(store, "move", in_order)
+
+
+@pytest.mark.usefixtures("chunks")
+def test_a_store_between_two_chunks_is_not_believed(world: World, door: Door) -> None:
+    """Its tag was not known when the chunk came that would have moved it: the clock's position stands for it."""
+    paused, go_on = threading.Event(), threading.Event()
+
+    def pause() -> None:
+        paused.set()
+        assert go_on.wait(20)
+
+    def move_the_row_and_pause() -> None:
+        world.change(Subject.ROW)
+        draining.start()
+        assert paused.wait(20)
+
+    draining = threading.Thread(target=world.drain)
+    with staged(store, "_move", after=pause):
+        with staged(store, "fill", before=move_the_row_and_pause):
+            door.ask(Subject.ROW)
+        go_on.set()
+        draining.join(20)
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+
+
+@pytest.mark.usefixtures("chunks")
+def test_a_drain_that_died_between_two_chunks_is_done_again(world: World, door: Door) -> None:
+    def die() -> None:
+        raise StoreDown("it died")
+
+    door.ask(Subject.LIST)
+    before = store.clock()
+    world.change(Subject.LIST)
+    with staged(store, "_move", after=die), pytest.raises(StoreDown):
+        world.drain()
+    assert (store.clock().snapshot, store.clock().time) == (before.snapshot, before.time)
+    world.drain()
+    assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
+
+
+def test_many_tags_are_moved_in_many_calls_each_short(world: World) -> None:
+    """Else Redis would answer nobody else for as long as it takes."""
+    world.run(LOG % (4 * store.TAGS_PER_MOVE))
+    calls: list[int] = []
+    original = store._move
+
+    def move(names: Any, arguments: Any) -> Any:
+        calls.append(len(names) - 2)
+        return original(names, arguments)
+
+    with mock.patch.object(store, "_move", move):
+        drain.run()
+    assert sum(calls) == 4 * store.TAGS_PER_MOVE
+    assert max(calls) == store.TAGS_PER_MOVE
