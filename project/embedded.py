@@ -84,6 +84,15 @@ class Postgres:
         self._run("pg_ctl", "-D", self._data, "-l", self.log, "-t", "120", "-o", self._options(), "start")
         self._create_database()
 
+    def follow(self, primary: Postgres) -> None:
+        """Throw away what this stopped server has and copy a running one: ``start`` then starts a replica of it."""
+        self.stop()
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _own(self._place, self._place)
+        shutil.rmtree(self._data, ignore_errors=True)
+        source = f"host={_socket_folder(primary._place)} user=postgres application_name=replica"
+        self._run("pg_basebackup", "-d", source, "-D", self._data, "-c", "fast", "-X", "stream", "-R")
+
     def stop(self, *, seconds: float = 30) -> None:
         """Stop the server cleanly; if it takes too long, at once: it recovers from its log."""
         if pid := self.pid():

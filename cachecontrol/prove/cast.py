@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SETTINGS = "project.proving"
+REPLICA = "LARDER_PROVE_REPLICA"
 
 
 @contextmanager
@@ -52,6 +53,8 @@ class Cast:
     writers: int = 2
     reader_pause: float = 0.002
     writer_pause: float = 0.15
+    replica: str = ""
+    """The URL of the replica that all but the writers read from as well; empty: there is none."""
     port: int = 0
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -146,6 +149,8 @@ class Cast:
         if parts.scheme == "unix":
             url = f"unix://{self._link(name)}?{parts.query}&client_name={name}"
         said = {"DJANGO_SETTINGS_MODULE": SETTINGS, "REDIS_URL": url, breaks.VARIABLE: self.rule}
+        if not name.startswith("writer"):
+            said[REPLICA] = self.replica
         return os.environ | said | {"LOG_LEVEL": "ERROR", "LARDER_PROVE_MAX_LAG": str(self.max_lag)}
 
     def _command(self, name: str) -> list[str]:

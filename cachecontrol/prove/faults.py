@@ -21,15 +21,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cachecontrol.prove.cast import Cast
+    from cachecontrol.prove.observer import Observer
 
 
 class Servers(Protocol):
     """Servers that the proof may kill. What runs somewhere else has none, and is spared those faults."""
 
+    @property
+    def replica(self) -> str: ...
     def valkey_pid(self) -> int | None: ...
     def start_valkey(self) -> None: ...
     def postgres_pid(self) -> int | None: ...
     def start_postgres(self) -> None: ...
+    def pause_replica(self) -> None: ...
+    def resume_replica(self) -> None: ...
+    def cut_replica(self) -> None: ...
+    def close(self) -> None: ...
+    def promote(self, how: signal.Signals) -> str: ...
+    def open(self) -> None: ...
+    def follow(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -50,6 +60,7 @@ class Faults:
     database: str
     store: str
     servers: Servers | None
+    observer: Observer
     windows: list[Window] = field(default_factory=list)
 
     def strike(self, name: str) -> None:
@@ -119,9 +130,11 @@ class Faults:
                 self.pause(apart)
 
     def shift_clock(self) -> None:
-        """The drain process believes in another time."""
-        self.cast.kill("drain")
-        self.cast.start("drain", shift=self.chance.choice((-5.0, 5.0, -3600.0, 86400.0)))
+        """The drain process, the web server, a reader or a writer believes in another time, until it is started again."""
+        named = ["drain", "web", *self.cast.named("reader"), *self.cast.named("writer")]
+        name = self.chance.choice(["drain", "web", self.chance.choice(named)])
+        self.cast.kill(name)
+        self.cast.start(name, shift=self.chance.choice((-5.0, 5.0, -3600.0, 86400.0)))
 
     def kill_writer(self) -> None:
         """kill -9 of a writer, wherever it is."""
@@ -188,7 +201,7 @@ class Faults:
             self.redis().save()
             self.pause(2.0)
         os.kill(pid, signal.SIGKILL)
-        _await_end(pid)
+        await_end(pid)
         self.pause(self.chance.choice((0.0, 3.0)))
         self.servers.start_valkey()
 
@@ -204,13 +217,36 @@ class Faults:
         """PostgreSQL stops at once, as in a crash, and recovers."""
         if self.servers and (pid := self.servers.postgres_pid()):
             os.kill(pid, signal.SIGQUIT)
-            _await_end(pid)
+            await_end(pid)
             self.pause(1.0)
             self.servers.start_postgres()
 
+    def pause_replica(self) -> None:
+        """The replica shows nothing new for a while."""
+        if self.servers:
+            self.servers.pause_replica()
+            self.pause(8.0)
+            self.servers.resume_replica()
 
-def _await_end(pid: int, seconds: float = 20.0) -> None:
-    with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+    def promote_replica(self) -> None:
+        """The primary is lost, at times with its last commits, and the replica takes its place. A new replica follows."""
+        if not self.servers:
+            return
+        if self.chance.random() < 0.7:
+            self.servers.cut_replica()
+            self.pause(4.0)
+        self.servers.close()
+        self.observer.look()
+        fresh = self.servers.promote(self.chance.choice((signal.SIGKILL, signal.SIGQUIT)))
+        self.observer.rewind(fresh)
+        self.servers.open()
+        self.pause(2.0)
+        self.servers.follow()
+
+
+def await_end(pid: int, seconds: float = 20.0) -> None:
+    """Wait until a process that is no child of this one has ended."""
+    with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         deadline = time.monotonic() + seconds
         while (
@@ -237,13 +273,15 @@ FAULTS: dict[str, Callable[[Faults], None]] = {
     "redis-restart": Faults.restart_redis,
     "postgres-kill-backends": Faults.kill_backends,
     "postgres-restart": Faults.restart_postgres,
+    "replica-pause": Faults.pause_replica,
+    "replica-promote": Faults.promote_replica,
 }
 """By name, for ``--faults``."""
 
 UNREACHABLE = frozenset(
     {"cut-writer", "redis-flush", "redis-evict-clock", "redis-full", "redis-freeze", "redis-restart"}
-    | {"postgres-kill-backends", "postgres-restart", "slow-drain"}
+    | {"postgres-kill-backends", "postgres-restart", "replica-promote", "slow-drain"}
 )
 """Faults by which a writer may not reach Redis, or Redis loses what it was told: nobody is promised to see their own writes."""
-NO_DATABASE = frozenset({"postgres-kill-backends", "postgres-restart"})
+NO_DATABASE = frozenset({"postgres-kill-backends", "postgres-restart", "replica-promote"})
 """Faults by which reads and writes fail."""

@@ -23,15 +23,23 @@ NEWER = (
 ANEW = "seq > %(seq)s - 50000"
 """After a reconnection: the server may have crashed and hand out again the xids that were rolled back."""
 
+ALL_ROWS = "SELECT 'item', id, version, shelf_id FROM prove_item UNION ALL SELECT 'shelf', id, version, 0 FROM prove_shelf"
+SKIP = """
+SELECT setval('prove_version', nextval('prove_version') + 1000000),
+       setval(pg_get_serial_sequence('prove_history', 'seq'), nextval(pg_get_serial_sequence('prove_history', 'seq')) + 1000000)
+"""
+
 
 class Observer:
     """One connection that only looks."""
 
     def __init__(self, url: str, history: History) -> None:
         self.url, self.history = url, history
+        self._turn = threading.RLock()
+        """Held while somebody looks."""
         self.lock = threading.Lock()
         """Held while the history takes in a look."""
-        self.changes = 0
+        self.changes = self.undone = 0
         self._seen: set[int] = set()
         self._newest = 0
         self._snapshot = ""
@@ -50,20 +58,45 @@ class Observer:
 
     def look(self) -> None:
         """Look once. Raises psycopg.Error."""
-        if self._connection is None or self._connection.closed:
-            self._connection = psycopg.connect(
-                self.url, autocommit=True, prepare_threshold=1, application_name="observer", connect_timeout=5
-            )
-            self._connection.execute(
-                "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off"
-            )
-            self._snapshot = ""
-        begun = time.monotonic()
-        snapshot, rows = self._ask(self._connection)
-        ended = time.monotonic()
-        with self.lock:
-            self.history.see(begun, ended, self._fresh(rows))
-        self._snapshot = snapshot
+        with self._turn:
+            if self._connection is None or self._connection.closed:
+                self._connection = self._connect(self.url)
+                self._connection.execute(
+                    "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off"
+                )
+                self._snapshot = ""
+            begun = time.monotonic()
+            snapshot, rows = self._ask(self._connection)
+            ended = time.monotonic()
+            with self.lock:
+                self.history.see(begun, ended, self._fresh(rows))
+            self._snapshot = snapshot
+
+    def rewind(self, url: str) -> None:
+        """Take in that a replica became the primary: what it does not have was superseded by what it has.
+
+        Nobody may reach it yet. Numbers that the lost commits used are not given out again. Raises psycopg.Error.
+        """
+        with self._turn, self._connect(url) as connection:
+            connection.execute(SKIP)
+            begun = time.monotonic()
+            there = {
+                (kind, pk): (version, shelf) for kind, pk, version, shelf in connection.execute(ALL_ROWS)
+            }
+            with self.lock:
+                undone = [
+                    (-int(begun * 1000), "promotion", *row, *there.get(row, (0, None)))
+                    for row, states in self.history.rows.items()
+                    if (states[-1].version, states[-1].shelf) != there.get(row, (None, None))
+                ]
+                self.history.see(begun, time.monotonic(), undone)
+            self.undone += len(undone)
+            self._connection = None
+
+    def _connect(self, url: str) -> psycopg.Connection[Any]:
+        return psycopg.connect(
+            url, autocommit=True, prepare_threshold=1, application_name="observer", connect_timeout=5
+        )
 
     def _ask(self, connection: psycopg.Connection[Any]) -> tuple[str, list[str]]:
         if not self._snapshot:

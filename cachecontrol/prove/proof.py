@@ -74,6 +74,7 @@ class Proof:
             hear=self._hear,
             readers=self.readers,
             writer_pause=self.writer_pause,
+            replica=self.servers.replica if self.servers else "",
         )
         striking = Faults(
             random.Random(f"{self.seed}/faults"),  # noqa: S311
@@ -81,6 +82,7 @@ class Proof:
             self.database,
             self.store,
             self.servers,
+            observer,
         )
         begun = time.monotonic()
         try:
@@ -112,6 +114,7 @@ class Proof:
             failed_reads=self._failed_reads,
             faults=Counter(window.name for window in striking.windows),
             changes=observer.changes,
+            undone=observer.undone,
             violations=oracle.violations,
         )
 

@@ -29,6 +29,8 @@ class Report:
     failed_reads: Counter[str]
     faults: Counter[str]
     changes: int
+    undone: int
+    """Rows whose last version was lost with a primary."""
     violations: list[Violation] = field(default_factory=list)
 
     @property
@@ -61,7 +63,8 @@ class Report:
             + (f", WITHOUT {self.rule}" if self.rule else ""),
             f"judged reads   {oracle.judged:,} ({_counts(oracle.outcomes)}), hit rate {self.hit_rate:.1%}",
             f"failed reads   {_counts(self.failed_reads)}",
-            f"writes         {self.writes.total():,} ({_counts(self.writes)}), {self.changes:,} versions",
+            f"writes         {self.writes.total():,} ({_counts(self.writes)}), {self.changes:,} versions,"
+            f" {self.undone:,} of them lost by promotions",
             f"failed writes  {_counts(self.failed_writes)}",
             f"faults         {self.faults.total()} ({_counts(self.faults)})",
             "staleness      "
@@ -88,6 +91,7 @@ class Report:
             "writes": dict(self.writes),
             "failed_writes": dict(self.failed_writes),
             "versions": self.changes,
+            "undone": self.undone,
             "faults": dict(self.faults),
             "staleness": {name: self.staleness(share) for name, share in _QUANTILES.items()},
             "nines": -math.log10(self.worst_share),

@@ -17,37 +17,12 @@ from django.utils.translation import gettext as _
 from cachecontrol.prove.breaks import RULES
 from cachecontrol.prove.faults import FAULTS
 from cachecontrol.prove.proof import Proof
-from project import services
-from project.embedded import Postgres, Valkey
+from project.pair import Pair
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 MARK = "disposable"
-UNSAFE = {"fsync": "off"}  # no machine fails here, only processes: what they wrote stays written
-SMALL = {"maxmemory": "64mb"}
-
-
-class Private:
-    """Servers of the proof's own."""
-
-    def __init__(self, home: Path) -> None:
-        self.postgres, self.valkey = (
-            Postgres(home / "postgres", settings=UNSAFE),
-            Valkey(home / "valkey", settings=SMALL),
-        )
-
-    def valkey_pid(self) -> int | None:
-        return self.valkey.pid()
-
-    def start_valkey(self) -> None:
-        self.valkey.start()
-
-    def postgres_pid(self) -> int | None:
-        return self.postgres.pid()
-
-    def start_postgres(self) -> None:
-        self.postgres.start()
 
 
 class Command(BaseCommand):
@@ -103,13 +78,12 @@ class Command(BaseCommand):
             sys.exit(1)
 
 
-def _servers(home: Path) -> tuple[str, str, Private | None]:
+def _servers(home: Path) -> tuple[str, str, Pair | None]:
     """Where the proof may work: private servers, or those of the environment if the database is marked."""
     url = os.environ.get("DATABASE_URL")
     if not url:
-        private = Private(home)
-        services.use([private.postgres, private.valkey], home=home, remove=True)
-        return private.postgres.url, private.valkey.url, private
+        pair = Pair(home)
+        return pair.database, pair.store, pair
     store = os.environ.get("REDIS_URL")
     if not store:
         raise CommandError(_("Set REDIS_URL too: the proof flushes the Redis that it works on."))

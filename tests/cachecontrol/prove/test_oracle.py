@@ -81,6 +81,15 @@ def test_a_deleted_row_is_not_there(history: History) -> None:
     assert judge(history, ("item", 1, 6, 3), at=36.0) == [Wrong.STALE]
 
 
+def test_commits_that_a_promotion_lost_may_be_shown_for_max_lag_and_no_longer(history: History) -> None:
+    history.see(40.0, 42.0, [(-1, "promotion", "item", 1, 5, 3), (-1, "promotion", "item", 2, 0, None)])
+    history.see(60.0, 60.1, [])
+    lost, kept = ("list", 3, {1: 6, 2: 7}), ("list", 3, {1: 5})
+    assert judge(history, lost, at=43.0) == judge(history, kept, at=43.0) == []
+    assert judge(history, lost, at=45.0) == [Wrong.STALE]
+    assert judge(history, kept, at=45.0) == []
+
+
 def test_a_reader_has_to_see_its_own_write(history: History) -> None:
     own = [("item", 1, 6)]
     assert judge(history, ("item", 1, 6, 3), at=10.2, own=own) == []
