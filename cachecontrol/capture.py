@@ -7,6 +7,7 @@ search_path, so that no writer is refused; the triggers are ENABLE ALWAYS, so th
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -150,24 +151,45 @@ def _columns(row: str, columns: list[str]) -> sql.Composed:
     )
 
 
-_captured: dict[str, frozenset[str]] = {}
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What a session's names of tables mean to the cache."""
+
+    tables: frozenset[str]
+    """Those of which the triggers capture all that this code needs."""
+    restricted: frozenset[str]
+    """Those of which row-level security shows each role other rows."""
 
 
-def captured(connection: BaseDatabaseWrapper, digest: str) -> frozenset[str]:
-    """The tables of which the triggers capture all that this code needs. ``digest`` names the state of the registry.
+_captured: dict[str, Captured] = {}
+_CAPTURED_SQL = f"""
+SELECT t.relation, t.columns, t.slices, c.relrowsecurity,
+       EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgname = '{NAMES["INSERT"]}')
+  FROM cachecontrol_tracked AS t JOIN pg_class AS c ON c.oid = to_regclass(quote_ident(t.relation))
+"""
 
-    After a deploy two releases run side by side, and the triggers follow one of them.
+
+def captured(connection: BaseDatabaseWrapper, digest: str) -> Captured:
+    """What is captured of the tables that this session's names mean. ``digest`` names the state of the registry.
+
+    After a deploy two releases run side by side, and the triggers follow one of them. In another schema a name may mean a
+    table without triggers, which nobody remembers: they may come.
     """
-    if digest not in _captured:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT relation, columns, slices FROM cachecontrol_tracked")
-            registered = {
-                relation: (set(columns), set(slices)) for relation, columns, slices in cursor.fetchall()
-            }
-        _captured[digest] = frozenset(
-            t.relation for t in trackings() if _serves(registered.get(t.relation), t)
-        )
-    return _captured[digest]
+    if digest in _captured:
+        return _captured[digest]
+    with connection.cursor() as cursor:
+        cursor.execute(_CAPTURED_SQL)
+        rows = cursor.fetchall()
+    serving = {
+        relation: (set(columns), set(slices)) for relation, columns, slices, _, stands in rows if stands
+    }
+    found = Captured(
+        frozenset(t.relation for t in trackings() if _serves(serving.get(t.relation), t)),
+        frozenset(relation for relation, *_, is_restricted, _ in rows if is_restricted),
+    )
+    if len(serving) == len(rows):
+        _captured[digest] = found
+    return found
 
 
 def _serves(registered: tuple[set[str], set[str]] | None, tracking: Tracking) -> bool:
@@ -238,7 +260,9 @@ SELECT family.root::oid, c.oid, c.oid::regclass::text,
        (SELECT count(*) FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgname = ANY('{{%(triggers)s}}')
            AND t.tgenabled = CASE t.tgname WHEN '%(replica)s' THEN 'R' ELSE 'A' END)
        = CASE c.relkind WHEN 'p' THEN %(all)s - 1 ELSE %(all)s END,
-       concat_ws('/', c.oid, c.xmin, (SELECT string_agg(concat_ws(':', t.oid, t.xmin, t.tgenabled), ',' ORDER BY t.oid)
+       concat_ws('/', c.oid, c.xmin, CASE WHEN c.relrowsecurity THEN (
+           SELECT string_agg(concat_ws(':', p.oid, p.xmin), ',' ORDER BY p.oid) FROM pg_policy AS p
+            WHERE p.polrelid = c.oid) END, (SELECT string_agg(concat_ws(':', t.oid, t.xmin, t.tgenabled), ',' ORDER BY t.oid)
            FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgname = ANY('{{%(triggers)s}}')))
   FROM family JOIN pg_class AS c USING (oid) WHERE c.relkind IN ('r', 'p')
 """ % {"triggers": ",".join(TRIGGERS), "replica": REPLICA_NAME, "all": len(TRIGGERS)}  # noqa: UP031  # braces are for format()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 
-from cachecontrol import capture, position, tracking
+from cachecontrol import capture, position, scope, tracking
 from cachecontrol.conf import conf
 from cachecontrol.exceptions import Misconfigured
 from cachecontrol.tags import relation_of
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+    from cachecontrol.capture import Captured
     from cachecontrol.position import Standing
 
 _current: ContextVar[Collection | None] = ContextVar("cachecontrol_collection", default=None)
@@ -38,6 +39,8 @@ class Collection:
     """What one fill depended on."""
 
     alias: str
+    whose: str = field(default_factory=scope.current)
+    """The scope that it is for."""
     standings: dict[str, Standing] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     """Tag to the earliest position it was read at."""
@@ -66,17 +69,24 @@ class Collection:
     def add(self, alias: str, tags: Iterable[str]) -> None:
         """Depend on these tags as they stood before this collection's first query of that database."""
         standing, names = self.standing(alias), list(tags)
-        captured = self._captured(alias, standing)
-        if bare := {relation for relation in map(relation_of, names) if relation not in captured}:
+        captured, relations = self._captured(alias, standing), {*map(relation_of, names)}
+        if bare := relations - captured.tables:
             self.refuse("untracked", ", ".join(sorted(bare)))
-        self.take(dict.fromkeys(names, standing.position))
+        if (restricted := relations & captured.restricted) and not conf.scope:
+            self.refuse("row_security", ", ".join(sorted(restricted)))
+        self.take(dict.fromkeys(names, standing.position), whose=scope.current())
 
-    def _captured(self, alias: str, standing: Standing) -> frozenset[str]:
+    def _captured(self, alias: str, standing: Standing) -> Captured:
         with covered():
             return capture.captured(connections[alias], standing.captured)
 
-    def take(self, positions: dict[str, str], ends: float | None = None) -> None:
-        """Depend on what a hit or a nested collection depended on, each tag at its own position."""
+    def take(self, positions: dict[str, str], ends: float | None = None, *, whose: str = "") -> None:
+        """Depend on what a hit or a nested collection depended on, each tag at its own position.
+
+        What was read in another scope must not be a part of this.
+        """
+        if whose and whose != self.whose:
+            self.refuse("scope", self.alias)
         for tag, at in positions.items():
             self.tags[tag] = min(at, self.tags.get(tag, at))
         if ends is not None:
@@ -95,6 +105,8 @@ class Collection:
                 return before.unfit, alias
             if before.epoch != self.own.epoch or before.place != self.own.place:
                 return "epoch", alias
+            if scope.mark(connections[alias]) != before.session:
+                return "session", alias
             if position.in_transaction(connections[alias]) and self._wrote(alias):
                 return "transaction", alias
         return None
@@ -121,7 +133,7 @@ def collecting(collection: Collection) -> Iterator[Collection]:
         _covered.reset(hidden)
         _current.reset(token)
         if around is not None:
-            around.take(collection.tags, collection.ends)
+            around.take(collection.tags, collection.ends, whose=collection.whose)
             if refusal := collection.refusal:
                 around.refuse(*refusal)
 

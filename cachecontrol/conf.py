@@ -50,6 +50,8 @@ class Conf:
     """Sign stored values, so that who can write to Redis cannot put HTML into pages."""
     release: str = ""
     """Name of the deployed code: entries of another release are not seen."""
+    scope: str = ""
+    """Dotted path of a function that names whose rows the thread sees, in a few letters; a part of every key."""
     breaker_seconds: float = 1.0
     """Seconds for which Redis is not asked after it failed."""
     prune_after: float = 3600.0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from django.conf import settings
 from django.db import connections, router
 
-from cachecontrol import codec, collect, drain, entry, keys, position, stats, store, tags, writers
+from cachecontrol import codec, collect, drain, entry, keys, position, scope, stats, store, tags, writers
 from cachecontrol.collect import Collection
 from cachecontrol.conf import conf
 from cachecontrol.entry import Head
@@ -32,7 +32,7 @@ _refilled: ContextVar[str] = ContextVar("cachecontrol_refilled", default="")
 
 AFTER_FILL = frozenset({"", "moved", "newer", "epoch", "clock_gone", "full"})
 """What the fill script says; it has given the lease back."""
-OF_THE_MOMENT = frozenset({"transaction", "isolation", "history", "redis_down"})
+OF_THE_MOMENT = frozenset({"transaction", "isolation", "session", "scope", "history", "redis_down"})
 """Refusals that say nothing of the next reader's value. After any other, readers of the same do not wait for each other."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.003, 0.05
 """Seconds between two looks of a reader that waits for another's fill."""
@@ -143,7 +143,8 @@ def _why_not(request: Request[Any]) -> str:
         return reason
     if not collect.known(request.alias):
         return "database"
-    if position.in_transaction(connections[request.alias]):
+    connection = connections[request.alias]
+    if position.in_transaction(connection) or scope.is_doubtful(connection):
         return _standing_now(request.alias)
     return ""
 
@@ -190,7 +191,7 @@ def _answered(request: Request[T], reading: Reading, token: str) -> Fetched[T]:
     if not request.is_sound(value):
         raise DamagedData(f"{request.key} holds what {request.policy.name} does not give")
     if (around := collect.current()) is not None:
-        around.take(head.tags, head.ends / 1e6 if head.ends else None)
+        around.take(head.tags, head.ends / 1e6 if head.ends else None, whose=scope.current())
     if reading.judgement == "hit":
         return Fetched(value=value, outcome=Outcome.HIT, age=reading.age, stored=True, tags=head.tags)
     if reading.judgement == "stale":
@@ -306,5 +307,5 @@ def default_alias() -> str:
 
 
 def key_of(policy: Policy, *parts: bytes | str) -> str:
-    """The key of an entry: its policy, this release, and what it was asked for."""
-    return keys.entry(policy.name, (conf.release, *parts))
+    """The key of an entry: its policy, who asks, and what for."""
+    return keys.entry(policy.name, (scope.current(), *parts))

@@ -22,7 +22,7 @@ from django.utils import translation
 from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_etags, quote_etag
 
-from cachecontrol import codec, collect, fetch, policy, stats, store
+from cachecontrol import codec, collect, fetch, policy, scope, stats, store
 from cachecontrol.conf import conf
 from cachecontrol.exceptions import DamagedData, Misconfigured, StoreDown
 from cachecontrol.policy import Outcome, Policy
@@ -128,6 +128,7 @@ class Page:
         """Plain values from which ``from_recipe`` gives this page again."""
         return {
             "kind": "page",
+            "scope": scope.current(),
             "policy": self.policy.name,
             "scheme": self.scheme,
             "host": self.host,
@@ -138,8 +139,10 @@ class Page:
 
     @classmethod
     def from_recipe(cls, recipe: dict[str, Any]) -> Page | None:
-        """The page of a recipe, or None if its policy is not declared any more."""
+        """The page of a recipe, or None if its policy is not declared any more, or if others ask for it."""
         kept = policy.find(recipe["policy"])
+        if recipe.get("scope") != scope.current():
+            return None
         if kept is None or kept.kind != "page" or len(recipe["vary"]) != len(kept.vary):
             return None
         return cls(

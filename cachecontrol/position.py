@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.pq import TransactionStatus
 
+from cachecontrol import scope
+
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -18,9 +20,11 @@ SELECT epoch.number, epoch.random,
        (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),
        CASE WHEN pg_is_in_recovery() THEN false ELSE pg_current_xact_id_if_assigned() IS NOT NULL END,
        current_setting('transaction_isolation'),
-       (SELECT md5(string_agg(relation || definition, ',' ORDER BY relation)) FROM cachecontrol_tracked)
+       (SELECT md5(string_agg(concat_ws(' ', t.relation, t.definition, c.oid, c.relrowsecurity), ',' ORDER BY t.relation))
+          FROM cachecontrol_tracked AS t LEFT JOIN pg_class AS c ON c.oid = to_regclass(quote_ident(t.relation))),
+       -- session
   FROM cachecontrol_epoch AS epoch
-"""
+""".replace("-- session", scope.SESSION_SQL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +40,20 @@ class Standing:
     """Whether the transaction has an xid: what it reads may be nobody else's."""
     isolation: str
     captured: str
-    """Digest of what the database's triggers capture."""
+    """Digest of what the database's triggers capture, of which tables the session's names mean, and of row-level security."""
+    is_altered: bool = False
+    """Whether the session is not what connecting gave."""
+    session: tuple[Any, ...] = ()
+    """Differs later on if the session may have changed."""
 
     @property
     def unfit(self) -> str:
         """Why the cache may be neither read nor filled in this transaction; empty if it may."""
         if self.has_written:
             return "transaction"
-        return "" if self.isolation == "read committed" else "isolation"
+        if self.isolation != "read committed":
+            return "isolation"
+        return "session" if self.is_altered else ""
 
 
 def epoch_text(number: int, random: str) -> str:
@@ -71,7 +81,7 @@ def standing(connection: BaseDatabaseWrapper) -> Standing:
         return Standing(
             epoch="", position="", place="", is_replica=False, has_written=True, isolation="", captured=""
         )
-    number, random, wal, is_replica, system, database, has_written, isolation, captured = row
+    number, random, wal, is_replica, system, database, has_written, isolation, captured, session = row
     return Standing(
         epoch=epoch_text(number, random),
         position=position_text(number, int(wal or 0)),
@@ -80,4 +90,6 @@ def standing(connection: BaseDatabaseWrapper) -> Standing:
         has_written=has_written,
         isolation=isolation,
         captured=captured or "",
+        is_altered=scope.is_altered(connection, session, in_transaction=in_transaction(connection)),
+        session=scope.mark(connection),
     )

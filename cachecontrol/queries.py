@@ -18,7 +18,7 @@ from django.db.models.sql.constants import CURSOR, MULTI, SINGLE
 from django.db.models.sql.query import Query
 from psycopg.types.json import Jsonb
 
-from cachecontrol import codec, collect, depend, fetch, policy, stats, tracking
+from cachecontrol import codec, collect, depend, fetch, policy, scope, stats, tracking
 from cachecontrol.exceptions import DamagedData, FullSaveRefused, UnknownType
 from cachecontrol.policy import Outcome, Policy
 
@@ -133,6 +133,7 @@ class _TrackedCompiler(SQLCompiler):
             sql, params = self.as_sql()
             recipe = {
                 "kind": "query",
+                "scope": scope.current(),
                 "alias": self.using,
                 "sql": sql,
                 "params": [*map(_frozen, params)],

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
-from cachecontrol import codec, fetch, keys, pages, policy, queries, store
+from cachecontrol import codec, fetch, keys, pages, policy, queries, scope, store
 from cachecontrol.exceptions import DamagedData, RecomputationFailed
 from cachecontrol.templatetags import cachecontrol as fragments
 
@@ -39,12 +39,12 @@ def recipe_of(key: str) -> dict[str, Any]:
 
 
 def comparison(key: str, recipe: dict[str, Any]) -> Callable[[Any], bool] | None:
-    """A check of a stored value that computes it again, in the caller's transaction; None for a recipe of other code.
+    """A check of a stored value that computes it again, in the caller's transaction; None for a recipe of others' code or rows.
 
     Raises DamagedData if the recipe is not of that key.
     """
     kept = policy.find(keys.policy_of(key))
-    if kept is None or recipe.get("kind") != kept.kind:
+    if kept is None or recipe.get("kind") != kept.kind or recipe.get("scope") != scope.current():
         return None
     match kept.kind:
         case "page":

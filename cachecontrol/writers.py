@@ -13,9 +13,8 @@ from weakref import ref
 
 from psycopg.pq import TransactionStatus
 
-from cachecontrol import collect, drain
+from cachecontrol import collect, drain, scope
 from cachecontrol.capture import TELL_CODE, TELL_SETTING
-from cachecontrol.conf import conf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,16 +32,17 @@ def listen(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
         return
     if collect.watch not in connection.execute_wrappers:
         connection.execute_wrappers.append(collect.watch)
-    if connection.alias != conf.database:
+    if not collect.known(connection.alias):
         return
     raw: Any = connection.connection
     if getattr(raw, "cachecontrol_listens", False):
         return
     raw.cachecontrol_listens = True
     raw.add_notice_handler(_handler(ref(connection)))
-    raw.cursor_factory = _draining(raw.cursor_factory)
     with raw.cursor() as cursor:
-        cursor.execute(f"SELECT set_config('{TELL_SETTING}', 'on', false)")
+        cursor.execute(f"SELECT set_config('{TELL_SETTING}', 'on', false), {scope.SESSION_SQL}")
+        scope.begin(raw, cursor.fetchone()[1])
+    raw.cursor_factory = _draining(raw.cursor_factory)
     if raw.info.transaction_status != TransactionStatus.IDLE:
         raw.commit()
 
@@ -73,7 +73,7 @@ def _handler(wrapper: ref[BaseDatabaseWrapper]) -> Callable[[psycopg.errors.Diag
 
 @functools.cache
 def _draining(factory: type[psycopg.Cursor[Any]]) -> type[psycopg.Cursor[Any]]:
-    """A cursor class that drains after a statement that was its own transaction."""
+    """A cursor class that drains after a statement that was its own transaction, and notes what may change its session."""
     return type(f"Draining{factory.__name__}", (_DrainingCursor, factory), {})
 
 
@@ -82,18 +82,22 @@ class _DrainingCursor:
 
     connection: Any
 
-    def execute(self, *args: Any, **kwargs: Any) -> Any:
-        result = super().execute(*args, **kwargs)  # type: ignore[misc]
-        self._settle()
+    def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+        result = super().execute(query, *args, **kwargs)  # type: ignore[misc]
+        self._ended(query)
         return result
 
-    def executemany(self, *args: Any, **kwargs: Any) -> Any:
-        result = super().executemany(*args, **kwargs)  # type: ignore[misc]
-        self._settle()
+    def executemany(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+        result = super().executemany(query, *args, **kwargs)  # type: ignore[misc]
+        self._ended(query)
         return result
 
     def copy(self, *args: Any, **kwargs: Any) -> Any:
         return _CopyThenSettle(super().copy(*args, **kwargs), self._settle)  # type: ignore[misc]
+
+    def _ended(self, query: Any) -> None:
+        scope.note(self, query)
+        self._settle()
 
     def _settle(self) -> None:
         if has_pending() and self.connection.info.transaction_status == TransactionStatus.IDLE:

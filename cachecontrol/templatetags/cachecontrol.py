@@ -18,7 +18,7 @@ from django.template.base import FilterExpression, Node, NodeList, Parser, Token
 from django.utils import timezone, translation
 from django.utils.safestring import SafeString, mark_safe
 
-from cachecontrol import codec, fetch, policy
+from cachecontrol import codec, fetch, policy, scope
 from cachecontrol.exceptions import Unhermetic
 from cachecontrol.policy import Policy
 
@@ -80,6 +80,7 @@ class CachedNode(Node):
         }
         recipe = {
             "kind": "fragment",
+            "scope": scope.current(),
             "template": self.template,
             "source": self.source,
             "language": translation.get_language() or "",
@@ -112,7 +113,9 @@ class CachedNode(Node):
 
 
 def request_of(kept: Policy, recipe: dict[str, Any]) -> fetch.Request[str] | None:
-    """The request of a recipe; None if its template says something else by now."""
+    """The request of a recipe; None if its template says something else by now, or was made of a string."""
+    if not recipe["template"]:
+        return None
     try:
         found: template.Template = template.engines["django"].get_template(recipe["template"]).template  # type: ignore[attr-defined]
     except template.TemplateDoesNotExist:

@@ -1,0 +1,131 @@
+"""Scope: who asks. What the same SQL gives depends on the role, the search_path and whatever row-level security looks at.
+
+Note [How a read without SQL knows who asks]. What connecting gives is settled by the settings and stands in every key. A
+session may change afterwards; so each statement that may have done so leaves a doubt, and the next read of that connection
+asks the server, once. A session that differs from what connecting gave neither reads nor fills the cache. What a function
+changes within itself leaves no doubt, unless the server reports it; a fill asks in any case. Where the project names the
+scope itself, its word counts instead.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from cachecontrol.conf import conf
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+SESSION_SQL = (
+    "concat_ws(' ', current_user, current_setting('search_path'), current_setting('row_security'),"
+    " current_setting('TimeZone'), current_setting('DateStyle'), current_setting('IntervalStyle'),"
+    " current_setting('default_text_search_config'))"
+)
+"""What the session is to a query: who asks, which tables its names mean, and how values are written."""
+REPORTED = (
+    b"search_path",
+    b"session_authorization",
+    b"is_superuser",
+    b"TimeZone",
+    b"DateStyle",
+    b"IntervalStyle",
+)
+"""Of these PostgreSQL tells every change by itself; of ``search_path`` from 18 on."""
+_ALTERS = frozenset({"SET", "RESET", "DISCARD ALL"})
+_CONNECTING = ("service", "options", "assume_role")
+"""OPTIONS of a database that say who connects, beside its USER."""
+
+
+@dataclass(slots=True)
+class Session:
+    """What connecting gave, and how many statements may have changed that since."""
+
+    began: str
+    reported: tuple[bytes | None, ...]
+    doubts: int = 0
+    settled: int = 0
+    """The doubts of which the server said that nothing had changed."""
+
+
+def begin(raw: Any, began: str) -> None:
+    """Remember what connecting gave on a psycopg connection."""
+    raw.cachecontrol_session = Session(began, _reported(raw))
+
+
+def note(cursor: Any, query: Any) -> None:
+    """Let a statement that may have changed its session leave a doubt; several in one, and DO, have semicolons."""
+    text, session = str(query), _session(cursor.connection)
+    if session and (cursor.statusmessage in _ALTERS or ";" in text or "set_config" in text.lower()):
+        session.doubts += 1
+
+
+def mark(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:
+    """A value that differs if the session may have changed in between. No round trip."""
+    session = None if conf.scope else _session(connection.connection)
+    return (session.doubts, _reported(connection.connection)) if session else ()
+
+
+def is_doubtful(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the session may not be what connecting gave. No round trip."""
+    session = _session(connection.connection)
+    if session is None or conf.scope:
+        return False
+    return session.doubts != session.settled or _reported(connection.connection) != session.reported
+
+
+def is_altered(connection: BaseDatabaseWrapper, said: str, *, in_transaction: bool) -> bool:
+    """Whether the session is not what connecting gave, by what the server just said of it."""
+    session = _session(connection.connection)
+    if session is None or conf.scope:
+        return False
+    if said != session.began:
+        return True
+    if not in_transaction:  # whose end may bring back what was before
+        session.settled, session.reported = session.doubts, _reported(connection.connection)
+    return False
+
+
+def current() -> str:
+    """Whose rows this thread sees: a part of every key."""
+    return f"{_constant()} {_named(conf.scope)()}" if conf.scope else _constant()
+
+
+def _session(raw: Any) -> Session | None:
+    return getattr(raw, "cachecontrol_session", None)
+
+
+def _reported(raw: Any) -> tuple[bytes | None, ...]:
+    return tuple(map(raw.pgconn.parameter_status, REPORTED))
+
+
+@functools.cache
+def _constant() -> str:
+    """The release, and who connects by the settings."""
+    connecting = []
+    for alias in (conf.database, *conf.replicas):
+        given = settings.DATABASES.get(alias, {})
+        options = given.get("OPTIONS", {})
+        connecting.append(
+            [given.get("USER"), given.get("TIME_ZONE"), *(str(options.get(name)) for name in _CONNECTING)]
+        )
+    return repr((conf.release, connecting, os.environ.get("PGUSER"), os.environ.get("PGOPTIONS")))
+
+
+@functools.cache
+def _named(path: str) -> Any:
+    return import_string(path)
+
+
+def _on_setting_changed(*, setting: str, **_: Any) -> None:
+    if setting in ("CACHECONTROL", "DATABASES"):
+        _constant.cache_clear()
+
+
+setting_changed.connect(_on_setting_changed, dispatch_uid="cachecontrol.scope")

@@ -1,0 +1,317 @@
+"""Who asks: roles, schemas and row-level security show each session other rows by the same SQL (finding 17)."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import ProgrammingError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from cachecontrol import keys, reconcile, scope, stats
+from cachecontrol.api import TrackedQuerySet
+from cachecontrol.policy import Outcome
+from tests.shelf.models import Item
+from tests.shelf.reads import Subject
+from tests.shelf.staging import staged
+from tests.shelf.world import DOORS, Door, World, elsewhere
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROLE = """CREATE ROLE clerk LOGIN;
+GRANT SELECT ON shelf_shelf, shelf_item, cachecontrol_tracked, cachecontrol_change TO clerk;
+GRANT SELECT, UPDATE ON cachecontrol_epoch TO clerk"""
+SCHEMA = """CREATE SCHEMA elsewhere;
+CREATE TABLE elsewhere.shelf_item AS SELECT id, shelf_id, name, 777 AS price, looks FROM public.shelf_item"""
+POLICY = """CREATE POLICY own ON shelf_item USING (shelf_id::text = current_setting('shop.shelf', true));
+ALTER TABLE shelf_item ENABLE ROW LEVEL SECURITY"""
+ALTERED = "SET search_path = elsewhere, public"
+
+_shelf: ContextVar[str] = ContextVar("shelf", default="1")
+
+
+def shelf_in_sight() -> str:
+    """The scope of these tests: the shelf whose items the session sees."""
+    return _shelf.get()
+
+
+@pytest.fixture
+def clerk(world: World) -> Iterator[None]:
+    """A role that may read, and that row-level security holds for."""
+    world.run(ROLE)
+    yield
+    connection.close()
+    world.run("DROP OWNED BY clerk; DROP ROLE clerk")
+
+
+@pytest.fixture
+def schema(world: World) -> Iterator[None]:
+    """Another schema, with items of its own that no trigger watches."""
+    world.run(SCHEMA)
+    yield
+    connection.close()
+    world.run("DROP SCHEMA elsewhere CASCADE")
+
+
+@pytest.fixture
+def policy(world: World, clerk: None) -> Iterator[None]:
+    """Row-level security: who asks sees the items of one shelf."""
+    world.run(POLICY)
+    world.drain()
+    yield
+    connection.close()
+    world.run("DROP POLICY own ON shelf_item; ALTER TABLE shelf_item DISABLE ROW LEVEL SECURITY")
+
+
+@pytest.fixture
+def scoped(policy: None, settings: Any) -> Iterator[None]:
+    settings.CACHECONTROL = {"SCOPE": f"{__name__}.shelf_in_sight", "MAX_LAG": 30.0}
+    with connecting(USER="clerk"):
+        yield
+
+
+@contextmanager
+def connecting(**given: Any) -> Iterator[None]:
+    """Let this process connect otherwise."""
+    before = {name: connection.settings_dict[name] for name in given}
+    connection.close()
+    connection.settings_dict.update(given)
+    scope._constant.cache_clear()
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict.update(before)
+        scope._constant.cache_clear()
+
+
+@contextmanager
+def looking_at(shelf: str) -> Iterator[None]:
+    """See the items of one shelf, as a middleware would arrange it."""
+    token = _shelf.set(shelf)
+    connection.cursor().execute("SELECT set_config('shop.shelf', %s, false)", [shelf])
+    try:
+        yield
+    finally:
+        _shelf.reset(token)
+
+
+def raw(sql: str) -> None:
+    """Run SQL past Django."""
+    connection.ensure_connection()
+    connection.connection.execute(sql)
+
+
+def entries(world: World) -> list[bytes]:
+    return [*world.redis.scan_iter(f"{keys.ENTRY}*")]
+
+
+def reasons(door: Door, subject: Subject = Subject.TABLE) -> tuple[str, set[str]]:
+    """What the door answered, and why it was not stored."""
+    with stats.trace() as trace:
+        answer = door.ask(subject)
+    return answer, {refusal.reason for refusal in trace.refusals}
+
+
+def test_what_row_level_security_may_hide_is_not_stored(world: World, policy: None, door: Door) -> None:
+    answer, why = reasons(door)
+    assert answer == door.truth(Subject.TABLE) == "[10, 20, 30]"
+    assert why == {"row_security"}
+    with connecting(USER="clerk"), looking_at("2"):
+        assert door.ask(Subject.TABLE) == door.truth(Subject.TABLE) == "[30]"
+    assert entries(world) == []
+
+
+def test_entries_end_when_row_level_security_begins(world: World, clerk: None, door: Door) -> None:
+    door.ask(Subject.TABLE)
+    door.ask(Subject.TABLE)
+    assert world.last.outcome is Outcome.HIT
+    world.run(POLICY)
+    try:
+        world.drain()
+        assert reasons(door)[1] == {"row_security"}
+    finally:
+        world.run("DROP POLICY own ON shelf_item; ALTER TABLE shelf_item DISABLE ROW LEVEL SECURITY")
+
+
+def test_each_scope_has_entries_of_its_own(world: World, scoped: None, door: Door) -> None:
+    with looking_at("1"):
+        assert door.ask(Subject.TABLE) == "[10, 20]"
+    with looking_at("2"):
+        assert door.ask(Subject.TABLE) == door.truth(Subject.TABLE) == "[30]"
+        assert world.last.outcome is not Outcome.HIT
+    with looking_at("1"), CaptureQueriesContext(connection) as queries:
+        assert door.ask(Subject.TABLE) == "[10, 20]"
+    assert (world.last.outcome, len(queries)) == (Outcome.HIT, 0)
+
+
+def test_a_changed_policy_moves_what_was_read_under_it(world: World, scoped: None, door: Door) -> None:
+    with looking_at("2"):
+        door.ask(Subject.TABLE)
+        world.run("ALTER POLICY own ON shelf_item USING (true)")
+        world.drain()
+        assert door.ask(Subject.TABLE) == door.truth(Subject.TABLE) == "[10, 20, 30]"
+
+
+@pytest.mark.parametrize("inner", ["fragment", "query"])
+def test_a_page_is_not_built_of_what_others_see(world: World, scoped: None, inner: str) -> None:
+    from django.test import Client
+
+    def ask() -> str:
+        return Client().get(f"/nest/{inner}/{Subject.TABLE}/").content.decode()
+
+    for _ in range(2):  # the inner entry is filled, and then a hit
+        with (
+            looking_at("2"),
+            staged(TrackedQuerySet, "cached" if inner == "query" else "_fetch_all", before=_turn),
+        ):
+            assert ask() == "[10, 20]"
+        assert not [key for key in entries(world) if b"nest" in key]
+
+
+def _turn() -> None:
+    _shelf.set("1")
+    raw("SELECT set_config('shop.shelf', '1', false)")
+
+
+ALTERATIONS = {
+    "set": lambda: connection.cursor().execute(ALTERED),
+    "psycopg": lambda: raw(ALTERED),
+    "set_config": lambda: connection.cursor().execute(
+        "SELECT Set_Config('search_path', %s, false)", ["elsewhere, public"]
+    ),
+    "several": lambda: connection.cursor().execute(f"SELECT 1; {ALTERED}"),
+    "do": lambda: connection.cursor().execute(f"DO $$ BEGIN {ALTERED}; END $$"),
+    "executemany": lambda: connection.cursor().executemany(
+        "SELECT set_config('search_path', %s, false)", [["elsewhere, public"]]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ALTERATIONS)
+def test_a_session_with_another_search_path_neither_reads_nor_fills(
+    world: World, schema: None, door: Door, name: str, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(scope, "REPORTED", ())  # as servers before 18, which do not tell
+    connection.close()
+    before = elsewhere(lambda: door.ask(Subject.ROW))
+    ALTERATIONS[name]()
+    for subject in (Subject.ROW, Subject.TABLE):
+        assert door.ask(subject) == door.truth(subject)
+        assert (world.last.outcome, world.last.reason) == (Outcome.BYPASS, "session")
+    assert door.ask(Subject.ROW) == "777" != before
+    assert elsewhere(lambda: door.ask(Subject.ROW)) == before
+    assert elsewhere(lambda: door.ask(Subject.TABLE)) == "[10, 20, 30]"
+
+
+def test_what_the_server_reports_needs_no_sign_in_the_sql(world: World, schema: None, door: Door) -> None:
+    if connection.pg_version < 180000:
+        pytest.skip("reported from PostgreSQL 18 on")
+    world.run(f"CREATE FUNCTION elsewhere.turn() RETURNS void LANGUAGE plpgsql AS $$ BEGIN {ALTERED}; END $$")
+    elsewhere(lambda: door.ask(Subject.ROW))
+    connection.close()
+    connection.cursor().execute("SELECT elsewhere.turn()")
+    assert door.ask(Subject.ROW) == "777"
+    assert world.last.reason == "session"
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_a_role_that_may_not_read_a_table_is_not_shown_what_others_read(
+    world: World, clerk: None, door: Door, local: bool
+) -> None:
+    world.run("REVOKE SELECT ON shelf_item FROM clerk")
+    elsewhere(lambda: door.ask(Subject.ROW))
+    with transaction.atomic():
+        connection.cursor().execute("SET LOCAL ROLE clerk" if local else "SET ROLE clerk")
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            door.ask(Subject.ROW)
+        transaction.set_rollback(True)
+    assert door.ask(Subject.ROW) == "10"
+
+
+def test_a_session_that_was_put_back_asks_once_and_hits_again(world: World, schema: None, door: Door) -> None:
+    elsewhere(lambda: door.ask(Subject.ROW))
+    connection.cursor().execute(ALTERED)
+    door.ask(Subject.ROW)
+    connection.cursor().execute("RESET search_path")
+    for asked in (1, 0):
+        with CaptureQueriesContext(connection) as queries:
+            assert door.ask(Subject.ROW) == "10"
+        assert (world.last.outcome, len(queries)) == (Outcome.HIT, asked)
+
+
+def test_a_session_that_was_put_back_in_vain_stays_doubtful(
+    world: World, schema: None, door: Door, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(scope, "REPORTED", ())
+    connection.close()
+    elsewhere(lambda: door.ask(Subject.ROW))
+    connection.cursor().execute(ALTERED)
+    with transaction.atomic():
+        connection.cursor().execute("RESET search_path")
+        assert door.ask(Subject.ROW) == "10"
+        transaction.set_rollback(True)
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW) == "777"
+
+
+@pytest.mark.parametrize("name", ["page", "fragment"])
+def test_what_was_read_in_a_session_altered_meanwhile_is_not_stored(
+    world: World, schema: None, name: str
+) -> None:
+    def alter() -> None:
+        raw(ALTERED)
+
+    def put_back() -> None:
+        raw("RESET search_path")
+
+    with staged(TrackedQuerySet, "_fetch_all", before=alter, after=put_back):
+        answer, why = reasons(DOORS[name], Subject.ROW)
+    assert (answer, why) == ("777", {"session"})
+    assert DOORS[name].ask(Subject.ROW) == "10"
+
+
+def test_a_temporary_table_of_the_same_name_is_not_stored(world: World, door: Door) -> None:
+    raw("CREATE TEMP TABLE shelf_item AS SELECT id, shelf_id, name, 777 AS price, looks FROM shelf_item")
+    answer, why = reasons(door, Subject.ROW)
+    assert (answer, why) == ("777", {"untracked"})
+    connection.close()
+    assert door.ask(Subject.ROW) == "10"
+
+
+def test_a_schema_whose_tables_nobody_watches_is_not_stored(world: World, schema: None, door: Door) -> None:
+    options = {**connection.settings_dict["OPTIONS"], "options": "-c search_path=elsewhere,public"}
+    with connecting(OPTIONS=options):
+        answer, why = reasons(door, Subject.ROW)
+    assert (answer, why) == ("777", {"untracked"})
+    assert door.ask(Subject.ROW) == "10"
+
+
+@pytest.mark.parametrize("given", [{"USER": "clerk"}, {"OPTIONS": {"options": "-c search_path=public"}}])
+def test_who_connects_otherwise_has_entries_of_his_own(
+    world: World, clerk: None, door: Door, given: dict[str, Any]
+) -> None:
+    door.ask(Subject.ROW)
+    with connecting(**given):
+        for outcome in (Outcome.MISS, Outcome.HIT):
+            assert door.ask(Subject.ROW) == "10"
+            assert world.last.outcome is outcome
+
+
+@pytest.mark.parametrize("given", [{"RELEASE": "next"}, {"SCOPE": f"{__name__}.shelf_in_sight"}])
+def test_keepers_leave_alone_what_others_ask_for(
+    world: World, door: Door, settings: Any, given: dict[str, Any]
+) -> None:
+    door.ask(Subject.TABLE)
+    (key,) = entries(world)
+    assert reconcile.look_at(key.decode()) in (reconcile.Finding.SAME, reconcile.Finding.UNKNOWN)
+    settings.CACHECONTROL = {**given, "MAX_LAG": 30.0}
+    assert reconcile.look_at(key.decode()) is reconcile.Finding.UNKNOWN
+
+
+def test_a_function_that_only_reads_settings_leaves_no_doubt(world: World) -> None:
+    connection.cursor().execute("SELECT current_setting('search_path')")
+    [*Item.objects.all()]
+    assert not scope.is_doubtful(connection)
