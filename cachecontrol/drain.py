@@ -4,13 +4,16 @@ Note [Why a drain is right whenever it runs]. The steps, each idempotent:
 1. One call to Redis: the clock's snapshot W, and Redis' time t0.
 2. One statement to the primary, on a connection of its own outside any transaction: the tags of the changes that W did not
    see and the statement's snapshot does, that snapshot, and a position taken after it.
-3. One call to Redis: every tag moves to that position; the clock takes the new snapshot and the time t0, which lies before
-   the snapshot, so that "everything committed before t0 has moved" holds however long the drain paused in between.
+3. One call to Redis: every tag moves to that position, unless the clock's snapshot sees its change by now; the clock takes
+   the new snapshot and the time t0, which lies before the snapshot, so that "everything committed before t0 has moved" holds
+   however long the drain paused in between.
 A drain that dies leaves W where it was, and the next one does the same again.
 
-Note [Why a writer's drain certifies nothing]. It only has to carry its own commit, so it does not look at the catalog, which
-is half of the work, and leaves the clock's time as it is: "nothing before this time is missing" stays the word of those
-drains that looked at everything, the drain process' and those of readers who find the clock old.
+Note [Why a writer's drain certifies nothing]. It only has to carry its own commit. So it leaves out step 1 and asks for the
+changes since the last drain of its process: a W that is too old costs nothing, as step 3 leaves out what was moved since. It
+looks neither at the catalog nor at the identity of the server, which cannot change while the backend lives that told it. And it
+leaves the clock's time as it is: "nothing before this time is missing" stays the word of whole drains, the drain process' and
+those of readers who find the clock old. Where anything does not fit, a whole drain follows.
 """
 
 from __future__ import annotations
@@ -36,6 +39,9 @@ from cachecontrol.history import Found
 from cachecontrol.position import epoch_text, position_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cachecontrol.history import Moving
     from cachecontrol.store import Clock
 
 logger = logging.getLogger("cachecontrol")
@@ -68,7 +74,9 @@ class Drain:
         self._running = self._certifies = False
         self._started = self._finished = 0
         self._last: Drained | Exception = DrainRefused("no drain ran yet")
-        self._connection: psycopg.Connection[Any] | None = None
+        self._cursor: psycopg.Cursor[Any] | None = None
+        self._found: Found | None = None
+        """What the last drain on this connection found, and carried."""
         self._seconds = self._patience = 0.0
 
     def run(self, *, certify: bool = True, timeout: float | None = None) -> Drained:
@@ -105,27 +113,45 @@ class Drain:
         return self._last
 
     def _drain(self, *, certify: bool) -> Drained:
+        return (None if certify else self._carry()) or self._whole()
+
+    def _carry(self) -> Drained | None:
+        """Move what was committed since this process drained last. None if only a whole drain can tell what that is."""
+        if (last := self._found) is None:
+            return None
+        found = _fit(Found.of(self._ask(history.CARRY_SQL, last.snapshot), identity=last.identity))
+        is_same = found.backend == last.backend and found.epoch == last.epoch
+        if not is_same or last.rank < found.pruned_rank or len(found.moving) > store.TAGS_PER_MOVE:
+            return None
+        moved = self._move(found, found.position, found.moving, since_rank=last.rank)
+        if moved is None:
+            return None
+        self._found = found
+        return Drained(moved=moved, tags=len(found.moving), epoch=found.epoch)
+
+    def _whole(self) -> Drained:
         renewed = ""
         for _ in range(ATTEMPTS):
             clock = store.clock()
-            found = self._ask(clock, history.DRAIN_SQL if certify else history.CARRY_SQL)
+            found = self._look(clock)
             if broken := history.broken(clock, found):
                 renewed = broken
                 self._renew(clock, found, broken)
                 continue
-            drained = self._move(clock, found)
+            drained = self._certify(clock, found)
             if drained is not None:
-                return Drained(moved=drained, tags=len(found.tags), epoch=found.epoch, renewed=renewed)
+                self._found = found
+                return Drained(moved=drained, tags=len(found.moving), epoch=found.epoch, renewed=renewed)
         raise DrainRefused(f"the epoch changed {ATTEMPTS} times during one drain")
 
-    def _ask(self, clock: Clock | None, statement: str) -> Found:
-        found = self._found(clock, statement)
-        if found.is_in_transaction:
-            raise DrainRefused("a drain must not run inside a transaction")
-        return found
+    def _look(self, clock: Clock) -> Found:
+        return _fit(self._all(clock.snapshot if history.is_readable(clock) else ""))
 
-    def _found(self, clock: Clock | None, statement: str) -> Found:
-        xmax, xip = history.seen(clock)
+    def _all(self, since: str) -> Found:
+        return Found.of(self._ask(history.DRAIN_SQL, since))
+
+    def _ask(self, statement: str, since: str) -> Any:
+        xmax, xip = history.seen(since)
         arguments = {"xmax": xmax, "xip": xip, "limit": conf.tags_per_drain}
         try:
             row = self._execute(statement, arguments)
@@ -135,23 +161,35 @@ class Drain:
             ) from error
         if row is None:
             raise DrainRefused("cachecontrol_epoch has no row; run migrate")
-        return Found.of(row)
+        return row
 
-    def _move(self, clock: Clock, found: Found) -> int | None:
-        position, moving = found.position, found.tags
+    def _certify(self, clock: Clock, found: Found) -> int | None:
+        position, moving = found.position, found.moving
         if altered := history.altered(clock, found):
             stats.count("drain.altered")
             moving = [*moving, *altered]
             (wal,) = self._execute("SELECT pg_logical_emit_message(false, 'larder', '') - '0/0'::pg_lsn", {})
             position = position_text(found.number, int(wal))
+        certified = (clock.now, json.dumps(found.tables))
+        return self._move(found, position, moving, since_rank=int(clock.rank), certified=certified)
+
+    def _move(
+        self,
+        found: Found,
+        position: str,
+        moving: list[Moving],
+        *,
+        since_rank: int,
+        certified: Sequence[int | str] = (),
+    ) -> int | None:
         return store.move(
             found.epoch,
             position,
             moving,
-            since_rank=int(clock.rank),
+            since_rank=since_rank,
             snapshot=found.snapshot,
             rank=found.rank,
-            certified=() if found.tables is None else (clock.now, json.dumps(found.tables)),
+            certified=certified,
         )
 
     def _renew(self, clock: Clock, found: Found, why: str) -> None:
@@ -160,19 +198,19 @@ class Drain:
         Redis is told before the commit, so that whoever waited for the lock finds both in step. This transaction writes no
         changes, so its own snapshot hides none. If the commit fails they differ, and the next drain begins another epoch.
         """
-        connection = self._connected()
-        with connection.transaction():
-            row = connection.execute("SELECT number, random FROM cachecontrol_epoch FOR UPDATE").fetchone()
+        cursor = self._connected()
+        with cursor.connection.transaction():
+            row = cursor.execute("SELECT number, random FROM cachecontrol_epoch FOR UPDATE").fetchone()
             if row is None or epoch_text(*row) != found.epoch:
                 return
             number = max(found.number + 1, history.epoch_number(clock.epoch) + 1, int(time.time()))
-            connection.execute(
+            cursor.execute(
                 "UPDATE cachecontrol_epoch SET number = %s, random = %s, pruned_rank = 0",
                 [number, secrets.token_hex(8)],
             )
             # Snapshots of a history that broke say nothing of this one, whose xids may be lower.
-            connection.execute("DELETE FROM cachecontrol_snapshot")
-            fresh = self._found(None, history.DRAIN_SQL)
+            cursor.execute("DELETE FROM cachecontrol_snapshot")
+            fresh = self._all("")
             if not store.renew(clock.epoch, history.first_clock(fresh, clock.now)):
                 raise psycopg.Rollback
         stats.count("epoch.renewed")
@@ -181,18 +219,18 @@ class Drain:
     def _execute(self, statement: str, arguments: dict[str, Any]) -> Any:
         return self._connected().execute(statement, arguments).fetchone()
 
-    def _connected(self) -> psycopg.Connection[Any]:
-        if self._connection is None or self._connection.closed:
-            self._connection, self._patience = _connect(), 0.0
+    def _connected(self) -> psycopg.Cursor[Any]:
+        if self._cursor is None or self._cursor.connection.closed:
+            self._found, self._cursor, self._patience = None, _connect().cursor(), 0.0
         if self._patience != self._seconds:
-            self._connection.execute(f"SET statement_timeout = {round(self._seconds * 1000)}")
+            self._cursor.execute(f"SET statement_timeout = {round(self._seconds * 1000)}")
             self._patience = self._seconds
-        return self._connection
+        return self._cursor
 
     def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._cursor is not None:
+            self._cursor.connection.close()
+            self._cursor = None
 
     def forget(self) -> None:
         """Begin anew in a forked child, which shares neither the parent's connection nor its turn."""
@@ -202,6 +240,12 @@ class Drain:
         """Close the connection; the next drain opens another."""
         with self._turn:
             self._disconnect()
+
+
+def _fit(found: Found) -> Found:
+    if found.is_in_transaction:
+        raise DrainRefused("a drain must not run inside a transaction")
+    return found
 
 
 def _connect() -> psycopg.Connection[Any]:

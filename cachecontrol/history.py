@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cachecontrol import tags
 from cachecontrol.capture import FAMILY_SQL
@@ -15,36 +15,23 @@ from cachecontrol.position import epoch_text, position_text
 if TYPE_CHECKING:
     from cachecontrol.store import Clock
 
-NOTHING_PENDING = str(2**63 - 1)
-"""An xid that no transaction reaches: asks for no changes."""
+NO_XID = str(2**63 - 1)
+"""An xid that no transaction reaches: changes from there on are none, and a tag that moves with it always moves."""
 
-_PENDING = (
-    "(xid >= %(xmax)s::xid8 OR xid = ANY(%(xip)s::xid8[])) AND xid < pg_snapshot_xmax(pg_current_snapshot())"
-)
-_SQL = f"""
-WITH pending AS MATERIALIZED (SELECT relation, tags FROM cachecontrol_change WHERE {_PENDING} LIMIT %(limit)s + 1),
-crowd AS MATERIALIZED (SELECT count(*) > %(limit)s OR sum(cardinality(tags)) > %(limit)s AS crowded FROM pending),
-moved AS MATERIALIZED (
-    SELECT DISTINCT unnest(tags) AS tag FROM pending WHERE NOT (SELECT crowded FROM crowd)
-    UNION ALL
-    SELECT DISTINCT unnest(ARRAY[relation, relation || '*']) FROM cachecontrol_change
-     WHERE (SELECT crowded FROM crowd) AND {_PENDING}
-)
+_PENDING = """
+SELECT xid, relation, tags FROM cachecontrol_change
+ WHERE xid >= %(xmax)s::xid8 AND xid < pg_snapshot_xmax(pg_current_snapshot())
+UNION ALL
+SELECT xid, relation, tags FROM cachecontrol_change
+ WHERE xid = ANY(%(xip)s::xid8[]) AND xid < pg_snapshot_xmax(pg_current_snapshot())"""
+"""The changes that W does not see and this snapshot does. Two index scans: as one condition with OR they take twice as long."""
+_ALWAYS = """
 SELECT epoch.number, epoch.random, epoch.pruned_rank, pg_current_snapshot()::text,
-       pg_snapshot_xmax(pg_current_snapshot())::text::bigint
-           - (SELECT count(*) FROM pg_snapshot_xip(pg_current_snapshot())),
-       (SELECT system_identifier FROM pg_control_system()),
-       (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),
-       left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
-       concat_ws('/', extract(epoch FROM pg_postmaster_start_time()),
-                 (SELECT extract(epoch FROM stats_reset) FROM pg_stat_wal)),
-       ARRAY(SELECT tag FROM moved),
-       CASE WHEN EXISTS (SELECT FROM moved) THEN pg_logical_emit_message(false, 'larder', '')
-            ELSE pg_current_wal_insert_lsn() END - '0/0'::pg_lsn,
-       pg_current_xact_id_if_assigned() IS NOT NULL,
-       -- tables
-  FROM cachecontrol_epoch AS epoch
-"""
+       pg_current_xact_id_if_assigned() IS NOT NULL, pg_backend_pid()"""
+CARRY_SQL = f"""{_ALWAYS},
+       ARRAY(SELECT xid::text || ' ' || unnest(tags) FROM ({_PENDING}) AS pending LIMIT %(limit)s + 1),
+       pg_logical_emit_message(false, 'larder', '') - '0/0'::pg_lsn
+  FROM cachecontrol_epoch AS epoch"""
 _ROOTS = "SELECT to_regclass(quote_ident(relation)) AS root FROM cachecontrol_tracked"
 _TABLES = f"""(
 WITH family AS MATERIALIZED ({FAMILY_SQL.format(roots=_ROOTS)})
@@ -53,8 +40,48 @@ SELECT json_object_agg(t.relation, COALESCE((
              FROM family AS f (root, member, name, captured, print)
             WHERE f.root = to_regclass(quote_ident(t.relation))), 'gone'))
   FROM cachecontrol_tracked AS t)"""
-CARRY_SQL = _SQL.replace("-- tables", "NULL")
-DRAIN_SQL = _SQL.replace("-- tables", _TABLES)
+DRAIN_SQL = f"""
+WITH pending AS MATERIALIZED ({_PENDING} LIMIT %(limit)s + 1),
+crowd AS MATERIALIZED (SELECT count(*) > %(limit)s OR sum(cardinality(tags)) > %(limit)s AS crowded FROM pending),
+moved AS MATERIALIZED (
+    SELECT DISTINCT xid::text || ' ' || unnest(tags) AS tag FROM pending WHERE NOT (SELECT crowded FROM crowd)
+    UNION ALL
+    SELECT DISTINCT '{NO_XID} ' || unnest(ARRAY[relation, relation || '*']) FROM ({_PENDING}) AS all_pending
+     WHERE (SELECT crowded FROM crowd)
+)
+{_ALWAYS},
+       ARRAY(SELECT tag FROM moved),
+       CASE WHEN EXISTS (SELECT FROM moved) THEN pg_logical_emit_message(false, 'larder', '')
+            ELSE pg_current_wal_insert_lsn() END - '0/0'::pg_lsn,
+       (SELECT system_identifier FROM pg_control_system()),
+       (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),
+       left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
+       concat_ws('/', extract(epoch FROM pg_postmaster_start_time()),
+                 (SELECT extract(epoch FROM stats_reset) FROM pg_stat_wal)),
+       {_TABLES}
+  FROM cachecontrol_epoch AS epoch"""
+
+
+class Moving(NamedTuple):
+    """A tag that a change moves."""
+
+    xid: str
+    """The transaction of the change: whether a clock has it already is asked of the clock's snapshot."""
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose history a server shows. None of it can change while one of its sessions lives."""
+
+    place: str
+    """System identifier and database oid."""
+    timeline: str
+    incarnation: str
+    """When the server started and last recovered: transactions may be lost, and their xids handed out again."""
+
+    def __str__(self) -> str:
+        return f"{self.place} {self.timeline} {self.incarnation}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +92,11 @@ class Found:
     random: str
     pruned_rank: int
     snapshot: str
-    rank: int
-    place: str
-    timeline: str
-    incarnation: str
-    """When the server started and last recovered: transactions may be lost, and their xids handed out again."""
-    tags: list[str]
-    wal: int
     is_in_transaction: bool
+    backend: int
+    moving: list[Moving]
+    wal: int
+    identity: Identity
     tables: dict[str, str] | None
     """Of each tracked table, whether its triggers stand (``true``, ``false`` or ``gone``), then its catalog fingerprint.
 
@@ -80,22 +104,23 @@ class Found:
     """
 
     @classmethod
-    def of(cls, row: tuple[Any, ...]) -> Found:
-        """What the drain's statement returned."""
-        number, random, pruned, snapshot, rank, system, database, timeline, incarnation, *rest = row
-        tags, wal, is_in_transaction, tables = rest
+    def of(cls, row: tuple[Any, ...], *, identity: Identity | None = None) -> Found:
+        """What the drain's statement returned. ``identity``: what is known of it, if the statement did not ask."""
+        number, random, pruned, snapshot, is_in_transaction, backend, moving, wal, *looked = row
+        tables = None
+        if identity is None:
+            system, database, timeline, incarnation, tables = looked
+            identity = Identity(f"{system}/{database}", timeline, incarnation)
         return cls(
             number=number,
             random=random,
             pruned_rank=pruned,
             snapshot=snapshot,
-            rank=rank,
-            place=f"{system}/{database}",
-            timeline=timeline,
-            incarnation=incarnation,
-            tags=tags,
-            wal=int(wal),
             is_in_transaction=is_in_transaction,
+            backend=backend,
+            moving=[Moving(*pair.split(" ", 1)) for pair in moving],
+            wal=int(wal),
+            identity=identity,
             tables=tables,
         )
 
@@ -108,15 +133,19 @@ class Found:
         return position_text(self.number, self.wal)
 
     @property
-    def identity(self) -> str:
-        return f"{self.place} {self.timeline} {self.incarnation}"
+    def rank(self) -> int:
+        """xmax − the number of running transactions of the snapshot: orders all snapshots of one history."""
+        xmax, running = _ends(self.snapshot)
+        return int(xmax) - len(running)
 
 
-def seen(clock: Clock | None) -> tuple[str, list[str]]:
-    """xmax and the list of running transactions of the clock's snapshot."""
-    if clock is None or not is_readable(clock):
-        return NOTHING_PENDING, []
-    _, xmax, running = clock.snapshot.split(":")
+def seen(snapshot: str) -> tuple[str, list[str]]:
+    """xmax and the list of running transactions of a snapshot; of none, what no change comes after."""
+    return _ends(snapshot) if snapshot else (NO_XID, [])
+
+
+def _ends(snapshot: str) -> tuple[str, list[str]]:
+    _, xmax, running = snapshot.split(":")
     return xmax, [xid for xid in running.split(",") if xid]
 
 
@@ -125,9 +154,10 @@ def broken(clock: Clock, found: Found) -> str:
     if not is_readable(clock):
         return "the clock is gone or cannot be read"
     place, timeline, _ = clock.identity.split(" ", 2)
-    if place == found.place and int(found.timeline, 16) < int(timeline, 16):
-        raise DrainRefused(f"this server is on timeline {found.timeline}, the clock on the later {timeline}")
-    if clock.identity != found.identity:
+    own = found.identity
+    if place == own.place and int(own.timeline, 16) < int(timeline, 16):
+        raise DrainRefused(f"this server is on timeline {own.timeline}, the clock on the later {timeline}")
+    if clock.identity != str(own):
         return "the database restarted, recovered or is another one"
     if clock.epoch != found.epoch:
         return "the clock's epoch is not the database's"
@@ -159,7 +189,7 @@ def is_readable(clock: Clock) -> bool:
     return int(clock.rank) == rank and clock.position <= clock.seen
 
 
-def altered(clock: Clock, found: Found) -> list[str]:
+def altered(clock: Clock, found: Found) -> list[Moving]:
     """Tags of the tables whose catalog rows changed since the last drain, or whose triggers do not all stand."""
     if found.tables is None:
         return []
@@ -172,13 +202,15 @@ def altered(clock: Clock, found: Found) -> list[str]:
     changed = {
         name for name, now in found.tables.items() if before.get(name) != now or now.startswith("false")
     }
-    return [tag for name in sorted(changed) for tag in (tags.table(name), tags.anything(name))]
+    return [
+        Moving(NO_XID, tag) for name in sorted(changed) for tag in (tags.table(name), tags.anything(name))
+    ]
 
 
 def first_clock(found: Found, now: int) -> dict[str, str]:
     return {
         "epoch": found.epoch,
-        "identity": found.identity,
+        "identity": str(found.identity),
         "snapshot": found.snapshot,
         "rank": str(found.rank),
         "position": found.position,

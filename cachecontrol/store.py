@@ -246,26 +246,27 @@ def clock() -> Clock:
 def move(
     epoch: str,
     position: str,
-    tags: Sequence[str],
+    moving: Sequence[tuple[str, str]],
     *,
     since_rank: int,
     snapshot: str,
     rank: int,
     certified: Sequence[int | str] = (),
 ) -> int | None:
-    """Move the tags that Redis knows and then advance the clock. Returns how many moved.
+    """Move the tags that Redis knows, unless the clock has their change, and then advance it. Returns how many moved.
 
     None if it has to be done again: the epoch is over, or Redis lost a part of it meanwhile.
 
-    ``certified``: the time before which nothing is missing, and the catalog's fingerprint.
+    ``moving``: pairs of the change's xid and the tag. ``certified``: the time before which nothing is missing, and the
+    catalog's fingerprint.
     """
     total, mark = 0, keys.mark(secrets.token_hex(8))
-    chunks = [tags[first : first + TAGS_PER_MOVE] for first in range(0, len(tags), TAGS_PER_MOVE)] or [()]
-    for index, chunk in enumerate(chunks):
-        last = index == len(chunks) - 1
-        advance = [since_rank, snapshot, rank, *certified] if last else []
-        names = [keys.CLOCK, mark, *map(keys.tag, chunk)]
-        valid, moved, _ = _move(names, [epoch, position, index + 1, *advance])
+    advance = [since_rank, snapshot, rank, *(certified or ("", ""))]
+    chunks = [moving[n : n + TAGS_PER_MOVE] for n in range(0, len(moving), TAGS_PER_MOVE)] or [()]
+    for index, chunk in enumerate(chunks, start=1):
+        names = [keys.CLOCK, mark, *(keys.tag(tag) for _, tag in chunk)]
+        last = advance if index == len(chunks) else [""] * len(advance)
+        valid, moved, _ = _move(names, [epoch, position, index, *last, *(xid for xid, _ in chunk)])
         if not valid:
             return None
         total += int(moved)

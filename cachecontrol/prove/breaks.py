@@ -90,16 +90,16 @@ def _watermark() -> None:
 
     seen = history.seen
 
-    def seen_without_running(clock: Any) -> tuple[str, list[str]]:
-        return seen(clock)[0], []
+    def seen_without_running(snapshot: str) -> tuple[str, list[str]]:
+        return seen(snapshot)[0], []
 
     history.seen = seen_without_running
 
 
 def _time_before_the_snapshot() -> None:
     """Set the clock's time to now when a drain ends, not to when it began."""
-    _script("move", "tonumber(ARGV[6]) > last", "true")
-    _script("move", "'time', ARGV[6]", "'time', stamp")
+    _script("move", "tonumber(ARGV[7]) > last", "true")
+    _script("move", "set('time', ARGV[7])", "set('time', stamp)")
 
 
 def _hermetic_view() -> None:

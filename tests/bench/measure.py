@@ -27,8 +27,18 @@ class Measured:
         return self.bar is None or (self.median if self.ratio is None else self.ratio) <= self.bar
 
 
-def medians(acts: Mapping[str, Callable[[], object]], *, rounds: int, warm: int = 20) -> dict[str, float]:
-    """Seconds of each act: each is done once a round, so that all meet the same noise. The first rounds do not count."""
+def medians(
+    acts: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    warm: int = 20,
+    after: Mapping[str, Callable[[], object]] | None = None,
+) -> dict[str, float]:
+    """Seconds of each act: each is done once a round, so that all meet the same noise. The first rounds do not count.
+
+    ``after``: what follows an act without being timed, lest it leaves work to the next one.
+    """
+    after = after or {}
     taken: dict[str, list[float]] = {name: [] for name in acts}
     gc.collect()
     gc.disable()
@@ -39,6 +49,8 @@ def medians(acts: Mapping[str, Callable[[], object]], *, rounds: int, warm: int 
                 act()
                 if number >= warm:
                     taken[name].append(time.perf_counter() - begun)
+                if name in after:
+                    after[name]()
     finally:
         gc.enable()
     return {name: statistics.median(times) for name, times in taken.items()}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import F
 
+from cachecontrol.drain import catch_up
 from tests.bench.goods import GOODS
 from tests.bench.measure import Measured, compare, medians
 from tests.bench.models import Goods, Kept, Plain
@@ -18,21 +19,25 @@ SAVE_BAR, UPDATE_BAR = 1.7, 3.0
 
 
 def measure(*, rounds: int) -> list[Measured]:
+    # What nobody drained is carried before the next act, or it would have to carry the changes of two.
     saves = {
-        "save": saver(Plain, "default"),
         "save, captured": saver(Kept, "silent"),
+        "save": saver(Plain, "default"),
         "save, captured and drained": saver(Kept, "default", first=GOODS),
     }
     updates = {
-        "update of 100 rows": _updater(Plain, "default"),
         "update of 100 rows, captured": _updater(Kept, "silent"),
+        "update of 100 rows": _updater(Plain, "default"),
         "update of 100 rows, captured and drained": _updater(Kept, "default"),
     }
+    after = {"save, captured": catch_up, "update of 100 rows, captured": catch_up}
     save_bars = {"save, captured and drained": SAVE_BAR}
     update_bars = {"update of 100 rows, captured and drained": UPDATE_BAR}
     return [
-        *compare(medians(saves, rounds=rounds), to="save", bars=save_bars),
-        *compare(medians(updates, rounds=rounds // 2), to="update of 100 rows", bars=update_bars),
+        *compare(medians(saves, rounds=rounds, after=after), to="save", bars=save_bars),
+        *compare(
+            medians(updates, rounds=rounds // 2, after=after), to="update of 100 rows", bars=update_bars
+        ),
     ]
 
 

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from cachecontrol import keys, prune, store
 from cachecontrol.drain import Drain
-from cachecontrol.history import DRAIN_SQL, broken
+from cachecontrol.history import broken
 from tests.shelf import reads
 from tests.shelf.cluster import parameters
 from tests.shelf.reads import Subject
@@ -104,9 +104,9 @@ class Protocol(RuleBasedStateMachine):
     @rule()
     def drain_and_pause(self) -> None:
         drain, clock = Drain(), store.clock()
-        found = drain._ask(clock, DRAIN_SQL)
+        found = drain._look(clock)
         if not broken(clock, found):
-            self.late_moves.append(lambda: (drain._move(clock, found), drain.close()))
+            self.late_moves.append(lambda: (drain._certify(clock, found), drain.close()))
         else:
             drain.close()
 

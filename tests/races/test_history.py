@@ -67,7 +67,7 @@ def test_a_fill_that_spans_the_promotion_stores_nothing(world: World, standby: P
         with cluster.connect(standby) as rival:
             rival.execute(CHANGES[Subject.ROW])
         drain = Drain()
-        drain._connection = cluster.connect(standby)
+        drain._cursor = cluster.connect(standby).cursor()
         drain.run()
         drain.close()
 

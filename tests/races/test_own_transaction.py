@@ -50,7 +50,7 @@ def test_a_reader_within_the_open_transaction_drains_and_hides_nothing(world: Wo
 
 def test_a_drain_refuses_to_run_inside_a_transaction(world: World) -> None:
     drain = Drain()
-    own = drain._connected()
+    own = drain._connected().connection
     own.autocommit = False
     own.execute("SELECT pg_current_xact_id()")
     with pytest.raises(DrainRefused):

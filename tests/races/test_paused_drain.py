@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,24 @@ def test_a_drain_that_paused_does_not_take_back_what_a_later_one_read(world: Wor
     door.ask(Subject.ROW)
     world.drain()
     door.ask(Subject.ROW)
+    assert world.last.outcome is Outcome.HIT
+
+
+def test_a_change_that_was_carried_is_not_moved_again_by_a_drain_that_paused(
+    world: World, door: Door
+) -> None:
+    """Else it would take what was filled in between with it (finding 23)."""
+    door.ask(Subject.ROW)
+    world.change(Subject.ROW)
+
+    def overtake() -> None:
+        with contextlib.closing(Drain()) as other:
+            other.run()
+        door.ask(Subject.ROW)
+
+    with staged(Drain, "_move", before=overtake):
+        world.drain()
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
     assert world.last.outcome is Outcome.HIT
 
 

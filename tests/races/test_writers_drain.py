@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
+from unittest import mock
+
+import pytest
 
 from cachecontrol import drain, store
+from tests.shelf.reads import Subject
+from tests.shelf.staging import staged
 
 if TYPE_CHECKING:
-    from tests.shelf.reads import Subject
     from tests.shelf.world import Door, World
+
+
+@pytest.fixture(autouse=True)
+def drained(world: World) -> None:
+    """A whole drain came first, as the first of a process is one whoever asks."""
+    drain.drain.run()
 
 
 def test_it_carries_every_commit(world: World, door: Door, subject: Subject) -> None:
@@ -41,3 +52,60 @@ def test_it_begins_a_new_epoch_where_the_clock_is_gone(world: World) -> None:
     world.redis.flushall()
     drain.drain.run(certify=False)
     assert store.clock().tables
+
+
+def test_it_asks_redis_once_and_the_database_once(world: World) -> None:
+    world.run("UPDATE shelf_item SET price = 1")
+    with (
+        staged(store, "_move", after=lambda: None),
+        mock.patch.object(store, "_clock", side_effect=AssertionError("the clock was asked")),
+        mock.patch.object(drain.drain, "_execute", wraps=drain.drain._execute) as asked,
+    ):
+        drain.drain.run(certify=False)
+    assert asked.call_count == 1
+
+
+def test_it_becomes_a_whole_one_on_another_backend(world: World) -> None:
+    """Behind a pooler the next statement may be answered by a server that recovered since (finding 4)."""
+    drain.drain._found = dataclasses.replace(drain.drain._found, backend=0)
+    with staged(store, "_clock", after=lambda: None):
+        drain.drain.run(certify=False)
+
+
+def test_it_becomes_a_whole_one_where_the_log_was_pruned_past_what_it_saw(world: World, door: Door) -> None:
+    world.run("UPDATE cachecontrol_epoch SET pruned_rank = 9000000000")
+    epoch = store.clock().epoch
+    drain.drain.run(certify=False)
+    assert store.clock().epoch != epoch
+
+
+def test_it_becomes_a_whole_one_for_more_than_one_call_can_move(
+    world: World, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "TAGS_PER_MOVE", 1)
+    door.ask(Subject.LIST)
+    world.change(Subject.LIST)
+    with staged(store, "_clock", after=lambda: None):
+        drain.drain.run(certify=False)
+    assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
+
+
+def test_it_replays_nothing_but_vouches_for_nothing_either_where_redis_lost_moves(
+    world: World, door: Door
+) -> None:
+    """The clock fell behind what this process drained: a whole drain moves what was lost."""
+    door.ask(Subject.ROW)
+    before, entries = world.redis.hgetall("cc:{0}:clock"), _strings(world)
+    world.change(Subject.ROW)
+    drain.drain.run(certify=False)
+    world.redis.hset("cc:{0}:clock", mapping=before)
+    for key, value in entries.items():
+        world.redis.set(key, value, keepttl=True)
+    drain.drain.run(certify=False)
+    assert store.clock().rank == before[b"rank"].decode()
+    world.drain()
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+
+
+def _strings(world: World) -> dict[bytes, bytes]:
+    return {key: world.redis.get(key) for key in world.redis.keys("cc:{0}:t:*")}
