@@ -49,7 +49,7 @@ logger = logging.getLogger("cachecontrol")
 ATTEMPTS = 5
 PLANNED_ONCE = (
     "SET jit = off; SET plan_cache_mode = force_generic_plan;"
-    " SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+    " SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
 )
 """Every drain looks up a few rows by index, however large the tables: planning that again would cost more than running it."""
 

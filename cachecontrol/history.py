@@ -46,8 +46,8 @@ crowd AS MATERIALIZED (SELECT count(*) > %(limit)s OR sum(cardinality(tags)) > %
 moved AS MATERIALIZED (
     SELECT DISTINCT xid::text || ' ' || unnest(tags) AS tag FROM pending WHERE NOT (SELECT crowded FROM crowd)
     UNION ALL
-    SELECT DISTINCT '{NO_XID} ' || unnest(ARRAY[relation, relation || '*']) FROM ({_PENDING}) AS all_pending
-     WHERE (SELECT crowded FROM crowd)
+    SELECT '{NO_XID} ' || unnest(ARRAY[relation, relation || '*'])
+      FROM (SELECT DISTINCT relation FROM ({_PENDING}) AS every WHERE (SELECT crowded FROM crowd)) AS crowded
 )
 {_ALWAYS},
        ARRAY(SELECT tag FROM moved),

@@ -35,9 +35,9 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     calls: list[list[str]] = []
     original = store.move
 
-    def move(epoch: str, position: str, tags: Any, **rest: Any) -> int | None:
-        calls.append([*tags])
-        return original(epoch, position, tags, **rest)
+    def move(epoch: str, position: str, moving: Any, **rest: Any) -> int | None:
+        calls.append([tag for _, tag in moving])
+        return original(epoch, position, moving, **rest)
 
     monkeypatch.setattr(store, "move", move)
     return calls
@@ -50,11 +50,11 @@ class Gate:
         self.reached, self.opened = threading.Event(), threading.Event()
         original = Drain._move
 
-        def wait(self_: Drain, *args: Any) -> int | None:
+        def wait(self_: Drain, *args: Any, **rest: Any) -> int | None:
             if not self.reached.is_set():
                 self.reached.set()
                 assert self.opened.wait(20)
-            return original(self_, *args)
+            return original(self_, *args, **rest)
 
         monkeypatch.setattr(Drain, "_move", wait)
 

@@ -143,7 +143,7 @@ def test_a_backlog_of_a_million_changes_is_carried_in_bounded_steps(world: World
     world.redis.config_set("slowlog-log-slower-than", 50_000)
     world.redis.slowlog_reset()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    drained = drain.run()
+    drained = drain.run(timeout=60)
     assert drained.tags <= 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 20_000  # kB
     assert not world.redis.slowlog_get()
