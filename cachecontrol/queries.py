@@ -151,7 +151,7 @@ class _TrackedCompiler(SQLCompiler):
         using = collect.server(str(self.using))
         if using == self.using and source is self.query:
             return _covered(using, run, rows_of=result_type)
-        query = cast("TrackedQuery", source.chain())
+        query = _copied(source)
         query.policy = None
         return query.get_compiler(using=using).execute_sql(result_type)  # type: ignore[call-overload]
 

@@ -90,8 +90,8 @@ def path(chance: random.Random) -> str:
 
 
 def _popular(chance: random.Random, last: int) -> int:
-    """A number up to ``last``; as with visitors, some are asked for much more than others."""
-    return 1 + int(last * chance.random() ** 4)
+    """A number up to ``last``; as with visitors, some are asked for much more than others: every second read is of a 32nd."""
+    return 1 + int(last * chance.random() ** 5)
 
 
 def page(visitor: Visitor, asked: str, reader: str, own: list[tuple[str, int, int]] | None = None) -> None:

@@ -125,9 +125,14 @@ def _answer(recipe: dict[str, Any]) -> Any:
         return cursor.fetchone() if recipe["one"] else [cursor.fetchall()]
 
 
-def _cut(row: Any, like: Any) -> Any:
-    """A single row has the columns that were asked for: of a combined query Django drops those that it added."""
-    return row[: len(like)] if isinstance(row, tuple) and isinstance(like, tuple) else row
+def _cut(answer: Any, like: Any) -> Any:
+    """Rows with the columns that were asked for: Django drops those that it adds to combine or to order them."""
+    if isinstance(answer, tuple) and isinstance(like, tuple):
+        return answer[: len(like)]
+    if isinstance(answer, list) and isinstance(like, list):
+        width = next((len(row) for chunk in like for row in chunk), None)
+        return [[row[:width] for row in chunk] for chunk in answer]
+    return answer
 
 
 def _judge(request: fetch.Request[Any], first: Fetched[Any], second: Fetched[Any]) -> None:

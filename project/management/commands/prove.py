@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -50,6 +51,7 @@ class Command(BaseCommand):
         parser.add_argument("--apart", type=float, default=4.0, help=_("Seconds between two faults at most."))
 
     def handle(self, *args: Any, **options: Any) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # whom it started, it ends
         home = Path(tempfile.mkdtemp(prefix="larder-prove-"))
         home.chmod(0o755)
         database, store, servers = _servers(home)
