@@ -85,9 +85,16 @@ class Breaker:
         self._closed_at = 0.0
         self._down = False
 
-    @property
-    def is_open(self) -> bool:
-        return self._down and time.monotonic() < self._closed_at
+    def lets_ask(self) -> bool:
+        """Whether Redis may be asked. While it is down only one may, now and then: the others need not wait for it too."""
+        if not self._down:
+            return True
+        with self._lock:
+            now = time.monotonic()
+            if now < self._closed_at:
+                return False
+            self._closed_at = now + conf.breaker_seconds
+        return True
 
     @property
     def is_down(self) -> bool:
@@ -179,7 +186,7 @@ class _Script:
 
     def __call__(self, names: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run the script in one round trip. Raises StoreDown if Redis does not answer or refuses."""
-        if breaker.is_open:
+        if not breaker.lets_ask():
             raise StoreDown("the breaker is open")
         try:
             try:

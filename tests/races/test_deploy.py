@@ -1,0 +1,173 @@
+"""Two releases run side by side, on a database that one of them migrates (hard case 20)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import pytest
+from django.db import connection
+
+from cachecontrol import capture, tracking
+from cachecontrol.policy import Outcome
+from tests.shelf.models import Item
+from tests.shelf.reads import CHANGES, Subject
+from tests.shelf.staging import staged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from tests.shelf.world import Door, World
+
+    Release = Callable[[], AbstractContextManager[Any]]
+
+
+@pytest.fixture
+def deploy(settings: Any) -> Callable[[str], None]:
+    def run(release: str) -> None:
+        settings.CACHECONTROL = {"MAX_LAG": 30.0, "RELEASE": release}
+
+    return run
+
+
+def test_an_entry_of_another_release_is_a_miss(
+    world: World, door: Door, deploy: Callable[[str], None]
+) -> None:
+    for release in ("one", "two"):
+        deploy(release)
+        for expected in (Outcome.MISS, Outcome.HIT):
+            door.ask(Subject.ROW)
+            assert world.last.outcome is expected
+    deploy("one")
+    door.ask(Subject.ROW)
+    assert world.last.outcome is Outcome.HIT
+
+
+def test_a_write_of_one_release_ends_the_entries_of_both(
+    world: World, door: Door, deploy: Callable[[str], None]
+) -> None:
+    for release in ("one", "two"):
+        deploy(release)
+        door.ask(Subject.ROW)
+    connection.cursor().execute(CHANGES[Subject.ROW])
+    for release in ("one", "two"):
+        deploy(release)
+        assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+        assert world.last.reason == "moved"
+
+
+@pytest.fixture
+def older(world: World, deploy: Callable[[str], None]) -> Iterator[Release]:
+    """The code of the release before, which watched neither the price nor any slice."""
+    deploy("any")
+    now = tracking.find("shelf_item")
+    assert now is not None
+    then = dataclasses.replace(now, columns=tuple({*now.columns} - {"price"}), slices=())
+
+    def run() -> AbstractContextManager[Any]:
+        capture._captured.clear()  # each process has its own
+        return mock.patch.dict(tracking._trackings, {"shelf_item": then})
+
+    yield run
+    capture.synchronise(connection)
+
+
+def _migrate(older: Release) -> None:
+    """Let the older release bring the triggers in line with itself."""
+    with older():
+        capture.synchronise(connection)
+    capture._captured.clear()
+
+
+def test_a_release_that_needs_more_than_the_triggers_capture_serves_and_does_not_store(
+    world: World, door: Door, older: Release
+) -> None:
+    _migrate(older)
+    for price in (21, 22):
+        world.run(f"UPDATE shelf_item SET price = {price} WHERE id = 1")
+        assert door.ask(Subject.ROW) == str(price)
+        assert world.last.outcome is Outcome.MISS
+    capture.synchronise(connection)
+    for expected in (Outcome.MISS, Outcome.HIT):
+        assert door.ask(Subject.ROW) == "22"
+        assert world.last.outcome is expected
+
+
+def test_an_older_release_is_served_by_triggers_that_capture_more(
+    world: World, door: Door, older: Release
+) -> None:
+    with older():
+        for expected in (Outcome.MISS, Outcome.HIT):
+            door.ask(Subject.TABLE)
+            assert world.last.outcome is expected
+        world.change_and_drain(Subject.TABLE)
+        assert door.ask(Subject.TABLE) == door.truth(Subject.TABLE)
+
+
+def test_what_was_read_before_the_triggers_followed_the_code_is_not_believed_after(
+    world: World, door: Door, older: Release
+) -> None:
+    """A row changed while nothing captured it, and the fill spans the migration."""
+    _migrate(older)
+
+    def migrate() -> None:
+        world.run("UPDATE shelf_item SET price = 77 WHERE id = 1")
+        capture.synchronise(connection)
+        world.drain()
+
+    with older(), staged(Item.objects.all().__class__, "_fetch_all", after=migrate):
+        door.ask(Subject.ROW)
+    capture._captured.clear()
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW) == "77"
+
+
+MIGRATIONS = {
+    "a new column": (
+        "ALTER TABLE shelf_item ADD spare integer DEFAULT 7",
+        "ALTER TABLE shelf_item DROP spare",
+    ),
+    "another type": (
+        "ALTER TABLE shelf_item ALTER price TYPE bigint USING price * 2",
+        "ALTER TABLE shelf_item ALTER price TYPE integer",
+    ),
+}
+
+
+@pytest.fixture(params=MIGRATIONS)
+def migration(world: World, request: pytest.FixtureRequest) -> Iterator[str]:
+    forth, back = MIGRATIONS[request.param]
+    yield forth
+    connection.close()
+    world.run(back)
+
+
+def test_an_entry_of_another_schema_is_a_miss(
+    world: World, door: Door, deploy: Callable[[str], None], migration: str
+) -> None:
+    deploy("any")
+    door.ask(Subject.ROW)
+    world.run(migration)
+    connection.close()
+    world.drain()
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+    assert world.last.reason == "moved"
+
+
+def test_a_fill_that_spans_a_migration_is_not_stored(
+    world: World, door: Door, deploy: Callable[[str], None], migration: str
+) -> None:
+    from cachecontrol import store
+
+    deploy("any")
+
+    def migrate() -> None:
+        connection.close()
+        world.run(migration)
+        world.drain()
+
+    with staged(store, "fill", before=migrate):
+        door.ask(Subject.ROW)
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+    assert world.last.outcome is Outcome.MISS

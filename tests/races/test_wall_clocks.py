@@ -1,0 +1,67 @@
+"""Processes whose wall clocks are five seconds apart: only Redis' clock counts (hard case 20)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import time_machine
+
+from cachecontrol import keys, store
+from cachecontrol.policy import Outcome
+from tests.shelf.reads import Subject
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from tests.shelf.world import Door, World
+
+MAX_LAG = 0.5
+APART = [-5.0, 5.0]
+
+
+def _process(seconds: float) -> AbstractContextManager[Any]:
+    """Run as a process whose clock is that much ahead."""
+    return time_machine.travel(time.time() + seconds, tick=True)
+
+
+@pytest.fixture(autouse=True)
+def lag(world: World, settings: Any) -> None:
+    settings.CACHECONTROL = {"MAX_LAG": MAX_LAG}
+    world.drain()
+
+
+@pytest.mark.parametrize("filled", APART)
+@pytest.mark.parametrize("asked", APART)
+def test_they_share_what_each_fills(world: World, door: Door, filled: float, asked: float) -> None:
+    with _process(filled):
+        world.drain()
+        answer = door.ask(Subject.ROW)
+    with _process(asked):
+        assert door.ask(Subject.ROW) == answer
+        assert world.last.outcome is Outcome.HIT
+
+
+@pytest.mark.parametrize("drains", APART)
+@pytest.mark.parametrize("asks", APART)
+def test_nothing_is_older_than_max_lag_whoever_drained_last(
+    world: World, door: Door, drains: float, asks: float
+) -> None:
+    with _process(drains):
+        world.drain()
+        door.ask(Subject.ROW)
+    world.change(Subject.ROW)
+    time.sleep(MAX_LAG)
+    with _process(asks):
+        assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+
+
+def test_epochs_grow_whoever_begins_them(world: World) -> None:
+    begun = []
+    for seconds in (5.0, -5.0, 0.0):
+        world.redis.delete(keys.CLOCK)
+        with _process(seconds):
+            world.drain()
+        begun.append(store.clock().epoch)
+    assert begun == sorted({*begun})
