@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
 from django.db import connection
 
-from cachecontrol import capture, tracking
+from cachecontrol import capture, store, tracking
 from cachecontrol.policy import Outcome
-from tests.shelf.models import Item
 from tests.shelf.reads import CHANGES, Subject
 from tests.shelf.staging import staged
+from tests.shelf.world import elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
 
+    from cachecontrol.tracking import Tracking
     from tests.shelf.world import Door, World
-
-    Release = Callable[[], AbstractContextManager[Any]]
 
 
 @pytest.fixture
@@ -58,47 +57,54 @@ def test_a_write_of_one_release_ends_the_entries_of_both(
         assert world.last.reason == "moved"
 
 
-@pytest.fixture
-def older(world: World, deploy: Callable[[str], None]) -> Iterator[Release]:
-    """The code of the release before, which watched neither the price nor any slice."""
-    deploy("any")
-    now = tracking.find("shelf_item")
-    assert now is not None
-    then = dataclasses.replace(now, columns=tuple({*now.columns} - {"price"}), slices=())
-
-    def run() -> AbstractContextManager[Any]:
-        capture._captured.clear()  # each process has its own
-        return mock.patch.dict(tracking._trackings, {"shelf_item": then})
-
-    yield run
-    capture.synchronise(connection)
-
-
-def _migrate(older: Release) -> None:
-    """Let the older release bring the triggers in line with itself."""
-    with older():
-        capture.synchronise(connection)
+@contextmanager
+def running(release: Tracking) -> Iterator[None]:
+    """Be a process of that release, for as long as the block lasts."""
+    capture._captured.clear()
+    with mock.patch.dict(tracking._trackings, {"shelf_item": release}):
+        yield
     capture._captured.clear()
 
 
+def migrate(release: Tracking) -> None:
+    """Let that release bring the triggers in line with itself."""
+    with running(release):
+        elsewhere(lambda: capture.synchronise(connection))
+
+
+@pytest.fixture
+def newer(world: World, deploy: Callable[[str], None]) -> Iterator[Tracking]:
+    deploy("any")
+    now = tracking.find("shelf_item")
+    assert now is not None
+    yield now
+    migrate(now)
+
+
+@pytest.fixture
+def older(newer: Tracking) -> Tracking:
+    """The release before, which watched neither the price nor any slice."""
+    return dataclasses.replace(newer, columns=tuple({*newer.columns} - {"price"}), slices=())
+
+
 def test_a_release_that_needs_more_than_the_triggers_capture_serves_and_does_not_store(
-    world: World, door: Door, older: Release
+    world: World, door: Door, older: Tracking, newer: Tracking
 ) -> None:
-    _migrate(older)
+    migrate(older)
     for price in (21, 22):
         world.run(f"UPDATE shelf_item SET price = {price} WHERE id = 1")
         assert door.ask(Subject.ROW) == str(price)
         assert world.last.outcome is Outcome.MISS
-    capture.synchronise(connection)
+    migrate(newer)
     for expected in (Outcome.MISS, Outcome.HIT):
         assert door.ask(Subject.ROW) == "22"
         assert world.last.outcome is expected
 
 
 def test_an_older_release_is_served_by_triggers_that_capture_more(
-    world: World, door: Door, older: Release
+    world: World, door: Door, older: Tracking
 ) -> None:
-    with older():
+    with running(older):
         for expected in (Outcome.MISS, Outcome.HIT):
             door.ask(Subject.TABLE)
             assert world.last.outcome is expected
@@ -107,19 +113,18 @@ def test_an_older_release_is_served_by_triggers_that_capture_more(
 
 
 def test_what_was_read_before_the_triggers_followed_the_code_is_not_believed_after(
-    world: World, door: Door, older: Release
+    world: World, door: Door, older: Tracking, newer: Tracking
 ) -> None:
-    """A row changed while nothing captured it, and the fill spans the migration."""
-    _migrate(older)
+    """The older release needed no more: a price changed while nothing captured it, and its fill spans the migration."""
+    migrate(older)
 
-    def migrate() -> None:
+    def deploy() -> None:
         world.run("UPDATE shelf_item SET price = 77 WHERE id = 1")
-        capture.synchronise(connection)
+        migrate(newer)
         world.drain()
 
-    with older(), staged(Item.objects.all().__class__, "_fetch_all", after=migrate):
-        door.ask(Subject.ROW)
-    capture._captured.clear()
+    with running(older), staged(store, "fill", before=deploy):
+        assert door.ask(Subject.ROW) == "10"
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW) == "77"
 
 
@@ -158,8 +163,6 @@ def test_an_entry_of_another_schema_is_a_miss(
 def test_a_fill_that_spans_a_migration_is_not_stored(
     world: World, door: Door, deploy: Callable[[str], None], migration: str
 ) -> None:
-    from cachecontrol import store
-
     deploy("any")
 
     def migrate() -> None:
