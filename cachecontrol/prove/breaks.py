@@ -55,7 +55,7 @@ def _position_before_the_query() -> None:
 
 def _tag_check() -> None:
     """Take an entry for fresh without a look at its tags."""
-    _script("read", "> head[5][first + i - 1]", "> 'z'")
+    _script("read", "if string.sub(value, 1, 31) > position then", "if false then")
 
 
 def _max_lag() -> None:
@@ -66,11 +66,11 @@ def _max_lag() -> None:
 def _epoch() -> None:
     """Take entries of any epoch for fresh, and store into any."""
     _script("read", "head[1] ~= clock[1]", "false")
-    _script("fill", "clock[1] ~= ARGV[2] or clock[2] ~= ARGV[3]", "false")
+    _script("fill", "clock[1] ~= ARGV[2] or string.sub(clock[2], 1, #place) ~= place", "false")
     _script(
         "read",
-        "string.sub(value, 1, 31) > head[5][first + i - 1]",
-        "string.sub(value, 12, 31) > string.sub(head[5][first + i - 1], 12, 31)",
+        "string.sub(value, 1, 31) > position",
+        "string.sub(value, 12, 31) > string.sub(position, 12, 31)",
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 Fact = tuple[Any, ...]
 
-SHELVES, ITEMS = 12, 300
+SHELVES, ITEMS = 24, 300
 """More items than one statement tags one by one, so that some updates move whole tables."""
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cachecontrol.prove.facts import Fact
 
 TIMEOUT = 10.0
-PAGES_SHARE = 0.6
+PAGES_SHARE = 0.75
 """Of all reads, how many are pages."""
 
 

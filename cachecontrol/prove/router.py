@@ -1,4 +1,4 @@
-"""Where the proof's readers and pages read: from the replica as often as from the primary, within one page too."""
+"""Where the proof's readers and pages read: from the primary and the replica, within one page too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-SHARE = 0.5
+SHARE = 0.3
 """Of all reads, how many go to the replica while there is one."""
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cachecontrol.prove import breaks
 from cachecontrol.prove.breaks import RULES
 
 if TYPE_CHECKING:
@@ -35,6 +36,18 @@ NOT_NEEDED = {"tag-check-on-fill"}
 
 def test_every_rule_that_can_be_switched_off_is_tried() -> None:
     assert RULES.keys() == CAUGHT_BY.keys() | NOT_NEEDED
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_can_still_be_switched_off(rule: str) -> None:
+    """In a process of its own, which goes on without the rule."""
+    child = os.fork()
+    if not child:
+        try:
+            breaks.apply(rule)
+        finally:
+            os._exit(0 if sys.exc_info()[0] is None else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.proof
