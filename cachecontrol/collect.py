@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _current: ContextVar[Collection | None] = ContextVar("cachecontrol_collection", default=None)
 _covered: ContextVar[bool] = ContextVar("cachecontrol_covered", default=False)
 
+_declared: ContextVar[tuple[str, ...]] = ContextVar("cachecontrol_declared", default=())
+"""Tables that the raw SQL of this context reads."""
 _on_primary: ContextVar[bool] = ContextVar("cachecontrol_on_primary", default=False)
 
 _TRANSACTION_CONTROL = ("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
@@ -151,30 +153,45 @@ def apart() -> Iterator[None]:
 @contextlib.contextmanager
 def covered() -> Iterator[None]:
     """Run SQL whose tags are reported by the caller."""
-    token = _covered.set(True)
+    token, hidden = _covered.set(True), _declared.set(())
     try:
         yield
     finally:
+        _declared.reset(hidden)
         _covered.reset(token)
 
 
 @contextlib.contextmanager
-def declared(relations: list[str], alias: str = "") -> Iterator[None]:
+def declared(relations: list[str]) -> Iterator[None]:
     """Run raw SQL that reads these tables and no others. Raises Misconfigured for a table that is not tracked."""
     if bare := tracking.untracked(relations):
         raise Misconfigured(f"raw SQL depends on tables that are not tracked: {', '.join(bare)}")
     if (collection := _current.get()) is not None:
-        collection.add(alias or collection.alias, relations)
+        collection.add(collection.alias, relations)
     with covered():
-        yield
+        token = _declared.set(tuple(relations))
+        try:
+            yield
+        finally:
+            _declared.reset(token)
 
 
 def watch(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
     """Execute wrapper of every connection: SQL that nobody covers makes the work around it not storable."""
     collection = _current.get()
-    if collection is not None and not _covered.get() and not str(sql).startswith(_TRANSACTION_CONTROL):
-        collection.refuse("uncovered", str(sql))
+    if collection is not None and not str(sql).startswith(_TRANSACTION_CONTROL):
+        _judge(collection, context["connection"].alias, sql)
     return execute(sql, params, many, context)
+
+
+def _judge(collection: Collection, alias: str, sql: str) -> None:
+    """Before SQL runs: may what it gives be stored? What was declared counts on the server that is asked."""
+    if not known(alias):
+        collection.refuse("database", alias)
+    elif not _covered.get():
+        collection.refuse("uncovered", str(sql))
+    elif relations := _declared.get():
+        collection.add(alias, relations)
 
 
 def wrote(connection: BaseDatabaseWrapper) -> None:

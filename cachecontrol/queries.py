@@ -185,11 +185,9 @@ def _covered(
 ) -> Any:
     """Run a query and report what it depended on to the collection around it."""
     collection = collect.current()
-    if collection is None:
+    if collection is None or not collect.known(alias):
         return run()
     collection.standing(alias)
-    if not collect.known(alias):
-        collection.refuse("database", alias)
     reports: list[Dependence] = []
     token = _reports.set(reports)
     try:

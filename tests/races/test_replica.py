@@ -9,8 +9,10 @@ from django.db import connections
 from psycopg.conninfo import conninfo_to_dict
 
 from cachecontrol import collect, store
+from cachecontrol.api import depends_on
 from cachecontrol.policy import Outcome
 from tests.shelf import cluster
+from tests.shelf.models import Item
 from tests.shelf.reads import Subject
 from tests.shelf.world import DOORS, Door, World
 
@@ -96,6 +98,18 @@ def test_a_replica_that_keeps_up_fills_the_cache(
     assert used == ["replica"]
     world.change_and_drain(Subject.ROW)
     assert door.ask(Subject.ROW) == _price(world) == "12"
+
+
+def test_declared_sql_counts_on_the_server_that_ran_it(world: World, replica: Any) -> None:
+    replica.execute("SELECT pg_wal_replay_pause()")
+    world.change_and_drain(Subject.ROW)
+    own = collect.Collection("default")
+    with collect.collecting(own) as collection, depends_on(Item), connections["replica"].cursor() as cursor:
+        cursor.execute("SELECT price FROM shelf_item WHERE id = 1")
+        assert cursor.fetchone() == (10,)
+    assert collection.verdict() is None
+    assert collection.used_replica
+    assert collection.tags["shelf_item"] == collection.standing("replica").position < collection.own.position
 
 
 def _noting(used: list[str], take: Any) -> Any:
