@@ -51,6 +51,20 @@ def test_tags_of_a_future_that_was_taken_back_do_not_stand_in_the_way(world: Wor
         assert world.last.outcome is expected
 
 
+def test_a_machine_that_was_put_back_with_its_memory_is_known_by_its_position(
+    world: World, door: Door
+) -> None:
+    """Its server never stopped, and its epoch is the one that Redis knows."""
+    door.ask(Subject.ROW)
+    known = Epoch.objects.get()
+    _put_back(world)
+    known.save()
+    world.drain()
+    for expected in (Outcome.MISS, Outcome.HIT):
+        assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+        assert world.last.outcome is expected
+
+
 def test_what_changed_before_the_history_was_put_back_is_not_served(world: World, door: Door) -> None:
     before = door.ask(Subject.ROW)
     world.change(Subject.ROW)

@@ -62,7 +62,7 @@ def test_an_idle_writer_does_not_make_drains_read_what_was_drained(world: World)
 def _read_by(statement: str) -> list[tuple[str, int]]:
     """How the next drain would look at the change log, and how many rows it would look at, those removed included."""
     other = Drain()
-    xmax, xip = history.seen(store.clock())
+    xmax, xip = history.seen(store.clock().snapshot)
     try:
         ((plan,),) = (
             other._connected()
