@@ -124,7 +124,7 @@ class Faults:
             connection.execute("SET lock_timeout = '50ms'")
             while time.monotonic() < deadline:
                 before()
-                pks = [self.chance.randint(1, 8) for _ in range(3)]
+                pks = self.chance.sample(range(1, 9), 5)
                 with suppress(psycopg.errors.LockNotAvailable):
                     connection.execute("UPDATE prove_item SET note = 'elsewhere' WHERE id = ANY(%s)", [pks])
                 self.pause(apart)
@@ -176,7 +176,7 @@ class Faults:
         known = [*client.scan_iter(f"{keys.TAG}*", count=1000)]
         if doomed := [key for key in known if self.chance.random() < share]:
             client.delete(*doomed)
-        self.pause(0.2)
+        self.pause(0.1)
 
     def fill_up(self) -> None:
         """Junk until Redis is full, so that it evicts or refuses."""

@@ -155,7 +155,7 @@ class Proof:
                 self._failed_reads[said["error"]] += 1
             case "refusal":
                 error, why = said.pop("error"), said.pop("why")
-                self._failed_reads[error[:60]] += 1
+                self._failed_reads[error[:90]] += 1
                 self._refusals.append((Answer(**said, facts=[]), error, why))
 
     def _judge(self, oracle: Oracle, observer: Observer, striking: Faults) -> None:

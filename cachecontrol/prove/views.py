@@ -17,7 +17,7 @@ from cachecontrol.prove.facts import SHELVES, Fact
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
-DAWDLES, LONGEST = 0.3, 0.08
+DAWDLES, LONGEST = 0.15, 0.25
 """How often a page pauses, and for how many seconds at most."""
 
 

@@ -58,13 +58,25 @@ class Writer:
     def _look(self, row: tuple[str, int, int]) -> None:
         if self.chance.random() < 0.5:
             readers.page(self.visitor, f"/{row[0]}/{row[1]}/", self.name, [row])
-            return
+        elif row[0] == "item":
+            self.ask(shapes.item_of, 0, row[1], own=[row])
+        else:
+            self.ask(lambda found, shelf, pk: shapes.shelf_of(pk, cached=True), 0, row[1], own=[row])
+
+    def ask(self, shape: shapes.Shape, shelf: int, pk: int, *, own: Own | None = None) -> None:
+        """Ask a cached queryset and report it. Raises Error."""
         sent = time.monotonic()
-        shape = shapes.item_of if row[0] == "item" else None
-        found = shape(shapes.items(cached=True), 0, row[1]) if shape else shapes.shelf_of(row[1], cached=True)
-        asked, got = f"queryset of {row[0]} {row[1]}", time.monotonic()
+        found = shape(shapes.items(cached=True), shelf, pk)
+        asked, got = f"queryset of shelf {shelf}, item {pk}", time.monotonic()
         tell(
-            "answer", sent=sent, got=got, facts=found, reader=self.name, asked=asked, outcome="own", own=[row]
+            "answer",
+            sent=sent,
+            got=got,
+            facts=found,
+            reader=self.name,
+            asked=asked,
+            outcome="own",
+            own=own or [],
         )
 
     def some(self) -> int:
@@ -260,16 +272,18 @@ def savepoint(writer: Writer) -> Own:
 
 
 def roll_back(writer: Writer) -> Own:
-    """Write, read the cache in the same transaction, and undo it all."""
-    shelf = writer.shelf()
+    """Write, read the cache in the same transaction, undo it all, and read again."""
+    shelf, pk = writer.shelf(), writer.some()
     try:
         with transaction.atomic():
             Item.objects.filter(shelf=shelf).update(note="never")
             shapes.list_of(shapes.items(cached=True), shelf, 0)
-            shapes.item_of(shapes.items(cached=True), shelf, writer.some())
+            shapes.item_of(shapes.items(cached=True), shelf, pk)
             time.sleep(writer.chance.random() * 0.1)
             raise Undo
     except Undo:
+        writer.ask(shapes.list_of, shelf, pk)
+        writer.ask(shapes.item_of, shelf, pk)
         return []
 
 

@@ -57,7 +57,7 @@ def test_the_proof_notices_that_a_rule_is_missing(rule: str, tmp_path: Path) -> 
     file = tmp_path / "report.json"
     command = [sys.executable, "manage.py", "prove", "--break", rule, "--faults", faults, "--max-lag", "1"]
     done = subprocess.run(
-        [*command, "--seconds", "60", "--seed", "1", "--report", file],
+        [*command, "--seconds", "60", "--apart", "1.5", "--seed", "1", "--report", file],
         env=_environment(),
         capture_output=True,
         text=True,
