@@ -43,7 +43,7 @@ class Conf:
     max_entry_bytes: int = 2_000_000
     """Bytes of one stored value; a larger one is served and not stored (``too_large``)."""
     max_key_bytes: int = 2_000
-    """Bytes of path, parameters and vary values of one page; beyond, the page is a bypass (``key_too_long``)."""
+    """Bytes of host, path, parameters and vary values of one page; beyond, the page is a bypass (``key_too_long``)."""
     entries_per_policy: int = 100_000
     """Entries that one policy keeps at most; beyond, a new key is served and not stored (``full``)."""
     sign_bodies: bool = False

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     View = Callable[..., HttpResponseBase]
 
 STORED_STATUS: Final = frozenset({200, 301, 404, 410})
+UNSHARED: Final = frozenset({"private", "no-store"})
+"""By these a view says that its answer is for one visitor."""
 SMALLEST_TO_COMPRESS: Final = 200
 """Bytes of a body below which compressing it gains nothing."""
 LARGEST_PAGE: Final = 20_000_000
@@ -111,13 +113,18 @@ class Page:
         )
         vary = tuple(VARY[name][2](request) for name in kept.vary)
         return cls(
-            kept, request.scheme or "http", request.get_host(), request.path_info, urlencode(pairs), vary
+            kept,
+            request.scheme or "http",
+            request.get_host().lower(),
+            request.path_info,
+            urlencode(pairs),
+            vary,
         )
 
     @property
     def size(self) -> int:
         """Bytes of what a visitor chose."""
-        return len(self.path.encode()) + len(self.query) + sum(map(len, self.vary))
+        return len(self.host) + len(self.path.encode()) + len(self.query) + sum(map(len, self.vary))
 
     @property
     def key(self) -> str:
@@ -281,17 +288,16 @@ def _policy_of(request: HttpRequest) -> Policy | None:
 
 def _refusal(request: HttpRequest, response: HttpResponseBase) -> str:
     """Why a response must not be stored; empty if it may."""
-    if response.status_code not in STORED_STATUS:
-        return "status"
-    if response.streaming:
-        return "streaming"
-    if "CSRF_COOKIE" in request.META:
-        return "csrf_token"
-    if response.cookies:
-        return "set_cookie"
-    if getattr(request, "_csp_nonce", None) is not None:
-        return "csp_nonce"
-    return ""
+    directives = {*map(str.strip, response.headers.get("Cache-Control", "").lower().split(","))}
+    refusals = {
+        "status": response.status_code not in STORED_STATUS,
+        "streaming": response.streaming,
+        "csrf_token": "CSRF_COOKIE" in request.META,
+        "set_cookie": bool(response.cookies) or "Set-Cookie" in response.headers,
+        "csp_nonce": getattr(request, "_csp_nonce", None) is not None,
+        "private": bool(directives & UNSHARED),
+    }
+    return next((reason for reason, holds in refusals.items() if holds), "")
 
 
 def _stored(response: HttpResponseBase) -> _Stored:

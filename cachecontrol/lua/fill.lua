@@ -13,6 +13,18 @@ if not (clock[1] and clock[2] and clock[3]) then return 'clock_gone' end
 local place = ARGV[3] .. ' '
 if clock[1] ~= ARGV[2] or string.sub(clock[2], 1, #place) ~= place then return 'epoch' end
 
+-- A key that was kept before keeps its place, so that a flood of new keys cannot push the good ones out.
+-- It leaves no tags behind either, and nobody waits for a value that is not kept.
+local seconds = tonumber(time[1])
+local most = tonumber(ARGV[11])
+if not redis.call('ZSCORE', KEYS[5], KEYS[2]) and redis.call('ZCARD', KEYS[5]) >= most then
+  redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', seconds)
+  if redis.call('ZCARD', KEYS[5]) >= most then
+    redis.call('SET', KEYS[3], '-', 'PX', ARGV[10])
+    return 'full'
+  end
+end
+
 local ttl = tonumber(ARGV[9])
 local refusal = nil
 for i = 6, #KEYS do
@@ -37,13 +49,6 @@ if refusal then
   redis.call('HSET', KEYS[4], 'epoch', ARGV[2], 'position', ARGV[5], 'head', ARGV[6], 'body', ARGV[7], 'stored', now)
   redis.call('PEXPIRE', KEYS[4], ARGV[10])
   return refusal
-end
--- A key that was kept before keeps its place, so that a flood of new keys cannot push the good ones out.
-local seconds = tonumber(time[1])
-local most = tonumber(ARGV[11])
-if not redis.call('ZSCORE', KEYS[5], KEYS[2]) and redis.call('ZCARD', KEYS[5]) >= most then
-  redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', seconds)
-  if redis.call('ZCARD', KEYS[5]) >= most then return 'full' end
 end
 redis.call('ZADD', KEYS[5], seconds + math.ceil(ttl / 1000) + 3600, KEYS[2])
 redis.call('EXPIRE', KEYS[5], math.ceil(ttl / 1000) + 7200, 'NX')

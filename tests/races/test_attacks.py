@@ -1,0 +1,340 @@
+"""Visitors who attack: nothing that a page's key does not hold gets into it, and no flood pushes the good entries out."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import get_token
+from django.template import engines
+from django.test import Client
+from django.urls import path
+from django.utils import translation
+from django.utils.translation import gettext
+from django.views.decorators.cache import never_cache
+
+from cachecontrol import keys, recorder, stats
+from cachecontrol.api import cached_page
+from cachecontrol.policy import Outcome
+from cachecontrol.tally import Kind, Tally
+from tests.shelf import urls
+from tests.shelf.models import Item
+from tests.shelf.world import World, elsewhere
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+POISON = {
+    "HTTP_X_FORWARDED_HOST": "evil.example",
+    "HTTP_X_FORWARDED_FOR": "evil.example",
+    "HTTP_X_FORWARDED_PREFIX": "/evil.example",
+    "HTTP_FORWARDED": "host=evil.example",
+    "HTTP_X_ORIGINAL_URL": "/evil.example",
+    "HTTP_X_REWRITE_URL": "/evil.example",
+    "HTTP_X_HTTP_METHOD_OVERRIDE": "evil.example",
+    "HTTP_ORIGIN": "https://evil.example",
+    "HTTP_REFERER": "https://evil.example/",
+    "HTTP_USER_AGENT": "evil.example",
+    "HTTP_AUTHORIZATION": "Basic evil.example",
+    "HTTP_COOKIE": "sessionid=evil.example; csrftoken=evil.example",
+    "HTTP_RANGE": "bytes=0-1",
+    "HTTP_IF_NONE_MATCH": "evil.example",
+    "HTTP_HX_REQUEST": "evil.example",
+    "HTTP_ACCEPT": "evil.example",
+    "REMOTE_ADDR": "6.6.6.6",
+    "REMOTE_USER": "evil.example",
+    "CONTENT_TYPE": "evil.example",
+    "SERVER_NAME": "evil.example",
+    "SCRIPT_NAME": "/evil.example",
+}
+"""What a visitor can send, or make a careless proxy pass on."""
+
+_of_thread = threading.local()
+
+
+class Remembering:
+    """A middleware as there are many: it puts the visitor where everything else can reach it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        _of_thread.name = request.user.get_username() or "nobody"
+        return self.get_response(request)
+
+
+@cached_page("attack.echo", params=["colour"], vary=["language"])
+def echo(request: HttpRequest) -> HttpResponse:
+    """Shows everything that it can see."""
+    seen = {name: value for name, value in request.META.items() if isinstance(value, str)}
+    name = getattr(_of_thread, "name", "")
+    return HttpResponse(
+        f"{seen} {request.COOKIES} {request.GET.urlencode()} {request.user} {name} {request.build_absolute_uri()}"
+        f" {gettext('Yes')} {translation.get_language()} {engines['django'].from_string('{{ user }}').render({}, request)}"
+    )
+
+
+@cached_page("attack.item")
+def item(request: HttpRequest, pk: int) -> HttpResponse:
+    return HttpResponse(str([item.price for item in Item.objects.filter(pk=pk)]))
+
+
+@cached_page("attack.header")
+def header(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("own", headers={"Set-Cookie": "visitor=alice"})
+
+
+@cached_page("attack.private")
+@never_cache
+def private(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("own")
+
+
+@cached_page("attack.form")
+def form(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(engines["django"].from_string("<form>{% csrf_token %}</form>").render({}, request))
+
+
+@cached_page("attack.fragment")
+def fragment(request: HttpRequest) -> HttpResponse:
+    """Tries to get a token and a name into a fragment."""
+    get_token(request)
+    source = "{% load cachecontrol %}{% cached 'attack.inner' 1 %}[{{ csrf_token }}{{ user }}{{ request }}]{% endcached %}"
+    return HttpResponse(engines["django"].from_string(source).render({}, request))
+
+
+@cached_page("attack.session")
+def session(request: HttpRequest) -> HttpResponse:
+    request.session["seen"] = 1
+    return HttpResponse("own")
+
+
+def plain(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(f"{request.user} {_of_thread.name}")
+
+
+urlpatterns = [
+    path("echo/", echo),
+    path("item/<int:pk>/", item),
+    path("header/", header),
+    path("private/", private),
+    path("form/", form),
+    path("fragment/", fragment),
+    path("session/", session),
+    path("plain/", plain),
+    *urls.urlpatterns,
+]
+
+
+def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return HttpResponse("not so", status=400)
+
+
+@pytest.fixture(autouse=True)
+def site(world: World, settings: Any) -> Iterator[World]:
+    settings.ROOT_URLCONF = __name__
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    settings.ALLOWED_HOSTS = ["shop.example", ".wide.example"]
+    settings.CACHECONTROL = {"MAX_LAG": 30.0}
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.Remembering"]
+    return world
+
+
+@pytest.fixture
+def alice() -> Iterator[Client]:
+    """A visitor who is logged in, and speaks German."""
+    user = User.objects.create_user("alice")
+    client = Client(headers={"host": "shop.example", "accept-language": "de"})
+    client.force_login(user)
+    yield client
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM auth_user")
+
+
+def ask(url: str, **environ: Any) -> HttpResponse:
+    """Ask as a stranger."""
+    return Client(raise_request_exception=False).get(url, **{"HTTP_HOST": "shop.example", **environ})
+
+
+def status(response: HttpResponse) -> str:
+    return response.headers["Cache-Status"]
+
+
+def entries(world: World) -> list[bytes]:
+    return [*world.redis.scan_iter(f"{keys.ENTRY}*")]
+
+
+@pytest.mark.parametrize("name", POISON)
+def test_what_is_not_in_the_key_is_not_in_the_page(world: World, name: str) -> None:
+    first = ask("/echo/", **{name: POISON[name]})
+    assert first.status_code == 200
+    assert POISON[name] not in first.content.decode()
+    second = ask("/echo/")
+    assert (status(second), second.content) == ("larder; hit", first.content)
+
+
+@pytest.mark.parametrize("name", ["HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT"])
+def test_what_a_trusted_proxy_says_is_in_the_key(world: World, settings: Any, name: str) -> None:
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    settings.USE_X_FORWARDED_HOST = settings.USE_X_FORWARDED_PORT = True
+    plain = ask("/echo/")
+    sent = {
+        "HTTP_X_FORWARDED_PROTO": "https",
+        "HTTP_X_FORWARDED_HOST": "a.wide.example",
+        "HTTP_X_FORWARDED_PORT": "99",
+    }
+    ask("/echo/", **{name: sent[name]})
+    again = ask("/echo/")
+    assert (status(again), again.content) == ("larder; hit", plain.content)
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "shop.example@evil.example", "shop.example/evil", "shop.example:x"]
+)
+def test_a_host_that_is_not_ours_gets_and_leaves_nothing(world: World, host: str) -> None:
+    assert ask("/echo/", HTTP_HOST=host).status_code == 400
+    assert entries(world) == []
+
+
+def test_a_host_is_one_host_however_it_is_written(world: World) -> None:
+    ask("/echo/")
+    assert status(ask("/echo/", HTTP_HOST="ShOp.eXample")) == "larder; hit"
+
+
+@pytest.mark.parametrize(
+    "query", ["utm_source=1", "cb=1&_=2", "COLOUR=red", "colour[]=red", "%63olours=red", "x=1;colour=red"]
+)
+def test_parameters_that_break_caches_meet_the_same_entry(world: World, query: str) -> None:
+    ask("/echo/")
+    assert status(ask(f"/echo/?{query}")) == "larder; hit"
+    assert len(entries(world)) == 1
+
+
+@pytest.mark.parametrize(
+    "query", ["colour=red&colour=blue", "colour=%ff%fe", "colour=%00", "colour=a%26colour%3Db", "colour="]
+)
+def test_what_a_view_sees_of_a_parameter_is_what_its_key_holds(world: World, query: str) -> None:
+    """No two spellings of a parameter that a view tells apart share an entry."""
+    spellings = ["", "colour=red", "colour=blue&colour=red", "colour=a&colour=b", "colour=a", query]
+    for _ in range(2):
+        pages = [ask(f"/echo/?{spelling}").content for spelling in spellings]
+        assert len({*pages}) == len({*spellings})
+
+
+@pytest.mark.parametrize(
+    ("url", "environ", "outcome"),
+    [
+        (f"/echo/?colour={'x' * 3000}", {}, "larder; fwd=bypass; detail=key_too_long"),
+        (f"/echo/?{'colour=1&' * 400}", {}, "larder; fwd=bypass; detail=key_too_long"),
+        ("/echo/", {"HTTP_HOST": f"{'a.' * 1500}wide.example"}, "larder; fwd=bypass; detail=key_too_long"),
+        (f"/echo/?{'x' * 9000}", {}, "larder; fwd=uri-miss; stored"),
+        ("/echo/", {"HTTP_ACCEPT_LANGUAGE": "de," * 5000}, "larder; fwd=uri-miss; stored"),
+    ],
+    ids=["value", "values", "host", "undeclared", "language"],
+)
+def test_oversized_keys_are_not_kept(world: World, url: str, environ: dict[str, str], outcome: str) -> None:
+    assert status(ask(url, **environ)) == outcome
+    assert len(entries(world)) == outcome.endswith("stored")
+
+
+def test_more_parameters_than_django_reads_are_refused(world: World) -> None:
+    assert ask(f"/echo/?{'a=1&' * 1001}").status_code == 400
+    assert entries(world) == []
+
+
+def test_one_visitors_name_is_on_no_page(world: World, alice: Client) -> None:
+    """Finding 17: not by the request, nor by what middlewares keep in the thread."""
+    assert alice.get("/plain/").content == b"alice alice"
+    mine = alice.get("/echo/").content.decode()
+    assert "alice" not in mine
+    assert "nobody" in mine
+    assert "AnonymousUser" in mine
+    assert alice.get("/plain/").content == b"alice alice"
+    assert status(ask("/echo/", HTTP_ACCEPT_LANGUAGE="de")) == "larder; hit"
+
+
+def test_one_visitors_language_is_on_no_others_page(world: World, alice: Client) -> None:
+    assert "Ja de" in alice.get("/echo/").content.decode()
+    for _ in range(2):
+        assert "Yes en" in ask("/echo/", HTTP_ACCEPT_LANGUAGE="en").content.decode()
+    alice.cookies["django_language"] = "en"
+    assert "Yes en" in alice.get("/echo/").content.decode()
+    alice.cookies["django_language"] = "de"
+    assert "Ja de" in alice.get("/echo/").content.decode()
+    assert len(entries(world)) == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("/header/", "set_cookie"),
+        ("/session/", "set_cookie"),
+        ("/private/", "private"),
+        ("/form/", "csrf_token"),
+        ("/fragment/", "csrf_token"),
+    ],
+)
+def test_what_is_for_one_visitor_is_not_stored(world: World, url: str, reason: str) -> None:
+    with stats.trace() as trace:
+        ask(url)
+    assert reason in {refusal.reason for refusal in trace.refusals}
+    assert not [key for key in entries(world) if b"inner" not in key]
+    assert "hit" not in status(ask(url))
+
+
+def test_a_hit_sets_no_cookie_and_a_fragment_knows_no_visitor(world: World, alice: Client) -> None:
+    for _ in range(2):
+        assert "Set-Cookie" not in alice.get("/echo/").headers
+        assert not alice.get("/echo/").cookies
+        assert b"[]" in alice.get("/fragment/").content
+
+
+def test_a_flood_of_invented_keys_costs_neither_entries_nor_memory(world: World, settings: Any) -> None:
+    settings.CACHECONTROL = {"MAX_LAG": 30.0, "ENTRIES_PER_POLICY": 5}
+    for pk in (1, 2, 3):
+        ask(f"/item/{pk}/")
+    for number in range(100, 110):
+        ask(f"/item/{number}/")
+    before = world.redis.dbsize()
+    for number in range(200, 260):
+        ask(f"/item/{number}/")
+    own = [key for key in world.redis.scan_iter("cc:*") if not key.startswith((b"cc:{0}:s:", b"cc:{0}:l:"))]
+    leases = world.redis.dbsize() - len(own)
+    assert len(entries(world)) == 5
+    assert not [key for key in own if b"#2" in key and not key.endswith(b"#2")]
+    assert world.redis.dbsize() - before <= leases
+    assert all(0 < world.redis.pttl(key) <= 5000 for key in world.redis.scan_iter(f"{keys.LEASE}*"))
+    for pk in (1, 2, 3):
+        assert status(ask(f"/item/{pk}/")) == "larder; hit"
+
+
+def test_a_flood_is_counted_and_shown(world: World, settings: Any) -> None:
+    settings.CACHECONTROL = {"MAX_LAG": 30.0, "ENTRIES_PER_POLICY": 1, "MAX_ENTRY_BYTES": 400}
+    stats.flush()
+    world.redis.delete(recorder.TOTAL)
+    with stats.trace() as trace:
+        for number in range(3):
+            ask(f"/item/{number}/")
+        ask("/echo/")
+        ask(f"/echo/?colour={'x' * 3000}")
+    assert [refusal.reason for refusal in trace.refusals] == ["full", "full", "too_large"]
+    assert [(read.outcome, read.reason) for read in trace.reads][-1] == (Outcome.BYPASS, "key_too_long")
+    assert stats.flush()
+    counted = Tally.parse({name.decode(): n for name, n in world.redis.hgetall(recorder.TOTAL).items()})
+    refused = {(name.policy, name.mark): n for name, n in counted.of_kind(Kind.REFUSALS)}
+    assert (refused["attack.item", "full"], refused["attack.echo", "too_large"]) == (2, 1)
+
+
+def test_visitors_of_a_page_that_found_no_place_do_not_wait_for_each_other(
+    world: World, settings: Any
+) -> None:
+    settings.CACHECONTROL = {"MAX_LAG": 30.0, "ENTRIES_PER_POLICY": 1}
+    ask("/item/1/")
+    ask("/item/2/")
+    (lease,) = world.redis.scan_iter(f"{keys.LEASE}*")
+    assert world.redis.get(lease) == b"-"
+    assert elsewhere(lambda: status(ask("/item/2/"))) == "larder; fwd=uri-miss; detail=full"
