@@ -39,7 +39,8 @@ def fragile(world: World, cloned: Postgres, settings: Any) -> Iterator[Postgres]
         with cluster.connect(cloned) as own:
             own.execute("SET synchronous_commit = on")
             fill_shelves(own)
-        world.drain()
+            world.drain()
+            own.execute("CHECKPOINT")  # or the epoch that this drain began would be lost, and tell of the crash
         yield cloned
 
 
