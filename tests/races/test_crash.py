@@ -40,7 +40,9 @@ def fragile(world: World, cloned: Postgres, settings: Any) -> Iterator[Postgres]
             own.execute("SET synchronous_commit = on")
             fill_shelves(own)
             world.drain()
-            own.execute("CHECKPOINT")  # or the epoch that this drain began would be lost, and tell of the crash
+            own.execute(
+                "CHECKPOINT"
+            )  # or the epoch that this drain began would be lost, and tell of the crash
         yield cloned
 
 

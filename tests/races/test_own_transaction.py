@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.test import Client
 
 from cachecontrol import keys
+from cachecontrol.capture import TELL_SETTING
 from cachecontrol.drain import Drain
 from cachecontrol.exceptions import DrainRefused
 from cachecontrol.policy import Outcome
@@ -114,21 +115,31 @@ def test_what_was_read_before_a_write_of_the_same_fill_is_not_stored(
     world: World, door: Door, functions: None, write: str, monkeypatch
 ) -> None:
     """A view that writes: what it read afterwards may be rolled back with the request."""
-    before = door.truth(Subject.ROW)
-    from tests.shelf import reads
+    _fill_that_writes(door, WRITES[write], monkeypatch)
 
-    original = reads.Item.objects.all().__class__._fetch_all
-    acts = [WRITES[write]]
 
-    def fetch_all(queryset) -> None:
+def test_what_a_fill_read_of_a_write_that_nobody_told_it_of_is_not_stored(
+    world: World, door: Door, monkeypatch
+) -> None:
+    """A pooler gave it a session that did not ask to be told; so the server is asked again at the end."""
+    connection.cursor().execute(f"RESET {TELL_SETTING}")
+    door.ask(Subject.LIST)
+    _fill_that_writes(door, _raw, monkeypatch)
+
+
+def _fill_that_writes(door: Door, write, monkeypatch) -> None:
+    before, tracked = door.truth(Subject.ROW), type(Item.objects.all())
+    fetch_all, acts = tracked._fetch_all, [write]
+
+    def write_and_fetch(queryset) -> None:
         if acts and queryset.model is Item and queryset._result_cache is None:
             acts.pop()()
-        original(queryset)
+        fetch_all(queryset)
 
     with pytest.raises(_Undone), transaction.atomic():
         connection.cursor().execute("SELECT 1")
         with monkeypatch.context() as patched:
-            patched.setattr(reads.Item.objects.all().__class__, "_fetch_all", fetch_all)
+            patched.setattr(tracked, "_fetch_all", write_and_fetch)
             assert door.ask(Subject.ROW) == "11"
         raise _Undone
     assert elsewhere(lambda: door.ask(Subject.ROW)) == before
