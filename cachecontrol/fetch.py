@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from django.conf import settings
 from django.db import connections, router
 
-from cachecontrol import codec, collect, drain, entry, keys, position, scope, stats, store, tags, writers
+from cachecontrol import (
+    codec,
+    collect,
+    drain,
+    entry,
+    keys,
+    position,
+    scope,
+    stats,
+    store,
+    tags,
+    tracking,
+    writers,
+)
 from cachecontrol.collect import Collection
 from cachecontrol.conf import conf
 from cachecontrol.entry import Head
@@ -307,5 +320,5 @@ def default_alias() -> str:
 
 
 def key_of(policy: Policy, *parts: bytes | str) -> str:
-    """The key of an entry: its policy, who asks, and what for."""
-    return keys.entry(policy.name, (scope.current(), *parts))
+    """The key of an entry: its policy, who asks, of which columns, and what for."""
+    return keys.entry(policy.name, (scope.current(), tracking.schema(), *parts))

@@ -224,7 +224,7 @@ def _fetch(
     recipe: dict[str, Any],
     is_sound: Callable[[Any], bool],
 ) -> Any:
-    entry_key = fetch.key_of(kept, alias, _schema(), key)
+    entry_key = fetch.key_of(kept, alias, key)
     request = fetch.Request(
         policy=kept, key=entry_key, compute=compute, alias=alias, recipe=recipe, is_sound=is_sound
     )
@@ -240,12 +240,6 @@ def _is_chunks(value: Any) -> bool:
     return type(value) is list and all(
         type(chunk) is list and all(type(row) is tuple for row in chunk) for chunk in value
     )
-
-
-@functools.cache
-def _schema() -> str:
-    """Which columns this code reads: entries of a release with other columns are not seen."""
-    return repr([(t.relation, t.pk, t.columns, t.slices) for t in tracking.trackings()])
 
 
 def _frozen(parameter: Any) -> Any:
@@ -269,7 +263,7 @@ def _frozen(parameter: Any) -> Any:
 def request_of(kept: Policy, recipe: dict[str, Any]) -> fetch.Request[Any]:
     """The request of a recipe, whose computation gives rows as they come from the cursor."""
     alias = recipe["alias"]
-    key = fetch.key_of(kept, alias, _schema(), codec.encode(recipe))
+    key = fetch.key_of(kept, alias, codec.encode(recipe))
     return fetch.Request(
         policy=kept, key=key, compute=functools.partial(_run, recipe), alias=alias, recipe=recipe
     )

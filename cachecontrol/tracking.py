@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ def add(model: type[models.Model], *, slices: Sequence[str] = (), ignore: Sequen
     for name in slices:
         if not _may_have_written_form(fields[name]):
             raise Misconfigured(f"{fields[name]} cannot be a slice: integers, uuids, booleans and text can")
+    schema.cache_clear()
     _trackings[options.db_table] = Tracking(
         relation=options.db_table,
         model=model,
@@ -79,6 +81,13 @@ def add(model: type[models.Model], *, slices: Sequence[str] = (), ignore: Sequen
         through: Any = many.remote_field.through
         if not isinstance(through, str) and through._meta.auto_created:
             add(through, slices=[f.name for f in through._meta.local_concrete_fields if f.is_relation])
+
+
+@functools.cache
+def schema() -> str:
+    """Which columns this code reads: a part of every key, so that entries of code with other columns are not seen."""
+    columns = repr([(t.relation, t.pk, t.columns, t.slices) for t in trackings()])
+    return hashlib.blake2b(columns.encode(), digest_size=16).hexdigest()
 
 
 def find(relation: str) -> Tracking | None:

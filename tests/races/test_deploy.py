@@ -128,6 +128,19 @@ def test_what_was_read_before_the_triggers_followed_the_code_is_not_believed_aft
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW) == "77"
 
 
+def test_an_entry_of_code_that_knows_other_columns_is_a_miss(
+    world: World, door: Door, older: Tracking, newer: Tracking
+) -> None:
+    """Although nobody named the releases."""
+    for release in (older, newer):
+        with running(release):
+            tracking.schema.cache_clear()
+            for expected in (Outcome.MISS, Outcome.HIT):
+                door.ask(Subject.TABLE)
+                assert world.last.outcome is expected
+    tracking.schema.cache_clear()
+
+
 MIGRATIONS = {
     "a new column": (
         "ALTER TABLE shelf_item ADD spare integer DEFAULT 7",
