@@ -31,11 +31,9 @@ for i = 6, #KEYS do
   local position = ARGV[i + 6]
   local value = redis.call('GET', KEYS[i])
   if not value then
-    -- Whatever is unknown may have moved as far as the last drain: evicted counts as moved.
-    local last = position
-    if clock[3] > last then last = clock[3] end
-    redis.call('SET', KEYS[i], last .. ' ' .. now, 'PX', ttl + 60000)
-    if last > position then refusal = 'moved' end
+    -- Whatever is unknown may have moved as far as the last drain that moved any, and no further: evicted counts as moved.
+    redis.call('SET', KEYS[i], clock[3] .. ' ' .. now, 'PX', ttl + 60000)
+    if clock[3] > position then refusal = 'moved' end
   else
     if string.sub(value, 1, 31) > position then refusal = 'moved' end
     redis.call('PEXPIRE', KEYS[i], ttl + 60000, 'GT')

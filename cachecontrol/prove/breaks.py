@@ -76,7 +76,8 @@ def _epoch() -> None:
 
 def _unknown_tag() -> None:
     """Create an unknown tag at the entry's own position."""
-    _script("fill", "if clock[3] > last then last = clock[3] end", "")
+    _script("fill", "clock[3] .. ' ' .. now", "position .. ' ' .. now")
+    _script("fill", "clock[3] > position", "false")
 
 
 def _tag_check_on_fill() -> None:

@@ -10,6 +10,7 @@ from cachecontrol import keys, store
 from cachecontrol.policy import Outcome
 from tests.shelf.reads import Subject
 from tests.shelf.staging import staged
+from tests.shelf.world import DOORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,3 +99,17 @@ def test_a_full_redis_still_drains_and_still_answers(full: World, door: Door) ->
     assert full.last.outcome is Outcome.HIT
     full.change_and_drain(Subject.ROW)
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+
+
+def test_who_reads_a_tag_first_and_stores_last_is_not_refused_where_nothing_moved(world: World) -> None:
+    """Two entries meet over a tag that Redis does not know, and the database wrote something else between their positions."""
+
+    def overtake() -> None:
+        world.run("SELECT pg_logical_emit_message(false, 'other', 'work')")
+        DOORS["fragment"].ask(Subject.ROW)
+
+    with staged(store, "fill", before=overtake):
+        DOORS["query"].ask(Subject.ROW)
+    for name in ("query", "fragment"):
+        DOORS[name].ask(Subject.ROW)
+        assert world.last.outcome is Outcome.HIT, name
