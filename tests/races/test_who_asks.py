@@ -21,6 +21,7 @@ from tests.shelf.world import DOORS, Door, World, elsewhere
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.xdist_group("clerk")  # one worker: a role belongs to the whole server
 ROLE = """CREATE ROLE clerk LOGIN;
 GRANT SELECT ON shelf_shelf, shelf_item, cachecontrol_tracked, cachecontrol_change TO clerk;
 GRANT SELECT, UPDATE ON cachecontrol_epoch TO clerk"""
