@@ -1,0 +1,78 @@
+"""A dump is restored over the database that it was taken of: rows, triggers, change log and epoch are those of then."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from cachecontrol.policy import Outcome
+from tests.shelf import cluster
+from tests.shelf.reads import CHANGES, Subject
+from tests.shelf.world import Door, World, fill_shelves
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from project.embedded import Postgres
+
+OURS = ["shelf_item", "shelf_shelf", "cachecontrol_*"]
+
+
+@pytest.fixture(scope="module")
+def cloned(django_db_setup: None, django_db_blocker: Any) -> Iterator[Postgres]:
+    with django_db_blocker.unblock(), cluster.clone() as server:
+        yield server
+
+
+@pytest.fixture
+def server(world: World, cloned: Postgres, settings: Any) -> Iterator[Postgres]:
+    """A cluster of the test's own, with Django connected to it."""
+    settings.CACHECONTROL = {"MAX_LAG": 60.0}
+    with cluster.at(cloned):
+        with cluster.connect(cloned) as own:
+            fill_shelves(own)
+        world.drain()
+        yield cloned
+
+
+def _run(server: Postgres, program: str, *arguments: str | Path) -> None:
+    place = [
+        "-h",
+        conninfo_to_dict(server.url)["host"],
+        "-U",
+        "postgres",
+        "-d",
+        cluster.parameters()["dbname"],
+    ]
+    command = [server._programs / program, *place, *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def _write(server: Postgres, subject: Subject, times: int = 1) -> None:
+    with cluster.connect(server) as other:
+        for _ in range(times):
+            other.execute(CHANGES[subject])
+
+
+def test_what_was_cached_of_rows_that_a_restore_took_back_is_not_served(
+    world: World, door: Door, server: Postgres, tmp_path: Path
+) -> None:
+    dump = tmp_path / "dump"
+    _run(server, "pg_dump", "-Fc", *(f"--table={name}" for name in OURS), "-f", dump)
+    _write(server, Subject.ROW, times=3)
+    world.drain()
+    assert door.ask(Subject.ROW) == "13"
+    cluster.reconnect()
+    _run(server, "pg_restore", "--clean", "--if-exists", dump)
+    world.drain()
+    for expected in (Outcome.MISS, Outcome.HIT):
+        assert door.ask(Subject.ROW) == door.truth(Subject.ROW) == "10"
+        assert world.last.outcome is expected
+    _write(server, Subject.ROW)
+    world.drain()
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW) == "11"
