@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,11 @@ from tests.shelf.world import DOORS, Door, World, elsewhere
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.xdist_group("clerk")  # one worker: a role belongs to the whole server
-ROLE = """CREATE ROLE clerk LOGIN;
-GRANT SELECT ON shelf_shelf, shelf_item, cachecontrol_tracked, cachecontrol_change TO clerk;
-GRANT SELECT, UPDATE ON cachecontrol_epoch TO clerk"""
+CLERK = f"clerk_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+"""A role belongs to the whole server, which the workers of a test run share."""
+ROLE = f"""CREATE ROLE {CLERK} LOGIN;
+GRANT SELECT ON shelf_shelf, shelf_item, cachecontrol_tracked, cachecontrol_change TO {CLERK};
+GRANT SELECT, UPDATE ON cachecontrol_epoch TO {CLERK}"""
 SCHEMA = """CREATE SCHEMA elsewhere;
 CREATE TABLE elsewhere.shelf_item AS SELECT id, shelf_id, name, 777 AS price, looks FROM public.shelf_item"""
 POLICY = """CREATE POLICY own ON shelf_item USING (shelf_id::text = current_setting('shop.shelf', true));
@@ -45,7 +47,7 @@ def clerk(world: World) -> Iterator[None]:
     world.run(ROLE)
     yield
     connection.close()
-    world.run("DROP OWNED BY clerk; DROP ROLE clerk")
+    world.run(f"DROP OWNED BY {CLERK}; DROP ROLE {CLERK}")
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def policy(world: World, clerk: None) -> Iterator[None]:
 @pytest.fixture
 def scoped(policy: None, settings: Any) -> Iterator[None]:
     settings.CACHECONTROL = {"SCOPE": f"{__name__}.shelf_in_sight", "MAX_LAG": 30.0}
-    with connecting(USER="clerk"):
+    with connecting(USER=CLERK):
         yield
 
 
@@ -121,7 +123,7 @@ def test_what_row_level_security_may_hide_is_not_stored(world: World, policy: No
     answer, why = reasons(door)
     assert answer == door.truth(Subject.TABLE) == "[10, 20, 30]"
     assert why == {"row_security"}
-    with connecting(USER="clerk"), looking_at("2"):
+    with connecting(USER=CLERK), looking_at("2"):
         assert door.ask(Subject.TABLE) == door.truth(Subject.TABLE) == "[30]"
     assert entries(world) == []
 
@@ -223,10 +225,10 @@ def test_what_the_server_reports_needs_no_sign_in_the_sql(world: World, schema: 
 def test_a_role_that_may_not_read_a_table_is_not_shown_what_others_read(
     world: World, clerk: None, door: Door, local: bool
 ) -> None:
-    world.run("REVOKE SELECT ON shelf_item FROM clerk")
+    world.run(f"REVOKE SELECT ON shelf_item FROM {CLERK}")
     elsewhere(lambda: door.ask(Subject.ROW))
     with transaction.atomic():
-        connection.cursor().execute("SET LOCAL ROLE clerk" if local else "SET ROLE clerk")
+        connection.cursor().execute(f"SET LOCAL ROLE {CLERK}" if local else f"SET ROLE {CLERK}")
         with pytest.raises(ProgrammingError, match="permission denied"):
             door.ask(Subject.ROW)
         transaction.set_rollback(True)
@@ -290,7 +292,7 @@ def test_a_schema_whose_tables_nobody_watches_is_not_stored(world: World, schema
     assert door.ask(Subject.ROW) == "10"
 
 
-@pytest.mark.parametrize("given", [{"USER": "clerk"}, {"OPTIONS": {"options": "-c search_path=public"}}])
+@pytest.mark.parametrize("given", [{"USER": CLERK}, {"OPTIONS": {"options": "-c search_path=public"}}])
 def test_who_connects_otherwise_has_entries_of_his_own(
     world: World, clerk: None, door: Door, given: dict[str, Any]
 ) -> None:
