@@ -38,6 +38,9 @@ class Head:
         """Read a head. Raises DamagedData for anything that ``pack`` did not write."""
         try:
             epoch, as_of, expires, tags, positions, ends = msgpack.unpackb(data)
+            kinds = {*map(type, (epoch, as_of, *tags, *positions))}, {type(expires), type(ends)}
+            if kinds != ({str}, {int}):
+                raise TypeError("a head of other types")
             moved = dict(zip(tags, positions, strict=True))
             return cls(epoch=epoch, as_of=as_of, expires=expires, ends=ends, tags=moved)
         except Exception as error:

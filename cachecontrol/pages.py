@@ -266,15 +266,15 @@ def _directives(header: str) -> list[str]:
 def is_sound(value: Any) -> bool:
     """Whether a stored value is a page: whoever can write to Redis could store anything."""
     match value:
-        case (int(status), list(headers), bytes(), bytes(), str()):
-            return status in STORED_STATUS and all(map(_is_header, headers))
+        case (int(status), list(headers), bytes(), bytes(), str(etag)):
+            return status in STORED_STATUS and etag.isprintable() and all(map(_is_header, headers))
     return False
 
 
 def _is_header(value: Any) -> bool:
     match value:
         case (str(name), str(text)):
-            return name.isascii() and text.isprintable()
+            return name.isascii() and name.replace("-", "").isalnum() and text.isprintable()
     return False
 
 

@@ -18,6 +18,11 @@ end
 -- The tags of an entry are not declared as keys: they share its hash tag, and an unreachable one is an error, never a hit.
 local prefix = string.sub(KEYS[1], 1, -6) .. 't:'
 
+local function is_time(text)
+  return text and #text < 20 and string.match(text, '^%d+$')
+end
+
+-- Fails for a head that no fill wrote.
 local function judge(head)
   if head[1] ~= clock[1] then return 'epoch' end
   if head[3] <= now then return 'expired' end
@@ -42,13 +47,14 @@ end
 
 local reason, moved_at = 'absent', nil
 local entry = redis.call('HMGET', KEYS[2], 'head', 'body', 'stored')
-if entry[1] and entry[2] and entry[3] then
+if entry[1] and entry[2] and is_time(entry[3]) then
   local sound, head = pcall(cmsgpack.unpack, entry[1])
+  local judged = false
   if sound and type(head) == 'table' and #head == 6 then
-    reason, moved_at = judge(head)
-  else
-    reason = 'damaged'
+    judged, reason, moved_at = pcall(judge, head)
+    if not judged and type(reason) == 'table' then return reason end -- what Redis itself said
   end
+  if not judged then reason, moved_at = 'damaged', nil end
   if not reason then
     return {'hit', '', stamp, clock[1], clock[3], entry[1], entry[2], entry[3]}
   end
@@ -56,8 +62,8 @@ end
 if ARGV[5] ~= '' then
   local answer = redis.call('HMGET', KEYS[4], 'epoch', 'position', 'head', 'body', 'stored')
   local sound, head = pcall(cmsgpack.unpack, answer[3] or '')
-  local lasts = sound and type(head) == 'table' and #head == 6 and head[3] > now
-  if lasts and answer[1] == clock[1] and answer[2] >= ARGV[5] then
+  local lasts = sound and type(head) == 'table' and type(head[3]) == 'number' and head[3] > now and is_time(answer[5])
+  if lasts and answer[4] and answer[1] == clock[1] and answer[2] >= ARGV[5] then
     return {'answer', reason, stamp, clock[1], clock[3], answer[3], answer[4], answer[5]}
   end
 end
@@ -68,7 +74,7 @@ if judgement == 'held' and redis.call('GET', KEYS[3]) == '-' then judgement = 'f
 if moved_at and ARGV[2] ~= '0' then
   -- The first to find the entry stale writes down since when; later moves of its tags would hide that.
   redis.call('HSETNX', KEYS[2], 'moved', moved_at)
-  moved_at = tonumber(redis.call('HGET', KEYS[2], 'moved'))
+  moved_at = tonumber(redis.call('HGET', KEYS[2], 'moved')) or 0
 end
 if moved_at and now - moved_at <= tonumber(ARGV[2]) then
   return {'stale', judgement, stamp, clock[1], clock[3], entry[1], entry[2], entry[3]}

@@ -179,10 +179,25 @@ def test_an_entry_without_a_recipe_or_of_an_unknown_policy_is_not_judged(client:
         codec.encode((200, [], b"", b"", None)),
         codec.encode((999, [], b"", b"", "")),
         codec.encode((200, [("X", "a\nSet-Cookie: b")], b"", b"", "")),
+        codec.encode((200, [("X\nSet-Cookie", "a")], b"", b"", "")),
+        codec.encode((200, [("", "a")], b"", b"", "")),
+        codec.encode((200, [], b"", b"", '"\r\nSet-Cookie: a"')),
         codec.encode((200, [], b"", b"not gzip", '"etag"')),
         codec.encode((200, [], b"", codec.compress(bytes(50_000_000)), '"etag"')),
     ],
-    ids=["nothing", "pickle", "number", "no etag", "status", "header", "not gzip", "bomb"],
+    ids=[
+        "nothing",
+        "pickle",
+        "number",
+        "no etag",
+        "status",
+        "header",
+        "header name",
+        "no name",
+        "etag of two lines",
+        "not gzip",
+        "bomb",
+    ],
 )
 def test_a_visitor_never_meets_a_damaged_page(client: Client, body: bytes) -> None:
     client.get("/brand/acme/")
