@@ -63,7 +63,7 @@ if ARGV[5] ~= '' then
   local answer = redis.call('HMGET', KEYS[4], 'epoch', 'position', 'head', 'body', 'stored')
   local sound, head = pcall(cmsgpack.unpack, answer[3] or '')
   local lasts = sound and type(head) == 'table' and type(head[3]) == 'number' and head[3] > now and is_time(answer[5])
-  if lasts and answer[4] and answer[1] == clock[1] and answer[2] >= ARGV[5] then
+  if lasts and answer[2] and answer[4] and answer[1] == clock[1] and answer[2] >= ARGV[5] then
     return {'answer', reason, stamp, clock[1], clock[3], answer[3], answer[4], answer[5]}
   end
 end
