@@ -11,7 +11,7 @@ import psycopg
 if TYPE_CHECKING:
     from cachecontrol.prove.history import History
 
-PAUSE = 0.006
+PAUSE = 0.01
 """Seconds between two looks: what is known of a commit's time is good to this and the duration of a look."""
 LOOK = """
 SELECT pg_current_snapshot()::text,

@@ -61,7 +61,8 @@ class Report:
         lines = [
             f"seed {self.seed}, {self.seconds:.0f} s, MAX_LAG {self.max_lag:g} s"
             + (f", WITHOUT {self.rule}" if self.rule else ""),
-            f"judged reads   {oracle.judged:,} ({_counts(oracle.outcomes)}), hit rate {self.hit_rate:.1%}",
+            f"judged reads   {oracle.judged:,} ({_counts(oracle.outcomes)}), hit rate {self.hit_rate:.1%},"
+            f" {oracle.judged / self.seconds:.0f} a second",
             f"failed reads   {_counts(self.failed_reads)}",
             f"writes         {self.writes.total():,} ({_counts(self.writes)}), {self.changes:,} versions,"
             f" {self.undone:,} of them lost by promotions",

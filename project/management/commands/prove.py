@@ -70,7 +70,7 @@ class Command(BaseCommand):
             readers=options["readers"],
             writer_pause=options["pause"],
             apart=options["apart"],
-            say=lambda text: self.stdout.write(text, ending="\n"),
+            say=self._say,
         )
         report = proof.run()
         self.stdout.write(report.text())
@@ -78,6 +78,10 @@ class Command(BaseCommand):
             options["report"].write_text(json.dumps(report.plain(), indent=1, default=str))
         if report.violations:
             sys.exit(1)
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
 
 
 def _servers(home: Path) -> tuple[str, str, Pair | None]:
