@@ -12,7 +12,7 @@ from django.db import connections, models
 from django.db.models import sql
 from psycopg.types.json import Jsonb
 
-from cachecontrol import collect, fetch, stats, tracking
+from cachecontrol import capture, collect, fetch, position, stats, tracking
 from cachecontrol.exceptions import Misconfigured
 from cachecontrol.policy import Outcome, Policy, register
 from cachecontrol.queries import TrackedQuery
@@ -20,7 +20,8 @@ from cachecontrol.queries import TrackedQuery
 if TYPE_CHECKING:
     from cachecontrol.fetch import Fetched
 
-OWN_STATEMENTS = ("\nSELECT epoch.number", "SELECT relation, columns, slices FROM cachecontrol_tracked")
+OWN_STATEMENTS = frozenset({position.STANDING_SQL, capture._CAPTURED_SQL})
+"""What a fill asks beside its query."""
 
 outcomes: Counter[str] = Counter()
 refusals: Counter[str] = Counter()
@@ -84,9 +85,7 @@ def twice(request: fetch.Request[Any]) -> Fetched[Any]:
     before = [*log]
     first = _get(request)
     if first.outcome is not Outcome.HIT:
-        _ran[request.key] = [
-            entry for entry in [*log][len(before) :] if not entry["sql"].startswith(OWN_STATEMENTS)
-        ]
+        _ran[request.key] = [entry for entry in [*log][len(before) :] if entry["sql"] not in OWN_STATEMENTS]
     second = _get(request) if first.outcome is Outcome.MISS else first
     if Outcome.HIT in (first.outcome, second.outcome):
         _judge(request, first, second)
