@@ -51,7 +51,7 @@ class Command(BaseCommand):
         parser.add_argument("--apart", type=float, default=4.0, help=_("Seconds between two faults at most."))
 
     def handle(self, *args: Any, **options: Any) -> None:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # whom it started, it ends
+        signal.signal(signal.SIGTERM, _end)
         home = Path(tempfile.mkdtemp(prefix="larder-prove-"))
         home.chmod(0o755)
         database, store, servers = _servers(home)
@@ -82,6 +82,12 @@ class Command(BaseCommand):
     def _say(self, text: str) -> None:
         self.stdout.write(text)
         self.stdout.flush()
+
+
+def _end(*_: Any) -> None:
+    """End as after an error, which ends whom the proof started; asked twice, do that in peace."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _servers(home: Path) -> tuple[str, str, Pair | None]:
