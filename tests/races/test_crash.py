@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from project.embedded import Postgres
 
+pytestmark = pytest.mark.xdist_group("crash")  # one worker: the tests share a cluster of their own
+
 
 @pytest.fixture(scope="module")
 def cloned(django_db_setup: None, django_db_blocker: Any) -> Iterator[Postgres]:

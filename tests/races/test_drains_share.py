@@ -12,6 +12,7 @@ from django.db import connections
 
 from cachecontrol import drain, store
 from cachecontrol.drain import Drain
+from cachecontrol.policy import Outcome
 from tests.shelf.models import Item
 from tests.shelf.reads import Subject
 from tests.shelf.world import DOORS
@@ -130,6 +131,19 @@ def test_each_change_of_many_writers_is_moved_once(
     assert sorted(rows) == sorted({f"shelf_item#{1000 + number}" for number in range(5 * WRITERS)})
 
 
+@pytest.mark.parametrize("certify", [True, False], ids=["whole", "writer's"])
+def test_what_another_process_moved_is_not_moved_again(world: World, certify: bool) -> None:
+    """Else it would take the entries that were filled since with it."""
+    door = DOORS["query"]
+    drain.drain.run()
+    door.ask(Subject.ROW)
+    world.change_and_drain(Subject.ROW)
+    door.ask(Subject.ROW)
+    drain.drain.run(certify=certify)
+    door.ask(Subject.ROW)
+    assert world.last.outcome is Outcome.HIT
+
+
 def test_readers_who_find_the_clock_old_wait_for_one_drain_and_no_longer_than_they_may(
     world: World, settings: Any, pool: ThreadPoolExecutor
 ) -> None:
@@ -147,4 +161,7 @@ def test_readers_who_find_the_clock_old_wait_for_one_drain_and_no_longer_than_th
     assert drain.catch_up()
 
 
-ASKING = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'larder drain' AND wait_event = 'relation'"
+ASKING = (
+    "SELECT 1 FROM pg_stat_activity WHERE application_name = 'larder drain' AND wait_event = 'relation'"
+    " AND datname = current_database()"
+)

@@ -15,7 +15,7 @@ from tests.shelf.writer import writing
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_LAG = 0.6
+MAX_LAG, PAUSE = 0.6, 0.005
 MOMENTS = ["before its drain", "before its move"]
 
 
@@ -32,7 +32,7 @@ def readers(world: World) -> Iterator[list[tuple[float, str, str]]]:
     is_over = threading.Event()
 
     def ask(name: str) -> None:
-        while not is_over.is_set():
+        while not is_over.wait(PAUSE):
             asked = time.monotonic()
             told.append((asked, name, DOORS[name].ask(Subject.ROW)))
 

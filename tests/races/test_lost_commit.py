@@ -77,15 +77,20 @@ def test_the_next_read_of_the_writer_carries_a_commit_without_an_answer(
     assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
 
 
+def _name() -> str:
+    """A name for a prepared transaction: all databases of a cluster share them."""
+    return f"lost in {connection.settings_dict['NAME']}"
+
+
 @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
 def test_a_prepared_transaction_is_nobodys_until_another_ends_it(world: World, door: Door, end: str) -> None:
-    before = door.ask(Subject.LIST)
-    world.run(f"BEGIN; {CHANGES[Subject.LIST]}; PREPARE TRANSACTION 'two'")
+    before, name = door.ask(Subject.LIST), _name()
+    world.run(f"BEGIN; {CHANGES[Subject.LIST]}; PREPARE TRANSACTION '{name}'")
     for _ in range(2):
         world.run("SELECT pg_current_xact_id()")
         world.drain()
         assert door.ask(Subject.LIST) == before
-    world.run(f"{end} PREPARED 'two'")
+    world.run(f"{end} PREPARED '{name}'")
     world.drain()
     assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
     assert (door.truth(Subject.LIST) == before) is (end == "ROLLBACK")
@@ -95,10 +100,11 @@ def test_a_prepared_transaction_of_this_process_is_carried_by_whoever_drains_nex
     world: World, door: Door
 ) -> None:
     """Its own drain finds it prepared and not committed."""
+    name = _name()
     door.ask(Subject.LIST)
     with connection.cursor() as cursor:
-        cursor.execute(f"BEGIN; {CHANGES[Subject.LIST]}; PREPARE TRANSACTION 'two'")
+        cursor.execute(f"BEGIN; {CHANGES[Subject.LIST]}; PREPARE TRANSACTION '{name}'")
         door.ask(Subject.LIST)
-        cursor.execute("COMMIT PREPARED 'two'")
+        cursor.execute(f"COMMIT PREPARED '{name}'")
     world.drain()
     assert door.ask(Subject.LIST) == door.truth(Subject.LIST)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from project.embedded import Postgres
 
+pytestmark = pytest.mark.xdist_group("restore")  # one worker: the tests share a cluster of their own
+
 OURS = ["shelf_item", "shelf_shelf", "cachecontrol_*"]
 
 

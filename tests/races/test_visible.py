@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from project.embedded import Postgres
 
+pytestmark = pytest.mark.xdist_group("visible")  # one worker: the tests share a cluster of their own
+
 WAITS = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 WHERE = "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
 DRAINS = 50

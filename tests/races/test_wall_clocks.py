@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.shelf.world import Door, World
 
-MAX_LAG = 0.5
+MAX_LAG = 0.3
 APART = [-5.0, 5.0]
 
 
