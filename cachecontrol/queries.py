@@ -5,12 +5,13 @@ Every query of a tracked model, cached or not, reports what it depends on to the
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import Counter
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from django.core.exceptions import EmptyResultSet
+from django.core.exceptions import EmptyResultSet, FieldDoesNotExist
 from django.db import connections, models
 from django.db.models.query import ModelIterable
 from django.db.models.sql.compiler import SQLCompiler
@@ -337,14 +338,23 @@ class TrackedQuerySet(models.QuerySet[M]):
         deferred. Instances refuse a full ``save()``, which would write old columns back.
         """
         queryset: Any = self.all()
-        tracked = tracking.find(queryset.model._meta.db_table)
-        if tracked and tracked.ignored and queryset._fields is None and not queryset.query.combinator:
-            queryset = queryset.defer(*tracked.ignored)
         kept = Policy(name=name or queryset.model._meta.label_lower, kind="query", ttl=ttl)
         queryset.query.policy = policy.register(kept)
         if queryset._iterable_class is ModelIterable:
             queryset._iterable_class = _CachedModelIterable
-        return cast("Self", queryset)
+        return cast("Self", queryset._without_ignored())
+
+    def select_related(self, *fields: Any) -> Self:
+        return super().select_related(*fields)._without_ignored()
+
+    def _without_ignored(self) -> Self:
+        """If cached, defer the ignored columns of the model and of those that are joined by name."""
+        query: Any = self.query
+        if self._is_uncached or self._fields is not None or query.combinator:  # type: ignore[attr-defined]
+            return self
+        joined = query.select_related if isinstance(query.select_related, dict) else {}
+        ignored = [*_ignored(self.model, joined)]
+        return self.defer(*ignored) if ignored else self
 
     def uncached(self) -> Self:
         """Ask the database itself."""
@@ -380,6 +390,17 @@ class TrackedQuerySet(models.QuerySet[M]):
     @property
     def _is_uncached(self) -> bool:
         return getattr(self.query, "policy", None) is None
+
+
+def _ignored(model: Any, joined: dict[str, Any]) -> Iterator[str]:
+    """The ignored fields of a model, its parents and the models that are joined to it, as ``defer`` names them."""
+    for table in (model, *model._meta.all_parents):
+        tracked = tracking.find(table._meta.db_table)
+        yield from (name for name in (tracked.ignored if tracked else ()) if name not in joined)
+    for name, deeper in joined.items():
+        with contextlib.suppress(FieldDoesNotExist):  # a filtered relation
+            related = model._meta.get_field(name).related_model
+            yield from (f"{name}__{inner}" for inner in _ignored(related, deeper))
 
 
 TrackedManager = models.Manager.from_queryset(TrackedQuerySet, "TrackedManager")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -195,6 +196,29 @@ def test_a_change_of_an_ignored_column_leaves_the_entry_fresh_and_is_seen(cost: 
     assert spent.reads == ["hit"]
     assert "stock" not in vars(spent.value)
     assert spent.value.stock == 7
+
+
+@pytest.mark.parametrize(
+    ("read", "path"),
+    [
+        (lambda: Review.objects.cached().select_related("book").get(stars=5), "book"),
+        (lambda: Review.objects.select_related("book").cached().get(stars=5), "book"),
+        (lambda: Review.objects.select_related("book__sequel_to").cached().get(stars=4), "book.sequel_to"),
+        (lambda: Book.objects.select_related("manual").cached().get(pk=6), "manual"),
+        (lambda: Manual.objects.cached().get(), ""),
+    ],
+    ids=["joined after", "joined before", "joined twice", "reverse", "inherited"],
+)
+def test_ignored_columns_of_joined_models_and_parents_are_not_stored(
+    cost: Callable[..., Cost], read: Callable[[], Any], path: str
+) -> None:
+    cost(read)
+    Book.objects.update(stock=7)
+    spent = cost(read)
+    assert spent.reads == ["hit"]
+    book = functools.reduce(getattr, path.split(".") if path else [], spent.value)
+    assert "stock" not in vars(book)
+    assert book.stock == 7
 
 
 @pytest.mark.parametrize(
