@@ -89,6 +89,7 @@ class Postgres:
         self.stop()
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         _own(self._place, self._place)
+        self._clear_crash()
         shutil.rmtree(self._data, ignore_errors=True)
         source = f"host={_socket_folder(primary._place)} user=postgres application_name=replica"
         self._run("pg_basebackup", "-d", source, "-D", self._data, "-c", "fast", "-X", "stream", "-R")

@@ -215,6 +215,13 @@ def psql_move(writer: Writer) -> Own:
     return []
 
 
+def psql_long(writer: Writer) -> Own:
+    """Another program writes what is read most and takes its time to commit: drains overtake it."""
+    update = f"UPDATE prove_item SET note = 'psql' WHERE id = {writer.chance.randint(1, 8)}"  # noqa: S608
+    writer.psql.run(update, f"SELECT pg_sleep({writer.chance.random()})")
+    return []
+
+
 def psql_as_replica(writer: Writer) -> Own:
     """Another program writes with ordinary triggers off."""
     writer.psql.run(
@@ -308,6 +315,7 @@ ACTS: dict[Callable[[Writer], Own], float] = {
     raw_sql: 4,
     psql: 3,
     psql_move: 2,
+    psql_long: 1,
     psql_as_replica: 1,
     copy: 2,
     truncate: 0.1,
