@@ -171,15 +171,18 @@ def _collection(kind: type, value: Any, depth: int) -> Any:
 
 
 def _items(values: Iterable[Any], depth: int, names: Iterable[str] = ()) -> list[Any]:
-    items: list[Any] = []
-    try:
-        items.extend(value if type(value) in _ATOMS else _plain(value, depth - 1) for value in values)
-    except _EncodeError as error:
-        step = [*names][len(items)] if names else len(items)
-        error.path = f"[{step!r}]{error.path}"
-        raise
+    items = [*values]
     if len(items) > MAX_ITEMS:
         raise _EncodeError(f"a collection of {len(items)} items, more than {MAX_ITEMS},")
+    if _ATOMS.issuperset(map(type, items)):  # as most of what JSON holds
+        return items
+    for index, value in enumerate(items):
+        if type(value) not in _ATOMS:
+            try:
+                items[index] = _plain(value, depth - 1)
+            except _EncodeError as error:
+                error.path = f"[{([*names] or range(len(items)))[index]!r}]{error.path}"
+                raise
     return items
 
 
