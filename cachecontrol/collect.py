@@ -194,6 +194,12 @@ def _judge(collection: Collection, alias: str, sql: str) -> None:
         collection.add(alias, relations)
 
 
+def copies(sql: Any) -> None:
+    """Note a COPY, which no execute wrapper sees."""
+    if (collection := _current.get()) is not None and not _covered.get():
+        collection.refuse("uncovered", str(sql))
+
+
 def wrote(connection: BaseDatabaseWrapper) -> None:
     """Note that a tracked table was changed while collecting: what was read may be rolled back."""
     if (collection := _current.get()) is not None:

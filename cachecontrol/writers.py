@@ -92,8 +92,9 @@ class _DrainingCursor:
         self._ended(query)
         return result
 
-    def copy(self, *args: Any, **kwargs: Any) -> Any:
-        return _CopyThenSettle(super().copy(*args, **kwargs), self._settle)  # type: ignore[misc]
+    def copy(self, statement: Any, *args: Any, **kwargs: Any) -> Any:
+        collect.copies(statement)
+        return _CopyThenSettle(super().copy(statement, *args, **kwargs), self._settle)  # type: ignore[misc]
 
     def _ended(self, query: Any) -> None:
         scope.note(self, query)

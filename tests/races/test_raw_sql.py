@@ -1,0 +1,88 @@
+"""Raw SQL is uncovered whatever its text says, unless the code declares its tables (finding 14)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from django.urls import path
+
+from cachecontrol import keys, stats
+from cachecontrol.api import cached_page, depends_on
+from cachecontrol.policy import Outcome
+from tests.shelf import urls
+from tests.shelf.models import Item, Shelf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.shelf.world import World
+
+TEXTS = {
+    "quoted": 'SELECT sum("price") FROM "shelf_item"',
+    "join": 'SELECT sum(i.price) FROM "shelf_item" i JOIN shelf_shelf s ON s.id = i.shelf_id',
+    "subquery": 'SELECT sum(price) FROM (SELECT price FROM shelf_item) AS "shelf_shelf"',
+    "with": "WITH i AS (SELECT * FROM shelf_item) SELECT sum(price) FROM i",
+    "function": "SELECT total()",
+    "view": "SELECT sum(price) FROM goods",
+    "comment": "/* shelf_shelf */ SELECT sum(price) FROM shelf_item",
+    "like a savepoint": "/* SAVEPOINT */ SELECT sum(price) FROM shelf_item",
+    "copy": "COPY (SELECT sum(price) FROM shelf_item) TO STDOUT",
+    "no table": "SELECT 60",
+}
+_text = [""]
+
+
+@cached_page("raw.bare")
+def bare(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(_sum())
+
+
+@cached_page("raw.declared")
+def declared(request: HttpRequest) -> HttpResponse:
+    with depends_on(Item, Shelf):
+        return HttpResponse(_sum())
+
+
+def _sum() -> str:
+    with connection.cursor() as cursor:
+        if _text[0].startswith("COPY"):
+            with cursor.copy(_text[0]) as copy:
+                return b"".join(copy).decode().strip()
+        cursor.execute(_text[0])
+        return str(cursor.fetchone()[0])
+
+
+urlpatterns = [path("bare/", bare), path("declared/", declared), *urls.urlpatterns]
+
+
+@pytest.fixture(params=TEXTS)
+def text(world: World, settings: Any, request: Any) -> Iterator[str]:
+    settings.ROOT_URLCONF = __name__
+    settings.CACHECONTROL = {"MAX_LAG": 30.0}
+    world.run("CREATE VIEW goods AS SELECT * FROM shelf_item")
+    world.run("CREATE FUNCTION total() RETURNS bigint LANGUAGE sql AS 'SELECT sum(price) FROM shelf_item'")
+    _text[0] = TEXTS[request.param]
+    yield request.param
+    world.run("DROP VIEW goods; DROP FUNCTION total")
+
+
+def test_what_raw_sql_read_is_served_and_not_stored(world: World, text: str) -> None:
+    for _ in range(2):
+        with stats.trace() as trace:
+            assert Client().get("/bare/").content == b"60"
+        assert [(refusal.reason, refusal.detail) for refusal in trace.refusals] == [("uncovered", _text[0])]
+    assert not [*world.redis.scan_iter(f"{keys.ENTRY}*")]
+
+
+def test_what_was_declared_is_stored_and_moves_with_its_tables(world: World, text: str) -> None:
+    for outcome in (Outcome.MISS, Outcome.HIT):
+        assert Client().get("/declared/").content == b"60"
+        assert world.last.outcome is outcome
+    world.run("UPDATE shelf_item SET price = price + 10 WHERE id = 1")
+    world.drain()
+    assert Client().get("/declared/").content == (b"60" if text == "no table" else b"70")
+    assert world.last.outcome is Outcome.MISS
