@@ -54,9 +54,12 @@ def test_a_drain_refuses_to_run_inside_a_transaction(world: World) -> None:
     own = drain._connected().connection
     own.autocommit = False
     own.execute("SELECT pg_current_xact_id()")
-    with pytest.raises(DrainRefused):
-        drain.run()
-    assert own.closed
+    try:
+        with pytest.raises(DrainRefused):
+            drain.run()
+        assert own.closed
+    finally:
+        own.close()
 
 
 @pytest.fixture
