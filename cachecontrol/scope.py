@@ -75,9 +75,10 @@ def mark(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:
 def is_doubtful(connection: BaseDatabaseWrapper) -> bool:
     """Whether the session may not be what connecting gave. No round trip."""
     session = _session(connection.connection)
-    if session is None or conf.scope:
+    if session is None:
         return False
-    return session.doubts != session.settled or _reported(connection.connection) != session.reported
+    may_differ = session.doubts != session.settled or _reported(connection.connection) != session.reported
+    return may_differ and not conf.scope
 
 
 def is_altered(connection: BaseDatabaseWrapper, said: str, *, in_transaction: bool) -> bool:
