@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 from redis import Redis
 
-from cachecontrol import store
+from cachecontrol import store, tracking
 from cachecontrol.drain import drain
 from tests import settings as test_settings
 
@@ -63,6 +63,12 @@ def valkey() -> Valkey:
 def closed_breaker() -> None:
     """Each test asks Redis, whatever the test before it did to the server."""
     store.breaker.answered()
+
+
+@pytest.fixture(autouse=True)
+def whole_schema() -> None:
+    """Each test's keys name all columns that the code knows, whatever tables the test before it took away."""
+    tracking.schema.cache_clear()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from cachecontrol.policy import Outcome
 from tests.shelf import reads, views
 from tests.shelf.models import Item
 from tests.shelf.reads import CHANGES, Subject
-from tests.shelf.world import Door, World, elsewhere
+from tests.shelf.world import CLERK, Door, World, elsewhere
 
 MAX_LAG = 0.4
 
@@ -102,12 +102,12 @@ def test_a_write_stands_although_redis_and_the_drain_fail(world: World, monkeypa
 def test_a_write_by_a_role_that_may_see_nothing_of_the_cache_stands(world: World, door: Door) -> None:
     """3. Whoever may write a row may go on to do so (finding 19)."""
     door.ask(Subject.ROW)
-    world.run("CREATE ROLE clerk")
+    world.run(f"CREATE ROLE {CLERK}")
     try:
-        world.run("GRANT SELECT, UPDATE ON shelf_item TO clerk")
-        world.run(f"BEGIN; SET LOCAL ROLE clerk; SET LOCAL search_path = ''; {_qualified()}; COMMIT")
+        world.run(f"GRANT SELECT, UPDATE ON shelf_item TO {CLERK}")
+        world.run(f"BEGIN; SET LOCAL ROLE {CLERK}; SET LOCAL search_path = ''; {_qualified()}; COMMIT")
     finally:
-        world.run("DROP OWNED BY clerk; DROP ROLE clerk")
+        world.run(f"DROP OWNED BY {CLERK}; DROP ROLE {CLERK}")
     world.drain()
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW) == "11"
 

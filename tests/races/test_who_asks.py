@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -17,13 +16,11 @@ from cachecontrol.policy import Outcome
 from tests.shelf.models import Item
 from tests.shelf.reads import Subject
 from tests.shelf.staging import staged
-from tests.shelf.world import DOORS, Door, World, elsewhere
+from tests.shelf.world import CLERK, DOORS, Door, World, elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CLERK = f"clerk_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
-"""A role belongs to the whole server, which the workers of a test run share."""
 ROLE = f"""CREATE ROLE {CLERK} LOGIN;
 GRANT SELECT ON shelf_shelf, shelf_item, cachecontrol_tracked, cachecontrol_change TO {CLERK};
 GRANT SELECT, UPDATE ON cachecontrol_epoch TO {CLERK}"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 SHELVES = "INSERT INTO shelf_shelf (name) VALUES ('upper'), ('lower')"
 ITEMS = """INSERT INTO shelf_item (shelf_id, name, price, looks)
            VALUES (1, 'one', 10, 0), (1, 'two', 20, 0), (2, 'three', 30, 0)"""
+CLERK = f"clerk_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+"""Another role: of each worker's own, as a role belongs to the whole server."""
 EMPTY = "TRUNCATE shelf_shelf, shelf_item, cachecontrol_change, cachecontrol_snapshot RESTART IDENTITY"
 
 
