@@ -113,7 +113,15 @@ class Drain:
         return self._last
 
     def _drain(self, *, certify: bool) -> Drained:
-        return (None if certify else self._carry()) or self._whole()
+        """Carry, or drain whole. A kept connection that the server ended meanwhile is opened again, once."""
+        kept = self._cursor
+        try:
+            return (None if certify else self._carry()) or self._whole()
+        except psycopg.OperationalError:
+            if kept is None or not kept.connection.closed:
+                raise
+        self._disconnect()
+        return self._whole()
 
     def _carry(self) -> Drained | None:
         """Move what was committed since this process drained last. None if only a whole drain can tell what that is."""

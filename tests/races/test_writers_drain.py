@@ -72,6 +72,15 @@ def test_it_becomes_a_whole_one_on_another_backend(world: World) -> None:
         drain.drain.run(certify=False)
 
 
+def test_it_carries_although_the_server_ended_its_connection(world: World, door: Door) -> None:
+    """PostgreSQL restarted or failed over since: the writer's own connection is new, and its commit has to be seen."""
+    door.ask(Subject.ROW)
+    world.run(f"SELECT pg_terminate_backend({drain.drain._connected().connection.info.backend_pid}, 10000)")
+    world.change(Subject.ROW)
+    assert drain.catch_up(certify=False)
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+
+
 def test_it_becomes_a_whole_one_where_the_log_was_pruned_past_what_it_saw(world: World, door: Door) -> None:
     world.run("UPDATE cachecontrol_epoch SET pruned_rank = 9000000000")
     epoch = store.clock().epoch
