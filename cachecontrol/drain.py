@@ -129,7 +129,8 @@ class Drain:
             return None
         found = _fit(Found.of(self._ask(history.CARRY_SQL, last.snapshot), identity=last.identity))
         is_same = found.backend == last.backend and found.epoch == last.epoch
-        if not is_same or last.rank < found.pruned_rank or len(found.moving) > store.TAGS_PER_MOVE:
+        is_all = len(found.moving) <= min(store.TAGS_PER_MOVE, conf.tags_per_drain)
+        if not is_same or not is_all or last.rank < found.pruned_rank:
             return None
         moved = self._move(found, found.position, found.moving, since_rank=last.rank)
         if moved is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
@@ -97,6 +97,18 @@ def test_it_becomes_a_whole_one_for_more_than_one_call_can_move(
     with staged(store, "_clock", after=lambda: None):
         drain.drain.run(certify=False)
     assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
+
+
+def test_it_becomes_a_whole_one_where_its_statement_left_tags_out(
+    world: World, door: Door, settings: Any
+) -> None:
+    """However few tags a drain may move one by one: what was not read must not count as moved."""
+    settings.CACHECONTROL = {"TAGS_PER_DRAIN": 1, "MAX_LAG": 30.0}
+    door.ask(Subject.ROW)
+    world.run("UPDATE shelf_shelf SET name = name || '!'")
+    world.change(Subject.ROW)
+    drain.drain.run(certify=False)
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
 
 
 def test_it_replays_nothing_but_vouches_for_nothing_either_where_redis_lost_moves(
