@@ -1,5 +1,35 @@
-"""Races run in the world of the shelf."""
+"""Races run in the world of the shelf; those that crash a PostgreSQL or restore it have a cluster of their own."""
 
-from tests.shelf.world import door, subject, transactional_db, world
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.shelf import cluster
+from tests.shelf.world import World, door, fill_shelves, subject, transactional_db, world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from project.embedded import Postgres
 
 __all__ = ["door", "subject", "transactional_db", "world"]
+
+
+@pytest.fixture(scope="module")
+def cloned(request: Any, django_db_setup: None, django_db_blocker: Any) -> Iterator[Postgres]:
+    """A cluster that the tests of one module share, with the settings that its CLUSTER names."""
+    with django_db_blocker.unblock(), cluster.clone(**getattr(request.module, "CLUSTER", {})) as server:
+        yield server
+
+
+@pytest.fixture
+def server(world: World, cloned: Postgres, settings: Any) -> Iterator[Postgres]:
+    """That cluster, its shelves filled and Django connected to it."""
+    settings.CACHECONTROL = {"MAX_LAG": 60.0}
+    with cluster.at(cloned):
+        with cluster.connect(cloned) as own:
+            fill_shelves(own)
+        world.drain()
+        yield cloned

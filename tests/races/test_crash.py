@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -13,39 +13,22 @@ import pytest
 from cachecontrol import store
 from tests.shelf import cluster
 from tests.shelf.reads import CHANGES, Subject
-from tests.shelf.world import Door, World, fill_shelves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from project.embedded import Postgres
+    from tests.shelf.world import Door, World
 
 pytestmark = pytest.mark.xdist_group("crash")  # one worker: the tests share a cluster of their own
 
-
-@pytest.fixture(scope="module")
-def cloned(django_db_setup: None, django_db_blocker: Any) -> Iterator[Postgres]:
-    """A cluster that keeps commits in memory for ten seconds."""
-    with (
-        django_db_blocker.unblock(),
-        cluster.clone(synchronous_commit="off", wal_writer_delay="10s") as server,
-    ):
-        yield server
+CLUSTER = {"synchronous_commit": "off", "wal_writer_delay": "10s"}  # commits stay in memory for that long
 
 
 @pytest.fixture
-def fragile(world: World, cloned: Postgres, settings: Any) -> Iterator[Postgres]:
-    """That cluster, with Django connected to it."""
-    settings.CACHECONTROL = {"MAX_LAG": 20.0}
-    with cluster.at(cloned):
-        with cluster.connect(cloned) as own:
-            own.execute("SET synchronous_commit = on")
-            fill_shelves(own)
-            world.drain()
-            own.execute(
-                "CHECKPOINT"
-            )  # or the epoch that this drain began would be lost, and tell of the crash
-        yield cloned
+def fragile(server: Postgres) -> Postgres:
+    """The module's cluster, its shelves and the epoch that its drain began on disk, or a crash would tell of itself."""
+    with cluster.connect(server) as own:
+        own.execute("CHECKPOINT")
+    return server
 
 
 def _kill_server(server: Postgres) -> None:

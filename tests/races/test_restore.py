@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -11,34 +11,16 @@ from psycopg.conninfo import conninfo_to_dict
 from cachecontrol.policy import Outcome
 from tests.shelf import cluster
 from tests.shelf.reads import CHANGES, Subject
-from tests.shelf.world import Door, World, fill_shelves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from project.embedded import Postgres
+    from tests.shelf.world import Door, World
 
 pytestmark = pytest.mark.xdist_group("restore")  # one worker: the tests share a cluster of their own
 
 OURS = ["shelf_item", "shelf_shelf", "cachecontrol_*"]
-
-
-@pytest.fixture(scope="module")
-def cloned(django_db_setup: None, django_db_blocker: Any) -> Iterator[Postgres]:
-    with django_db_blocker.unblock(), cluster.clone() as server:
-        yield server
-
-
-@pytest.fixture
-def server(world: World, cloned: Postgres, settings: Any) -> Iterator[Postgres]:
-    """A cluster of the test's own, with Django connected to it."""
-    settings.CACHECONTROL = {"MAX_LAG": 60.0}
-    with cluster.at(cloned):
-        with cluster.connect(cloned) as own:
-            fill_shelves(own)
-        world.drain()
-        yield cloned
 
 
 def _run(server: Postgres, program: str, *arguments: str | Path) -> None:

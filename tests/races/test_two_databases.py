@@ -24,6 +24,8 @@ from tests.shelf.world import Door, World, elsewhere
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from project.embedded import Postgres
+
 PRICE = "SELECT price FROM shelf_item WHERE id = 1"
 
 
@@ -53,22 +55,21 @@ urlpatterns = [path("both/<way>/", both), *urls.urlpatterns]
 
 
 @pytest.fixture(scope="module")
-def servers(django_db_setup: None, django_db_blocker: Any) -> Iterator[dict[str, str]]:
+def servers(cloned: Postgres, django_db_blocker: Any) -> Iterator[dict[str, str]]:
     """The names of two databases elsewhere: a copy of ours with triggers and change log, and one that knows of no cache."""
-    with django_db_blocker.unblock(), cluster.clone() as server:
-        name = cluster.parameters()["dbname"]
-        with cluster.connect(server) as own:
-            own.execute("CREATE DATABASE bare")
-        with ExitStack() as stack:
-            place = {"HOST": conninfo_to_dict(server.url)["host"], "PORT": ""}
-            stack.callback(connections.settings.pop, "other", None)
-            connections.settings["other"] = {**connections.settings["default"], **place, "NAME": "bare"}
-            with connections["other"].schema_editor() as editor:
-                for model in (Item._meta.get_field("shelf").related_model, Item):
-                    editor.create_model(model)
-            connections["other"].close()
-            del connections["other"]
-            yield {"copy": name, "bare": "bare"}
+    name = cluster.parameters()["dbname"]
+    with cluster.connect(cloned) as own:
+        own.execute("CREATE DATABASE bare")
+    with django_db_blocker.unblock(), ExitStack() as stack:
+        place = {"HOST": conninfo_to_dict(cloned.url)["host"], "PORT": ""}
+        stack.callback(connections.settings.pop, "other", None)
+        connections.settings["other"] = {**connections.settings["default"], **place, "NAME": "bare"}
+        with connections["other"].schema_editor() as editor:
+            for model in (Item._meta.get_field("shelf").related_model, Item):
+                editor.create_model(model)
+        connections["other"].close()
+        del connections["other"]
+        yield {"copy": name, "bare": "bare"}
 
 
 @pytest.fixture(params=["copy", "bare"])

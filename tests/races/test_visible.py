@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cachecontrol.drain import Drain
 from tests.shelf import cluster
 from tests.shelf.reads import CHANGES, Subject
-from tests.shelf.world import Door, World, fill_shelves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from project.embedded import Postgres
+    from tests.shelf.world import Door, World
 
 pytestmark = pytest.mark.xdist_group("visible")  # one worker: the tests share a cluster of their own
 
+CLUSTER = {"synchronous_standby_names": "nobody", "synchronous_commit": "local"}
+"""A commit waits for a standby that does not exist, if a session wants that."""
 WAITS = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 WHERE = "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
 DRAINS = 50
@@ -26,32 +26,11 @@ SMALLEST_MESSAGE = 40
 """Bytes of WAL that the shortest message takes, at least."""
 
 
-@pytest.fixture(scope="module")
-def cloned(django_db_setup: None, django_db_blocker: Any) -> Iterator[Postgres]:
-    """A cluster whose commits wait for a standby that does not exist, if a session wants that."""
-    with (
-        django_db_blocker.unblock(),
-        cluster.clone(synchronous_standby_names="nobody", synchronous_commit="local") as server,
-    ):
-        yield server
-
-
-@pytest.fixture
-def waiting(world: World, cloned: Postgres, settings: Any) -> Iterator[Postgres]:
-    """That cluster, with Django connected to it."""
-    settings.CACHECONTROL = {"MAX_LAG": 30.0}
-    with cluster.at(cloned):
-        with cluster.connect(cloned) as own:
-            fill_shelves(own)
-        world.drain()
-        yield cloned
-
-
 def test_what_was_read_while_a_commit_was_written_and_not_yet_visible_is_moved_by_it(
-    world: World, door: Door, waiting: Postgres
+    world: World, door: Door, server: Postgres
 ) -> None:
     """The reader's position lies behind the commit, and nothing else is written: only the drain's own message lies further."""
-    with cluster.connect(waiting) as writer, cluster.connect(waiting) as other:
+    with cluster.connect(server) as writer, cluster.connect(server) as other:
         writer.execute("SET synchronous_commit = on")
         thread = threading.Thread(target=writer.execute, args=[CHANGES[Subject.ROW]])
         thread.start()
@@ -66,10 +45,10 @@ def test_what_was_read_while_a_commit_was_written_and_not_yet_visible_is_moved_b
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
 
 
-def test_a_quiet_database_is_drained_without_writing_to_it(world: World, waiting: Postgres) -> None:
+def test_a_quiet_database_is_drained_without_writing_to_it(world: World, server: Postgres) -> None:
     drain = Drain()
     drain.run()
-    with cluster.connect(waiting) as own:
+    with cluster.connect(server) as own:
         (began,) = own.execute(WHERE).fetchone()
         for _ in range(DRAINS):
             drain.run()
