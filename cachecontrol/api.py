@@ -10,7 +10,7 @@ from cachecontrol import collect, drain, tracking
 from cachecontrol.collect import expire_at
 from cachecontrol.fetch import bypass
 from cachecontrol.pages import cached_page
-from cachecontrol.queries import TrackedManager, TrackedQuerySet
+from cachecontrol.querysets import TrackedManager, TrackedQuerySet
 
 if TYPE_CHECKING:
     import contextlib

@@ -16,11 +16,11 @@ class CacheControlConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from cachecontrol import checks, queries, writers
+        from cachecontrol import checks, querysets, writers
 
         checks.register()
         connection_created.connect(writers.listen, dispatch_uid="cachecontrol.listen")
-        pre_save.connect(queries.refuse_full_save, dispatch_uid="cachecontrol.refuse_full_save")
+        pre_save.connect(querysets.refuse_full_save, dispatch_uid="cachecontrol.refuse_full_save")
         post_migrate.connect(_follow, dispatch_uid="cachecontrol.follow")
 
 

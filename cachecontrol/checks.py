@@ -67,7 +67,7 @@ def models(**_: Any) -> list[CheckMessage]:
     """E004 and E005: a manager of a tracked model does not report, or a cached queryset could be over an untracked model."""
     from django.apps import apps
 
-    from cachecontrol.queries import TrackedQuerySet
+    from cachecontrol.querysets import TrackedQuerySet
 
     found: list[CheckMessage] = []
     for model in apps.get_models():

@@ -9,7 +9,7 @@ from django.core import checks
 from django.db import connection, models
 
 from cachecontrol import checks as ours
-from cachecontrol.queries import TrackedManager
+from cachecontrol.querysets import TrackedManager
 from catalog.models import Brand
 
 if TYPE_CHECKING:
