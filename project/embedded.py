@@ -41,7 +41,7 @@ POSTGRES_SETTINGS = {
     "max_connections": "200",
     "wal_level": "logical",
     "max_prepared_transactions": "20",
-    "max_wal_size": "512MB",
+    "max_wal_size": "1GB",
 }
 VALKEY_SETTINGS = {"maxmemory": "256mb", "maxmemory-policy": "volatile-lru", "save": ""}
 

@@ -8,23 +8,24 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 T = TypeVar("T")
+B = TypeVar("B")
 
 DEPTH = 2
 WAIT = 0.1
 
 
-def batches_ahead(items: Iterable[T], *, size: int) -> Iterator[list[T]]:
-    """Yield the items in lists of `size`, made by a thread that stays at most two lists ahead.
+def batches_ahead(items: Iterable[T], *, size: int, of: Callable[[list[T]], B]) -> Iterator[B]:
+    """Yield what `of` makes of each list of `size` items, in a thread that stays at most two batches ahead.
 
     An error of the items is raised here. Who stops early also stops the thread.
     """
-    ready: queue.Queue[list[T] | BaseException] = queue.Queue(DEPTH)
+    ready: queue.Queue[B | BaseException | None] = queue.Queue(DEPTH)
     stopped = threading.Event()
 
-    def put(value: list[T] | BaseException) -> None:
+    def put(value: B | BaseException | None) -> None:
         while not stopped.is_set():
             try:
                 ready.put(value, timeout=WAIT)
@@ -37,7 +38,7 @@ def batches_ahead(items: Iterable[T], *, size: int) -> Iterator[list[T]]:
         try:
             while not stopped.is_set():
                 batch = list(itertools.islice(iterator, size))
-                put(batch)
+                put(of(batch) if batch else None)
                 if not batch:
                     return
         except BaseException as error:  # raised again where the batches are used
@@ -46,7 +47,7 @@ def batches_ahead(items: Iterable[T], *, size: int) -> Iterator[list[T]]:
     thread = threading.Thread(target=make, name="batches-ahead", daemon=True)
     thread.start()
     try:
-        while batch := ready.get():
+        while (batch := ready.get()) is not None:
             if isinstance(batch, BaseException):
                 raise batch
             yield batch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from contextlib import contextmanager
@@ -11,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import DataError, IntegrityError, connection, transaction
 
+from catalog.importing.batch import NULL
 from catalog.importing.places import Places
-from catalog.importing.records import Problem, seed_of, slug_of
+from catalog.importing.records import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
+    from catalog.importing.batch import Batch
     from catalog.importing.records import ProductRecord
 
 BATCH = 2000
@@ -27,8 +28,14 @@ STATEMENTS = dict(
     re.findall(r"^-- name: (\w+)\n(.*?;)$", (SQL / "upsert.sql").read_text(), re.MULTILINE | re.DOTALL)
 )
 
-OF_KNOWN = ("variants_retired", "images_updated")
-"""Statements that find nothing to do for products that were not there before."""
+OF_KNOWN = {
+    "products_updated": "products_known",
+    "variants_updated": "variants_known",
+    "variants_retired": "products_known",
+    "images_updated": "products_known",
+}
+"""Statements that find nothing to do where no row of the other statement was there before."""
+ANALYZE_STAGED = "ANALYZE staged_product (sku, slug), staged_variant (sku, product_sku), staged_image (product_sku, position)"
 PENDING = ("product_search", "product_name_trigrams")
 LOADED = ("catalog_product", "catalog_variant", "catalog_productimage", "catalog_category", "catalog_brand")
 
@@ -72,17 +79,16 @@ class Loader:
         self.counts: Counter[str] = Counter()
         self.places = Places()
 
-    def load(self, batch: Sequence[ProductRecord]) -> None:
+    def load(self, batch: Batch) -> None:
         """Write the batch; where the database refuses it, halve it until the rows to blame stand alone."""
         try:
             self._write(batch)
         except (IntegrityError, DataError) as error:
             if len(batch) == 1:
-                self.report(_refused(batch[0], error))
+                self.report(_refused(batch.records[0], error))
                 return
-            middle = len(batch) // 2
-            self.load(batch[:middle])
-            self.load(batch[middle:])
+            for half in batch.halves():
+                self.load(half)
 
     def settle(self) -> None:
         """Tell the planner of the new rows, and put their words where searches need not read them one by one."""
@@ -93,20 +99,23 @@ class Loader:
                 cursor.execute("SELECT gin_clean_pending_list(%s::regclass)", [index])
             cursor.execute(f"ANALYZE {', '.join(LOADED)}")
 
-    def _write(self, batch: Sequence[ProductRecord]) -> None:
+    def _write(self, batch: Batch) -> None:
         counts: Counter[str] = Counter(
-            products=len(batch), variants=sum(len(record.variants) for record in batch)
+            products=len(batch), variants=sum(len(record.variants) for record in batch.records)
         )
         with self.places.unless_undone() as keep, transaction.atomic(), connection.cursor() as cursor:
-            # Brands and categories are made here, before a COPY has the connection to itself.
-            products = list(self._products(batch))
+            self.places.make_brands(record.brand for record in batch.records)
+            self.places.make_categories(record.category for record in batch.records)
             cursor.execute(STAGING)
-            _copy(cursor, "staged_product", products)
-            _copy(cursor, "staged_variant", _variants(batch))
-            _copy(cursor, "staged_image", _images(batch))
-            cursor.execute("ANALYZE staged_product, staged_variant, staged_image")
+            _copy(cursor, "staged_product", self._products(batch))
+            _copy(cursor, "staged_variant", [batch.variants])
+            _copy(cursor, "staged_image", [batch.images])
+            if not self.counts:
+                # What the planner learns of the first batch holds for all; their sizes it sees by itself. Not of `id`:
+                # whether rows are known is another matter in each.
+                cursor.execute(ANALYZE_STAGED)
             for name, statement in STATEMENTS.items():
-                if name in OF_KNOWN and counts["products_created"] == len(batch):
+                if name in OF_KNOWN and not counts[OF_KNOWN[name]]:
                     continue
                 cursor.execute(statement)
                 counts[name] = cursor.rowcount
@@ -116,52 +125,16 @@ class Loader:
                 keep()
         self.counts += counts
 
-    def _products(self, batch: Sequence[ProductRecord]) -> Iterator[tuple[Any, ...]]:
-        for record in batch:
-            yield (
-                record.line,
-                record.sku,
-                record.name,
-                slug_of(record.name),
-                record.description,
-                self.places.brand(record.brand),
-                self.places.category(record.category),
-                record.price,
-                record.sale_price,
-                record.currency,
-                record.status,
-                record.publish_at,
-                record.unpublish_at,
-                json.dumps(record.attributes, ensure_ascii=False),
-            )
+    def _products(self, batch: Batch) -> Iterator[str]:
+        for record, product in zip(batch.records, batch.products, strict=True):
+            brand = self.places.brand(record.brand) or NULL
+            yield f"{brand}\t{self.places.category(record.category)}\t{product}"
 
 
-def _variants(batch: Sequence[ProductRecord]) -> Iterator[tuple[Any, ...]]:
-    for record in batch:
-        for position, variant in enumerate(record.variants):
-            yield (
-                record.sku,
-                variant.sku,
-                variant.option,
-                variant.value,
-                variant.price,
-                variant.gtin,
-                position,
-                variant.active,
-                variant.stock,
-            )
-
-
-def _images(batch: Sequence[ProductRecord]) -> Iterator[tuple[Any, ...]]:
-    for record in batch:
-        for position, alt in enumerate(record.images):
-            yield record.sku, alt, seed_of(record.sku, position), position
-
-
-def _copy(cursor: Any, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
+def _copy(cursor: Any, table: str, lines: Iterable[str]) -> None:
     with cursor.copy(f"COPY {table} FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(row)
+        for said in lines:
+            copy.write(said)
 
 
 def _refused(record: ProductRecord, error: Exception) -> Problem:

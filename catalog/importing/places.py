@@ -5,11 +5,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from simple_history.utils import bulk_create_with_history
+
 from catalog.importing.records import slug_of
 from catalog.models import Brand, Category
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 
 class Places:
@@ -38,39 +40,47 @@ class Places:
             if not kept:
                 self._brands, self._brand_slugs, self._categories = brands, slugs, categories
 
+    def make_brands(self, names: Iterable[str]) -> None:
+        """Make all brands of the names at once that are not there, whatever the case of a name."""
+        new: dict[str, Brand] = {}
+        for name in names:
+            if name and name.lower() not in self._brands and name.lower() not in new:
+                new[name.lower()] = Brand(name=name, slug=self._free_slug(name))
+        if not new:
+            return
+        made = bulk_create_with_history(list(new.values()), Brand)
+        self._brands |= {brand.name.lower(): brand.pk for brand in made}
+        self.new_brands |= new.keys()
+
     def brand(self, name: str) -> int | None:
-        """Return the brand's primary key, whatever the case of its name; None for no name."""
-        if not name:
-            return None
-        if name.lower() not in self._brands:
-            self._brands[name.lower()] = self._make_brand(name)
-        return self._brands[name.lower()]
+        """Return the primary key of a brand that is there; None for no name."""
+        return self._brands[name.lower()] if name else None
+
+    def make_categories(self, paths: Iterable[tuple[str, ...]]) -> None:
+        """Make all categories at once that the paths lead through and that are not there."""
+        new: dict[str, str] = {}
+        for names in dict.fromkeys(paths):
+            for depth, name in enumerate(names, start=1):
+                url_path = _url_path(names[:depth])
+                if url_path not in self._categories:
+                    new.setdefault(url_path, name)
+        made = Category.objects.add_paths(new)
+        self._categories |= {category.url_path: category.pk for category in made}
+        self.new_categories |= new.keys()
 
     def category(self, names: tuple[str, ...]) -> int:
-        """Return the primary key of the category that the names lead to from the root."""
-        url_path = "/".join(map(slug_of, names))
-        if url_path not in self._categories:
-            self._categories[url_path] = self._make_category(names, url_path)
-        return self._categories[url_path]
+        """Return the primary key of the category, which is there, that the names lead to from the root."""
+        return self._categories[_url_path(names)]
 
-    def _make_brand(self, name: str) -> int:
+    def _free_slug(self, name: str) -> str:
         slug = base = slug_of(name)
         number = 1
         while slug in self._brand_slugs:
             number += 1
             slug = f"{base}-{number}"
         self._brand_slugs.add(slug)
-        self.new_brands.add(name.lower())
-        brand: int = Brand.objects.create(name=name, slug=slug).pk
-        return brand
+        return slug
 
-    def _make_category(self, names: tuple[str, ...], url_path: str) -> int:
-        node = Category(name=names[-1], slug=slug_of(names[-1]))
-        if len(names) == 1:
-            Category.objects.add_root(instance=node)
-        else:
-            parent = Category.objects.get(pk=self.category(names[:-1]))
-            Category.objects.add_child(parent, instance=node)
-        self.new_categories.add(url_path)
-        pk: int = node.pk
-        return pk
+
+def _url_path(names: tuple[str, ...]) -> str:
+    return "/".join(map(slug_of, names))

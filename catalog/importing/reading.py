@@ -2,25 +2,53 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
 
 from catalog.importing import values
 from catalog.importing.mapping import Field
 from catalog.importing.records import Problem, ProductRecord, VariantRecord, excerpt
-from catalog.importing.values import RefusedError
+from catalog.importing.values import RefusedError, required
 from catalog.models import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from decimal import Decimal
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from catalog.importing.mapping import Each, Mapping, Take
     from catalog.importing.source import Row
 
-T = TypeVar("T")
+    Read = Callable[[Any], Any]
+    Plan = Sequence[tuple[str, Field, Read]]
+
+REQUIRED = ("sku", "name", "price", "category")
+ONLY_VARIANT = ("gtin", "stock")
+"""Values of a product that is sold in one form, and so of its only variant."""
+PRODUCT: dict[str, Read] = {
+    "sku": lambda raw: required(values.text(raw, limit=80)),
+    "name": lambda raw: required(values.text(raw, limit=300)),
+    "price": lambda raw: values.price(required(raw)),
+    "category": values.category,
+    "currency": values.currency,
+    "brand": partial(values.text, limit=120),
+    "description": partial(values.text, limit=values.DESCRIPTION_LIMIT),
+    "sale_price": values.price,
+    "status": values.status,
+    "publish_at": values.moment,
+    "unpublish_at": values.moment,
+    "gtin": values.gtin,
+    "stock": values.stock,
+}
+VARIANT: dict[str, Read] = {
+    "sku": partial(values.text, limit=80),
+    "option": partial(values.text, limit=60),
+    "value": partial(values.text, limit=120),
+    "price": values.price,
+    "gtin": values.gtin,
+    "active": values.flag,
+    "stock": values.stock,
+}
 
 
 class Reader:
@@ -31,6 +59,9 @@ class Reader:
         self.report = report
         self.skus: dict[str, int] = {}
         self.variant_skus: dict[str, int] = {}
+        absent = {name: Field(_none, name) for name in REQUIRED}
+        self.product = _plan(absent | mapping.product, PRODUCT)
+        self.variant = _plan(mapping.variants.fields if mapping.variants else {}, VARIANT)
 
     def records(self, rows: Iterable[Row | Problem]) -> Iterator[ProductRecord]:
         """Yield a record for each row that is without problems."""
@@ -39,17 +70,16 @@ class Reader:
                 self.report(row)
                 continue
             reading = Reading(row, self)
-            record = reading.record()
-            for problem in reading.problems:
-                self.report(problem)
-            if not reading.problems:
+            if record := reading.record():
                 self.skus[record.sku] = row.line
                 self.variant_skus.update((variant.sku, row.line) for variant in record.variants)
                 yield record
+            for problem in reading.problems:
+                self.report(problem)
 
 
 class Reading:
-    """One row being read. While it has `problems`, its record has gaps and must not be used."""
+    """One row being read, and the `problems` that it turned out to have."""
 
     def __init__(self, row: Row, reader: Reader) -> None:
         self.row = row
@@ -57,56 +87,58 @@ class Reading:
         self.mapping = reader.mapping
         self.problems: list[Problem] = []
 
-    def record(self) -> ProductRecord:
-        """Return the row as a record, collecting what is wrong with it."""
-        sku = self._sku()
-        name = self._value("name", lambda raw: values.required(values.text(raw, limit=300)), "")
-        price = self._value("price", lambda raw: values.required(values.price(raw)), None)
-        record = ProductRecord(
-            line=self.row.line,
-            sku=sku,
-            name=name,
-            category=self._value("category", values.category, ()),
-            price=price,
-            currency=self._value("currency", values.currency, ""),
-            brand=self._value("brand", lambda raw: values.text(raw, limit=120), ""),
-            description=self._value(
-                "description", lambda raw: values.text(raw, limit=values.DESCRIPTION_LIMIT), ""
-            ),
-            sale_price=self._value("sale_price", lambda raw: _sale_price(values.price(raw), price), None),
-            status=self._value("status", values.status, ""),
-            publish_at=self._value("publish_at", values.moment, None),
-            unpublish_at=self._value("unpublish_at", values.moment, None),
-            attributes=self._attributes(),
-            variants=self._variants(sku),
-            images=self._images(name),
+    def record(self) -> ProductRecord | None:
+        """Return the row as a record; None if anything is wrong with it, all of which is in `problems` then."""
+        said = self._said(self.reader.product, self.row.columns, required=REQUIRED)
+        only = {name: said.pop(name) for name in ONLY_VARIANT if name in said}
+        self._check_sku(said)
+        self._check_sale_price(said)
+        attributes = self._attributes()
+        variants = self._variants(said.get("sku", ""), only)
+        images = self._images(said.get("name", ""))
+        self._check_moments(said)
+        if self.problems:
+            return None
+        return ProductRecord(
+            line=self.row.line, attributes=attributes, variants=variants, images=images, **said
         )
-        self._check_moments(record)
-        return record
 
-    def _value(self, name: str, read: Callable[[Any], T], gap: T) -> T:
-        return self._read(self.mapping.product.get(name, Field(_none, name)), read, gap, self.row.columns)
-
-    def _read(
-        self, field: Field, read: Callable[[Any], T], gap: T, columns: dict[str, Any], where: str = ""
-    ) -> T:
-        raw = field.take(columns)
-        try:
-            return read(raw)
-        except RefusedError as error:
-            self._problem(where + field.columns, raw, str(error))
-            return gap
+    def _said(
+        self, plan: Plan, columns: dict[str, Any], *, where: str = "", required: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Return the values that are there and right, by name."""
+        said = {}
+        for name, field, read in plan:
+            raw = field.take(columns)
+            if raw is None and name not in required:
+                continue
+            try:
+                said[name] = read(raw)
+            except RefusedError as error:
+                self._problem(where + field.columns, raw, str(error))
+        return said
 
     def _problem(self, column: str, raw: Any, reason: str) -> None:
         self.problems.append(Problem(line=self.row.line, column=column, value=excerpt(raw), reason=reason))
 
-    def _sku(self) -> str:
-        sku = self._value("sku", _sku, "")
-        if sku in self.reader.skus and "sku_if_taken" in self.mapping.product:
-            sku = self._value("sku_if_taken", _sku, "")
-        if sku in self.reader.skus:
-            self._problem(self.mapping.product["sku"].columns, sku, _taken(self.reader.skus[sku]))
-        return sku
+    def _check_sku(self, said: dict[str, Any]) -> None:
+        field, taken = self.mapping.product.get("sku_if_taken"), self.reader.skus
+        if said.get("sku") in taken and field:
+            said |= self._said([("sku", field, PRODUCT["sku"])], self.row.columns, required=REQUIRED)
+        if (sku := said.get("sku")) in taken:
+            self._problem(self.mapping.product["sku"].columns, sku, _taken(taken[sku]))
+
+    def _check_sale_price(self, said: dict[str, Any]) -> None:
+        """A sale price that is the price itself is none."""
+        price, sale = said.get("price"), said.get("sale_price")
+        if sale is None or price is None:
+            return
+        if sale == price:
+            del said["sale_price"]
+        elif sale > price:
+            field = self.mapping.product["sale_price"]
+            reason = _("A sale price is not above the price.")
+            self._problem(field.columns, field.take(self.row.columns), reason)
 
     def _attributes(self) -> dict[str, object]:
         attributes: dict[str, object] = {}
@@ -114,7 +146,7 @@ class Reading:
             if raw in self.mapping.nothing if isinstance(raw, str) else raw is None:
                 continue
             try:
-                attributes[values.required(values.text(name, limit=80))] = values.attribute(raw)
+                attributes[_attribute_name(name)] = values.attribute(raw)
             except RefusedError as error:
                 self._problem(column, raw, str(error))
         return attributes
@@ -123,7 +155,7 @@ class Reading:
         columns = self.row.columns
         if self.mapping.spread:
             spread = self.mapping.spread
-            names: dict[str, Any] = self._read(spread, values.mapping, {}, columns)
+            names = self._said([("spread", spread, values.mapping)], columns).get("spread", {})
             for name, raw in names.items():
                 yield f"{spread.columns}.{name}", name, raw.strip() if isinstance(raw, str) else raw
         if self.mapping.prefix:
@@ -136,76 +168,71 @@ class Reading:
         for column, raw in self.row.columns.items():
             if column.startswith(prefix) and isinstance(raw, str) and raw.strip():
                 name, _colon, kind = column.removeprefix(prefix).partition(":")
-                read = partial(values.typed, kind=kind)
-                yield column, name, self._read(Field(_cell(column), column), read, None, self.row.columns)
+                plan = [("typed", Field(_cell(column), column), partial(values.typed, kind=kind))]
+                yield column, name, self._said(plan, self.row.columns).get("typed")
 
-    def _variants(self, sku: str) -> tuple[VariantRecord, ...]:
+    def _variants(self, sku: str, only: dict[str, Any]) -> tuple[VariantRecord, ...]:
         each = self.mapping.variants
         items = self._items(each)
-        if not items:
-            return (self._only_variant(sku),)
-        variants = tuple(self._variant(item, place, sku) for place, item in enumerate(items, start=1))
+        if not each or not items:
+            if sku in self.reader.variant_skus and sku not in self.reader.skus:
+                self._problem("sku", sku, _taken(self.reader.variant_skus[sku]))
+            return (VariantRecord(sku=sku, **only),)
+        variants = tuple(self._variant(each, item, place, sku) for place, item in enumerate(items, start=1))
         seen: set[str] = set()
         for place, variant in enumerate(variants, start=1):
             line = self.row.line if variant.sku in seen else self.reader.variant_skus.get(variant.sku)
             seen.add(variant.sku)
             if line is not None:
-                self._problem(f"{each.columns}[{place}].sku" if each else "", variant.sku, _taken(line))
+                self._problem(f"{each.columns}[{place}].sku", variant.sku, _taken(line))
         return variants
 
     def _items(self, each: Each | None) -> list[Any]:
         if each is None:
             return []
-        nothing: list[Any] = []
-        return self._read(Field(each.items, each.columns), values.listing, nothing, self.row.columns)
+        items = Field(each.items, each.columns)
+        said: list[Any] = self._said([("items", items, values.listing)], self.row.columns).get("items", [])
+        return said
 
-    def _only_variant(self, sku: str) -> VariantRecord:
-        if sku in self.reader.variant_skus and sku not in self.reader.skus:
-            self._problem("sku", sku, _taken(self.reader.variant_skus[sku]))
-        return VariantRecord(
-            sku=sku, stock=self._value("stock", values.stock, None), gtin=self._value("gtin", values.gtin, "")
-        )
-
-    def _variant(self, item: Any, place: int, sku: str) -> VariantRecord:
-        each = self.mapping.variants
-        assert each is not None
-        where = f"{each.columns}[{place}]."
+    def _variant(self, each: Each, item: Any, place: int, sku: str) -> VariantRecord:
+        where = f"{each.columns}[{place}]"
         if not isinstance(item, dict):
-            self._problem(where.removesuffix("."), item, _("A variant is an object with its values by name."))
+            self._problem(where, item, _("A variant is an object with its values by name."))
             return VariantRecord(sku="")
-
-        def value(name: str, read: Callable[[Any], T], gap: T) -> T:
-            return self._read(each.fields.get(name, Field(_none, name)), read, gap, item, where)
-
-        return VariantRecord(
-            sku=value("sku", lambda raw: values.text(raw, limit=80), "") or f"{sku}-{place}",
-            option=value("option", lambda raw: values.text(raw, limit=60), ""),
-            value=value("value", lambda raw: values.text(raw, limit=120), ""),
-            price=value("price", values.price, None),
-            gtin=value("gtin", values.gtin, ""),
-            active=value("active", values.flag, True),
-            stock=value("stock", values.stock, None),
-        )
+        said = self._said(self.reader.variant, item, where=f"{where}.")
+        said["sku"] = said.get("sku") or f"{sku}-{place}"
+        return VariantRecord(**said)
 
     def _images(self, name: str) -> tuple[str, ...]:
         each = self.mapping.images
         items = self._items(each)
         if each is None or not items:
             return (name,)
-        alt = each.fields["alt"]
-        said = (
-            self._read(alt, lambda raw: values.text(raw, limit=300), "", {**self.row.columns, "item": item})
-            for item in items
-        )
-        return tuple(text or name for text in said)
+        plan = [("alt", each.fields["alt"], partial(values.text, limit=300))]
+        columns = dict(self.row.columns)
+        said = []
+        for item in items:
+            columns["item"] = item
+            said.append(self._said(plan, columns).get("alt") or name)
+        return tuple(said)
 
-    def _check_moments(self, record: ProductRecord) -> None:
-        if record.status == Status.SCHEDULED and record.publish_at is None:
+    def _check_moments(self, said: dict[str, Any]) -> None:
+        begin, end = said.get("publish_at"), said.get("unpublish_at")
+        if said.get("status") == Status.SCHEDULED and begin is None:
             self._problem("publish_at", None, _("A scheduled product needs the moment to publish it."))
-        if record.publish_at and record.unpublish_at and record.unpublish_at <= record.publish_at:
-            self._problem(
-                "unpublish_at", record.unpublish_at, _("A product is unpublished after it was published.")
-            )
+        if begin and end and end <= begin:
+            self._problem("unpublish_at", end, _("A product is unpublished after it was published."))
+
+
+def _plan(fields: dict[str, Field], reads: dict[str, Read]) -> Plan:
+    """What to read of each row and how, in the order in which problems are told."""
+    return [(name, fields[name], read) for name, read in reads.items() if name in fields]
+
+
+@lru_cache
+def _attribute_name(raw: Any) -> str:
+    """Files name the same attributes in every row."""
+    return str(required(values.text(raw, limit=80)))
 
 
 def _cell(column: str) -> Take:
@@ -214,19 +241,6 @@ def _cell(column: str) -> Take:
 
 def _none(_columns: dict[str, Any]) -> None:
     return None
-
-
-def _sku(raw: Any) -> str:
-    return str(values.required(values.text(raw, limit=80)))
-
-
-def _sale_price(sale: Decimal | None, price: Decimal | None) -> Decimal | None:
-    """Check the sale price; one that is the price itself is none."""
-    if sale is None or price is None or sale == price:
-        return None
-    if sale > price:
-        raise RefusedError(_("A sale price is not above the price."))
-    return sale
 
 
 def _taken(line: int) -> str:

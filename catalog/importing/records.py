@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import zlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from django.utils.text import slugify
 
+from catalog import currencies
 from catalog.models import Status
 
 if TYPE_CHECKING:
@@ -41,8 +43,8 @@ class ProductRecord:
     name: str
     category: tuple[str, ...]
     price: Decimal
-    currency: str
     variants: tuple[VariantRecord, ...]
+    currency: str = currencies.DEFAULT
     brand: str = ""
     description: str = ""
     sale_price: Decimal | None = None
@@ -69,6 +71,7 @@ def excerpt(raw: object) -> str:
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in said)
 
 
+@lru_cache(4096)
 def slug_of(text: str) -> str:
     """Return the URL form of a text, at most 120 characters; a digest where no Latin letter is in it."""
     return slugify(text)[:SLUG_LENGTH].strip("-_") or "n-" + hashlib.sha256(text.encode()).hexdigest()[:8]

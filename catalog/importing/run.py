@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from catalog.importing.ahead import batches_ahead
+from catalog.importing.batch import Batch
 from catalog.importing.loading import BATCH, Loader, exclusive
 from catalog.importing.reading import Reader
 
@@ -60,7 +61,7 @@ def import_file(
     loader = Loader(dry_run=dry_run, report=noted)
     records = Reader(mapping, report=noted).records(source.rows())
     with exclusive():
-        for batch in batches_ahead(records, size=BATCH):
+        for batch in batches_ahead(records, size=BATCH, of=Batch.of):
             loader.load(batch)
             progress(len(batch))
         loader.settle()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import zlib
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from django.utils.translation import gettext as _
 from catalog.importing.records import Problem, excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -75,7 +76,8 @@ class Source:
     def _lines(self, raw: IO[bytes]) -> Iterator[bytes]:
         zipped = raw.read(2) == GZIP_MAGIC
         raw.seek(0)
-        stream: Iterable[bytes] = gzip.GzipFile(fileobj=raw) if zipped else raw
+        # GzipFile's own lines are read in Python, a buffer's are not.
+        stream: IO[bytes] = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if zipped else raw
         try:
             for line in stream:
                 self._line += 1

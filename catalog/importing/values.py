@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -19,7 +18,6 @@ CENT = Decimal("0.01")
 PRICE_LIMIT = Decimal(10) ** 10
 STOCK_LIMIT = 2**31
 DESCRIPTION_LIMIT = 200_000  # a search vector ends at a megabyte
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 TRUE, FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
 
 
@@ -47,7 +45,11 @@ def text(value: Any, *, limit: int) -> str:
 
 def check_storable(said: str) -> None:
     """Refuse what a database cannot keep in a text: the character zero, and halves of characters."""
-    if UNSTORABLE.search(said):
+    try:
+        storable = b"\0" not in said.encode()
+    except UnicodeEncodeError:
+        storable = False
+    if not storable:
         raise RefusedError(_("This has a character in it that no text can have."))
 
 
@@ -58,10 +60,8 @@ def required(said: Any) -> Any:
     return said
 
 
-def price(value: Any) -> Decimal | None:
+def price(value: Any) -> Decimal:
     """Read an amount of money: digits, a point before the cents, not below zero."""
-    if value is None:
-        return None
     try:
         amount = Decimal(str(value)) if not isinstance(value, bool | dict | list) else Decimal("NaN")
     except InvalidOperation:
@@ -78,8 +78,8 @@ def price(value: Any) -> Decimal | None:
 
 
 def currency(value: Any) -> str:
-    """Read a currency code; none is the shop's own."""
-    code = str(value).upper() if value is not None else currencies.DEFAULT
+    """Read a currency code."""
+    code = str(value).upper()
     if code not in currencies.CODES:
         raise RefusedError(_("This is not a currency code of ISO 4217 such as EUR."))
     return code
@@ -96,18 +96,14 @@ def category(value: Any) -> tuple[str, ...]:
 
 
 def status(value: Any) -> str:
-    """Read how far the product is; none is published."""
-    if value is None:
-        return Status.PUBLISHED
+    """Read how far the product is."""
     if str(value).lower() not in Status.values:
         raise RefusedError(_("This is not one of: %(choices)s.") % {"choices": ", ".join(Status.values)})
     return str(value).lower()
 
 
-def moment(value: Any) -> datetime | None:
+def moment(value: Any) -> datetime:
     """Read a moment: seconds since 1970, or ISO 8601, in the shop's time zone unless it says another."""
-    if value is None:
-        return None
     try:
         if isinstance(value, int | float) or str(value).isdigit():
             return datetime.fromtimestamp(float(value), UTC)
@@ -117,10 +113,8 @@ def moment(value: Any) -> datetime | None:
         raise RefusedError(_("This is not a moment such as 2026-03-01T08:00.")) from error
 
 
-def stock(value: Any) -> int | None:
-    """Read a count of pieces; none is None, which leaves a known count alone."""
-    if value is None:
-        return None
+def stock(value: Any) -> int:
+    """Read a count of pieces."""
     said = str(value)
     if isinstance(value, bool) or not (said.isascii() and said.isdigit() and int(said) < STOCK_LIMIT):
         raise RefusedError(_("This is not a count of pieces such as 12."))
@@ -128,7 +122,7 @@ def stock(value: Any) -> int | None:
 
 
 def gtin(value: Any) -> str:
-    """Read a GTIN; none is an empty text."""
+    """Read a GTIN, or an empty text."""
     said = text(value, limit=20)
     if said and not gtin_is_valid(said):
         raise RefusedError(_("This is not a GTIN: its check digit or its length is wrong."))
@@ -136,15 +130,15 @@ def gtin(value: Any) -> str:
 
 
 def flag(value: Any) -> bool:
-    """Read yes or no; none is yes."""
-    said = str(value).lower() if value is not None else "true"
+    """Read yes or no."""
+    said = str(value).lower()
     if said not in TRUE | FALSE:
         raise RefusedError(_("This is neither true nor false."))
     return said in TRUE
 
 
 def listing(value: Any) -> list[Any]:
-    """Read a list, which in a cell of CSV is written as JSON; none is an empty one."""
+    """Read a list, which in a cell of CSV is written as JSON; null is an empty one."""
     said = _unpacked(value)
     if said is None:
         return []
@@ -154,7 +148,7 @@ def listing(value: Any) -> list[Any]:
 
 
 def mapping(value: Any) -> dict[str, Any]:
-    """Read names with their values, which in a cell of CSV are written as JSON; none is an empty one."""
+    """Read names with their values, which in a cell of CSV are written as JSON; null is none."""
     said = _unpacked(value)
     if said is None:
         return {}
@@ -169,9 +163,10 @@ def attribute(value: Any) -> Any:
         value = [item.strip() if isinstance(item, str) else item for item in value if item not in (None, "")]
     if not attribute_is_valid(value):
         raise RefusedError(_("An attribute is a text, a number, true or false, or a list of texts."))
-    for said in value if isinstance(value, list) else [value]:
-        if isinstance(said, str):
-            check_storable(said)
+    if isinstance(value, str):
+        check_storable(value)
+    elif isinstance(value, list):
+        check_storable("".join(value))
     return value
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from django.db import models, transaction
 from django.db.models import F, Value
@@ -10,9 +11,13 @@ from django.db.models.functions import Concat, Substr
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from simple_history.models import HistoricalRecords
+from simple_history.utils import bulk_create_with_history
 from treebeard.mp_tree import MP_Node, MP_NodeManager, MP_NodeQuerySet
 
 from cachecontrol.api import TrackedQuerySet, track
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class CategoryQuerySet(TrackedQuerySet["Category"], MP_NodeQuerySet):  # type: ignore[misc]
@@ -26,6 +31,37 @@ class CategoryManager(MP_NodeManager.from_queryset(CategoryQuerySet)):  # type: 
         return CategoryQuerySet(self.model, using=self._db).order_by("path")
 
     @transaction.atomic
+    def add_paths(self, names: Mapping[str, str]) -> list[Category]:
+        """Make the categories of these URL paths, each of its name; whatever is above them is there or among them.
+
+        A level of the tree is made at a time, and each category becomes the last one of its parent.
+        """
+        made: list[Category] = []
+        for depth, level in groupby(sorted(names, key=_depth), key=_depth):
+            made += self._add_level(depth, {url_path: names[url_path] for url_path in level})
+        return made
+
+    def _add_level(self, depth: int, names: Mapping[str, str]) -> list[Category]:
+        above = {url_path: url_path.rpartition("/")[0] for url_path in names}
+        parents = {
+            parent.url_path: parent
+            for parent in self.select_for_update().filter(url_path__in=set(above.values()))
+        }
+        last = {node.path[: -node.steplen]: node for node in self.filter(depth=depth)}
+        made = []
+        for url_path, name in names.items():
+            below = ""
+            if parent := parents.get(above[url_path]):
+                parent.numchild += 1
+                below = parent.path
+            path = last[below]._inc_path() if below in last else self.model._get_path(below, depth, 1)
+            slug = url_path.rpartition("/")[2]
+            last[below] = self.model(path=path, depth=depth, name=name, slug=slug, url_path=url_path)
+            made.append(last[below])
+        self.bulk_update(parents.values(), ["numchild"])
+        return bulk_create_with_history(made, self.model)  # type: ignore[no-any-return]
+
+    @transaction.atomic
     def move(self, node: Category, target: Category, pos: str | None = None) -> None:
         """Move the node and all below it next to, or into, the target; their URL paths follow."""
         super().move(node, target, pos)
@@ -33,6 +69,10 @@ class CategoryManager(MP_NodeManager.from_queryset(CategoryQuerySet)):  # type: 
         before, node.url_path = node.url_path, node.url_path_below(self.get_parent(node, update=True))
         self.filter(pk=node.pk).update(url_path=node.url_path)
         node.rename_descendants(before)
+
+
+def _depth(url_path: str) -> int:
+    return url_path.count("/") + 1
 
 
 @track(slices=["url_path", "depth"])

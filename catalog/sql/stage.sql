@@ -1,12 +1,13 @@
--- Rows of one batch of an import, on their way into the catalog.
+-- Rows of one batch of an import, on their way into the catalog. Their `id` is that of the row they are about, once it is known.
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_product (
-  line integer, sku text, name text, slug text, description text, brand_id bigint, category_id bigint, price numeric(12, 2),
-  sale_price numeric(12, 2), currency text, status text, publish_at timestamptz, unpublish_at timestamptz, attributes jsonb
+  brand_id bigint, category_id bigint, line integer, sku text, name text, slug text, description text, price numeric(12, 2),
+  sale_price numeric(12, 2), currency text, status text, publish_at timestamptz, unpublish_at timestamptz, attributes jsonb,
+  id bigint
 ) ON COMMIT DELETE ROWS;
 
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_variant (
   product_sku text, sku text, option text, value text, price numeric(12, 2), gtin text, position smallint, active boolean,
-  stock integer
+  stock integer, id bigint
 ) ON COMMIT DELETE ROWS;
 
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_image (

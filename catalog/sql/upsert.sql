@@ -1,3 +1,6 @@
+-- name: products_known
+UPDATE staged_product AS s SET id = p.id FROM catalog_product AS p WHERE p.sku = s.sku;
+
 -- name: products_updated
 UPDATE catalog_product AS p
 SET name = s.name, description = s.description, brand_id = s.brand_id, category_id = s.category_id, price = s.price,
@@ -6,7 +9,7 @@ SET name = s.name, description = s.description, brand_id = s.brand_id, category_
     unpublish_at = s.unpublish_at, attributes = s.attributes,
     updated_at = now()
 FROM staged_product AS s
-WHERE p.sku = s.sku AND (
+WHERE p.id = s.id AND (
   p.name, p.description, p.brand_id, p.category_id, p.price, p.sale_price, p.currency, p.status, p.publish_at,
   p.unpublish_at, p.attributes
 ) IS DISTINCT FROM (
@@ -28,17 +31,23 @@ FROM (
   SELECT s.*, row_number() OVER (PARTITION BY s.slug ORDER BY s.line) > 1
               OR EXISTS (SELECT FROM catalog_product AS other WHERE other.slug = s.slug) AS taken
   FROM staged_product AS s
-  WHERE NOT EXISTS (SELECT FROM catalog_product AS p WHERE p.sku = s.sku)
+  WHERE s.id IS NULL
 ) AS fresh
 ORDER BY line
 ON CONFLICT (sku) DO NOTHING;
+
+-- name: products_found
+UPDATE staged_product AS s SET id = p.id FROM catalog_product AS p WHERE s.id IS NULL AND p.sku = s.sku;
+
+-- name: variants_known
+UPDATE staged_variant AS s SET id = v.id FROM catalog_variant AS v WHERE v.sku = s.sku;
 
 -- name: variants_updated
 UPDATE catalog_variant AS v
 SET product_id = p.id, option = s.option, value = s.value, price = s.price, gtin = s.gtin, position = s.position,
     active = s.active, stock = coalesce(s.stock, v.stock)
-FROM staged_variant AS s JOIN catalog_product AS p ON p.sku = s.product_sku
-WHERE v.sku = s.sku AND (
+FROM staged_variant AS s JOIN staged_product AS p ON p.sku = s.product_sku
+WHERE v.id = s.id AND (
   v.product_id, v.option, v.value, v.price, v.gtin, v.position, v.active, v.stock
 ) IS DISTINCT FROM (
   p.id, s.option, s.value, s.price, s.gtin, s.position, s.active, coalesce(s.stock, v.stock)
@@ -46,25 +55,25 @@ WHERE v.sku = s.sku AND (
 
 -- name: variants_retired
 UPDATE catalog_variant AS v SET active = false
-FROM staged_product AS s JOIN catalog_product AS p ON p.sku = s.sku
+FROM staged_product AS p
 WHERE v.product_id = p.id AND v.active AND NOT EXISTS (SELECT FROM staged_variant AS kept WHERE kept.sku = v.sku);
 
 -- name: variants_created
 INSERT INTO catalog_variant (product_id, sku, option, value, price, gtin, position, active, stock)
 SELECT p.id, s.sku, s.option, s.value, s.price, s.gtin, s.position, s.active, coalesce(s.stock, 0)
-FROM staged_variant AS s JOIN catalog_product AS p ON p.sku = s.product_sku
-WHERE NOT EXISTS (SELECT FROM catalog_variant AS v WHERE v.sku = s.sku)
+FROM staged_variant AS s JOIN staged_product AS p ON p.sku = s.product_sku
+WHERE s.id IS NULL
 ORDER BY p.id, s.position
 ON CONFLICT (sku) DO NOTHING;
 
 -- name: images_updated
 UPDATE catalog_productimage AS i SET alt = s.alt
-FROM staged_image AS s JOIN catalog_product AS p ON p.sku = s.product_sku
+FROM staged_image AS s JOIN staged_product AS p ON p.sku = s.product_sku
 WHERE i.product_id = p.id AND i.position = s.position AND i.file = '' AND i.alt <> s.alt;
 
 -- name: images_created
 INSERT INTO catalog_productimage (product_id, file, seed, alt, position)
 SELECT p.id, '', s.seed, s.alt, s.position
-FROM staged_image AS s JOIN catalog_product AS p ON p.sku = s.product_sku
+FROM staged_image AS s JOIN staged_product AS p ON p.sku = s.product_sku
 WHERE NOT EXISTS (SELECT FROM catalog_productimage AS i WHERE i.product_id = p.id AND i.position = s.position)
 ORDER BY p.id, s.position;

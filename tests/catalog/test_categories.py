@@ -64,3 +64,28 @@ def test_a_slug_that_begins_like_another_is_left_alone(tree):
 def test_two_categories_cannot_have_one_url_path(tree):
     with pytest.raises(IntegrityError), transaction.atomic():
         Category.objects.add_child(Category.objects.get(slug="apparel"), {"name": "Tops", "slug": "topwear"})
+
+
+@pytest.mark.django_db
+def test_many_paths_become_the_tree_that_one_by_one_would_have_become():
+    shoes = Category.objects.add_root(instance=Category(name="Shoes", slug="shoes"))
+    Category.objects.add_child(shoes, instance=Category(name="Boots", slug="boots"))
+    made = Category.objects.add_paths(
+        {"shoes/boots/lined": "Lined", "shoes/clogs": "Clogs", "hats": "Hats", "hats/caps": "Caps"}
+    )
+    assert {category.url_path for category in made} == {
+        "shoes/boots/lined",
+        "shoes/clogs",
+        "hats",
+        "hats/caps",
+    }
+    assert not any(Category.objects.find_problems())
+    assert [(node.url_path, node.depth, node.numchild) for node in Category.objects.all()] == [
+        ("shoes", 1, 2),
+        ("shoes/boots", 2, 1),
+        ("shoes/boots/lined", 3, 0),
+        ("shoes/clogs", 2, 0),
+        ("hats", 1, 1),
+        ("hats/caps", 2, 0),
+    ]
+    assert Category.history.filter(url_path="hats/caps", history_type="+").count() == 1

@@ -90,6 +90,19 @@ def test_a_row_brings_a_product_with_all_that_belongs_to_it(bring):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    "text", [r"\N", "a\\.b", "\\.", "tab\there", "two\nlines", "two\r\nlines", "C:\\new", '"q", x']
+)
+def test_texts_that_copy_has_signs_for_come_as_they_are(bring, text):
+    row = {"sku": text, "name": text, "category": [text], "price": 1, "description": text, "brand": text}
+    bring({**row, "attributes": {"Note": text}, "variants": [{"sku": "V", "value": text}], "images": [text]})
+    product = Product.objects.get()
+    assert {product.sku, product.name, product.description, product.attributes["Note"]} == {text}
+    assert {product.brand.name, product.category.name, product.variants.get().value} == {text}
+    assert product.images.get().alt == text
+
+
+@pytest.mark.django_db
 def test_importing_again_writes_nothing(bring):
     bring(BOOT)
     before = versions()
@@ -231,4 +244,4 @@ def test_an_error_of_the_items_is_raised_where_the_batches_are_used():
         raise LookupError
 
     with pytest.raises(LookupError):
-        list(batches_ahead(items(), size=1))
+        list(batches_ahead(items(), size=1, of=list))

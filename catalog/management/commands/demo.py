@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from catalog.demo.making import departments, products
 from catalog.importing.ahead import batches_ahead
+from catalog.importing.batch import Batch
 from catalog.importing.loading import BATCH, ImportBusyError, Loader, exclusive
 from catalog.importing.records import slug_of
 from catalog.models import Category
@@ -54,7 +55,7 @@ class Command(BaseCommand):
     def _load(self, count: int) -> Loader:
         loader = Loader(report=_refuse)
         with tqdm(total=count, unit=" products", disable=None) as bar:
-            for batch in batches_ahead(products(count), size=BATCH):
+            for batch in batches_ahead(products(count), size=BATCH, of=Batch.of):
                 loader.load(batch)
                 bar.update(len(batch))
         loader.settle()
