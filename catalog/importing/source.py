@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import json
 import zlib
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from django.utils.translation import gettext as _
 from catalog.importing.records import Problem, excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -76,8 +75,7 @@ class Source:
     def _lines(self, raw: IO[bytes]) -> Iterator[bytes]:
         zipped = raw.read(2) == GZIP_MAGIC
         raw.seek(0)
-        # GzipFile's own lines are read in Python, a buffer's are not.
-        stream: IO[bytes] = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if zipped else raw
+        stream: Iterable[bytes] = gzip.GzipFile(fileobj=raw) if zipped else raw
         try:
             for line in stream:
                 self._line += 1
