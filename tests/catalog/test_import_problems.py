@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import json
+import zlib
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from catalog.importing.records import Problem
+from catalog.importing.source import Source
 from catalog.models import Product
 
 pytestmark = pytest.mark.django_db
@@ -168,3 +172,14 @@ def test_a_file_that_is_none_is_one_clear_line(tmp_path, content, reason):
 def test_a_file_that_is_not_there_is_one_clear_line(tmp_path):
     with pytest.raises(CommandError, match=r"nothing\.csv: No such file"):
         call_command("import_catalog", str(tmp_path / "nothing.csv"))
+
+
+def test_every_row_before_the_place_where_a_compressed_file_breaks_off_is_read(tmp_path):
+    rows = [{"sku": hashlib.sha256(str(number).encode()).hexdigest()} for number in range(2000)]
+    whole = gzip.compress(json_lines(*rows))
+    file = tmp_path / "goods.gz"
+    file.write_bytes(whole[: len(whole) * 2 // 3])
+    there = zlib.decompressobj(wbits=31).decompress(file.read_bytes()).count(b"\n")
+    *read, broken = Source(file).rows()
+    assert [row.columns for row in read] == rows[:there]
+    assert isinstance(broken, Problem)
