@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 from cachecontrol import store
@@ -21,6 +17,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.xdist_group("crash")  # one worker: the tests share a cluster of their own
 
 CLUSTER = {"synchronous_commit": "off", "wal_writer_delay": "10s"}  # commits stay in memory for that long
+CRASHES = {"server": cluster.crash, "backend": cluster.crash_backend}
 
 
 @pytest.fixture
@@ -29,28 +26,6 @@ def fragile(server: Postgres) -> Postgres:
     with cluster.connect(server) as own:
         own.execute("CHECKPOINT")
     return server
-
-
-def _kill_server(server: Postgres) -> None:
-    cluster.crash(server)
-
-
-def _kill_backend(server: Postgres) -> None:
-    """The postmaster survives and recovers in place."""
-    with cluster.connect(server) as victim:
-        os.kill(victim.info.backend_pid, signal.SIGKILL)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            try:
-                with cluster.connect(server) as again:
-                    again.execute("SELECT 1 FROM cachecontrol_epoch")
-                    return
-            except psycopg.OperationalError:
-                time.sleep(0.05)
-    raise AssertionError("the server did not recover")
-
-
-CRASHES = {"server": _kill_server, "backend": _kill_backend}
 
 
 def _crash(crash: str, server: Postgres) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import pytest
 from django.db import connection, connections
 from psycopg.conninfo import conninfo_to_dict
 
@@ -61,6 +62,25 @@ def crash(server: Postgres) -> None:
     os.kill(pid, signal.SIGQUIT)
     _wait(lambda: not server.pid())
     server.start()
+
+
+def crash_backend(server: Postgres) -> None:
+    """Kill a single backend: the server recovers in place, under the same postmaster."""
+    with connect(server) as victim, connect(server) as witness:
+        os.kill(victim.info.backend_pid, signal.SIGKILL)
+        with pytest.raises(psycopg.OperationalError):
+            witness.execute(
+                "SELECT pg_sleep(20)"
+            )  # until the server noticed, it would answer as if nothing had happened
+    _wait(lambda: _answers(server))
+
+
+def _answers(server: Postgres) -> bool:
+    try:
+        connect(server).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def promote(server: Postgres) -> None:
