@@ -69,9 +69,7 @@ def crash_backend(server: Postgres) -> None:
     with connect(server) as victim, connect(server) as witness:
         os.kill(victim.info.backend_pid, signal.SIGKILL)
         with pytest.raises(psycopg.OperationalError):
-            witness.execute(
-                "SELECT pg_sleep(20)"
-            )  # until the server noticed, it would answer as if nothing had happened
+            witness.execute("SELECT pg_sleep(20)")  # the server answers as ever until it noticed
     _wait(lambda: _answers(server))
 
 
