@@ -33,6 +33,13 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except (ServiceError, ImproperlyConfigured) as error:
         sys.exit(f"manage.py: {error}")
+    except Exception as error:
+        from project.readiness import explain
+
+        reason = "" if "--traceback" in sys.argv else explain(error)
+        if not reason:
+            raise
+        sys.exit(f"manage.py: {reason}")
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ def _redis() -> list[CheckMessage]:
     except StoreDown as error:
         return [
             Warning(
-                f"Redis does not answer: {error}.", "Nothing is cached until it does.", id="cachecontrol.W003"
+                f"Redis does not answer: {error}", "Nothing is cached until it does.", id="cachecontrol.W003"
             )
         ]
     if version < (OLDEST_VALKEY if name == "valkey" else OLDEST_REDIS):

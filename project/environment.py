@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 from django.core.exceptions import ImproperlyConfigured
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
+from redis import Redis
 
 from project import services
 
@@ -54,6 +55,10 @@ def redis(url: str) -> str:
         raise ImproperlyConfigured(
             "REDIS_URL must look like redis://:password@host:6379/0 or unix:///path/to/socket."
         )
+    try:
+        Redis.from_url(url).close()  # nothing is asked yet
+    except ValueError as error:
+        raise ImproperlyConfigured(f"REDIS_URL: {error}") from None
     return url
 
 

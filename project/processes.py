@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 SOON = 5.0  # seconds: a process that ends sooner than that has failed to start
@@ -48,13 +48,31 @@ class Program:
         return self.process
 
 
+class Leash:
+    """Ends the processes that it was told of when whoever holds it is gone, by ``kill -9`` too."""
+
+    def __init__(self, *, hold: Sequence[int] = ()) -> None:
+        """Files of ``hold`` stay open until the last process is gone."""
+        command = [sys.executable, "-m", "project.processes"]
+        watcher = subprocess.Popen(
+            command, cwd=BASE_DIR, stdin=subprocess.PIPE, pass_fds=hold, start_new_session=True
+        )
+        assert watcher.stdin
+        self._line = watcher.stdin
+
+    def tell(self, pid: int) -> None:
+        """Let it know of a process that started, as the leader of a group, or ended."""
+        self._line.write(b"%d\n" % pid)
+        self._line.flush()
+
+
 @dataclass
 class Runner:
     """All programs of a Procfile; ``say`` prints one line of one program."""
 
     programs: list[Program]
     say: Callable[[str, str], None]
-    leash: IO[bytes] | None = None
+    leash: Leash | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
@@ -66,11 +84,7 @@ class Runner:
         """Start every program; whoever kills us, ``lock`` stays held until the last program is gone."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, lambda *_: self.stopping.set())
-        command = [sys.executable, "-m", "project.processes"]
-        watcher = subprocess.Popen(
-            command, cwd=BASE_DIR, stdin=subprocess.PIPE, pass_fds=[lock], start_new_session=True
-        )
-        self.leash = watcher.stdin
+        self.leash = Leash(hold=[lock])
         for program in self.programs:
             self._start(program)
 
@@ -110,10 +124,8 @@ class Runner:
         return True
 
     def _tell(self, pid: int) -> None:
-        """Let the leash know of a process that started or ended."""
         assert self.leash
-        self.leash.write(b"%d\n" % pid)
-        self.leash.flush()
+        self.leash.tell(pid)
 
     def _relay(self, name: str, output: IO[bytes]) -> None:
         for line in output:

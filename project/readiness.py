@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import psutil
+import psycopg
 import redis
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -21,8 +22,13 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from django.utils.translation import gettext as _
 
+from cachecontrol.exceptions import StoreDown
 from project import services
 from project.processes import PATIENCE
+
+SHUTDOWN = (
+    "57P"  # the class of errors of a PostgreSQL that is going away; one that is not there sends no code
+)
 
 
 def address() -> tuple[str, int]:
@@ -62,15 +68,23 @@ def require_services() -> None:
     """Ask both services once, so that a wrong URL is one line and not a traceback later."""
     try:
         connection.ensure_connection()
-    except DatabaseError as error:
-        reason = {"reason": " ".join(str(error).split())}
-        raise CommandError(_("The database does not answer, see DATABASE_URL: %(reason)s") % reason) from None
-    try:
         url = str(settings.CACHES["default"]["LOCATION"])
         redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5).ping()
-    except (redis.RedisError, ValueError) as error:
-        reason = {"reason": str(error)}
-        raise CommandError(_("Redis does not answer, see REDIS_URL: %(reason)s") % reason) from None
+    except (DatabaseError, redis.RedisError) as error:
+        raise CommandError(explain(error) or str(error)) from None
+
+
+def explain(error: Exception) -> str:
+    """Say in one line what is wrong with a service; empty if the error is about something else."""
+    cause = error.__cause__ if isinstance(error, DatabaseError) else error
+    reason = {"reason": str(error).partition("\n")[0].rstrip(".")}
+    if isinstance(cause, psycopg.OperationalError) and (cause.sqlstate or SHUTDOWN).startswith(SHUTDOWN):
+        return _("The database does not answer, see DATABASE_URL: %(reason)s") % reason
+    if isinstance(cause, (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)):
+        return _("The database is not up to date, run “manage.py migrate”: %(reason)s") % reason
+    if isinstance(cause, (redis.RedisError, StoreDown)):
+        return _("Redis does not answer, see REDIS_URL: %(reason)s") % reason
+    return ""
 
 
 def login() -> str:

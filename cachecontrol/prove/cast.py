@@ -40,7 +40,10 @@ def standing_still(pid: int) -> Iterator[None]:
 
 @dataclass(slots=True)
 class Cast:
-    """Starts, kills and hears the processes. ``hear`` gets each report, from several threads."""
+    """Starts, kills and hears the processes.
+
+    ``hear`` gets each report, from several threads; ``tell`` the pid of each process as it starts and as it ends.
+    """
 
     folder: Path
     """Where links to Redis' socket lie, and the logs."""
@@ -49,6 +52,7 @@ class Cast:
     max_lag: float
     rule: str
     hear: Callable[[dict[str, Any]], None]
+    tell: Callable[[int], None]
     readers: int = 3
     writers: int = 2
     reader_pause: float = 0.002
@@ -97,6 +101,7 @@ class Cast:
                 start_new_session=True,
             )
             self.processes[name] = process
+            self.tell(process.pid)
         if told:
             threading.Thread(target=self._listen, args=(process,), name=name, daemon=True).start()
 
@@ -108,6 +113,7 @@ class Cast:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            self.tell(process.pid)
 
     def kill_worker(self, chance: random.Random) -> None:
         """kill -9 of one worker of the web server, which starts another."""

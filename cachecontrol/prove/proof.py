@@ -48,6 +48,8 @@ class Proof:
     until_wrong: bool = False
     """Stop at the first violation."""
     say: Callable[[str], None] = print
+    tell: Callable[[int], None]
+    """Gets the pid of each process as it starts and as it ends."""
     readers: int = 3
     writer_pause: float = 0.15
     apart: float = 4.0
@@ -72,6 +74,7 @@ class Proof:
             max_lag=self.max_lag,
             rule=self.rule,
             hear=self._hear,
+            tell=self.tell,
             readers=self.readers,
             writer_pause=self.writer_pause,
             replica=self.servers.replica if self.servers else "",

@@ -11,6 +11,8 @@ import pytest
 from project.services import BASE_DIR
 
 NAMES = ("LOCAL", "DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "HTTPS", "DJANGO_ALLOW_ASYNC_UNSAFE")
+EMPTY = os.environ["DATABASE_URL"].replace("/larder?", "/postgres?")
+"""The URL of a database without a table of ours."""
 
 
 def manage(*arguments, **environment):
@@ -64,6 +66,26 @@ def test_a_broken_database_url_is_one_line():
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
     assert "DATABASE_URL" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "environment", "said"),
+    [
+        (
+            "demo",
+            {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/x"},
+            "does not answer, see DATABASE_URL: conn",
+        ),
+        ("drain --once", {"REDIS_URL": "redis://127.0.0.1:1"}, "does not answer, see REDIS_URL: Error 111"),
+        ("demo", {"DATABASE_URL": EMPTY}, "not up to date, run “manage.py migrate”: relation"),
+        ("demo", {"REDIS_URL": "redis://host:port"}, "REDIS_URL: Port could not be cast"),
+    ],
+)
+def test_every_command_says_in_a_line_what_is_wrong_with_a_service(command, environment, said):
+    result = manage(*command.split(), DJANGO_SETTINGS_MODULE="project.settings", **environment)
+    assert result.returncode == 1
+    assert said in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
 
 
 def test_debug_is_off_unless_it_is_switched_on():

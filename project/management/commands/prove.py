@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
 import sys
 import tempfile
+from argparse import ArgumentTypeError
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,7 @@ from cachecontrol.prove.breaks import RULES
 from cachecontrol.prove.faults import FAULTS
 from cachecontrol.prove.proof import Proof
 from project.pair import Pair
+from project.processes import Leash
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -33,7 +37,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--seconds", type=float, default=60.0, help=_("How long faults strike."))
+        parser.add_argument("--seconds", type=_positive, default=60.0, help=_("How long faults strike."))
         parser.add_argument("--seed", type=int, help=_("Draw the same acts and faults again."))
         parser.add_argument(
             "--faults", default="all", help=_("Names with commas between, all or none: ") + ", ".join(FAULTS)
@@ -42,16 +46,22 @@ class Command(BaseCommand):
         parser.add_argument(
             "--break", dest="rule", default="", choices=["", *RULES], help=_("Switch one rule off.")
         )
-        parser.add_argument("--max-lag", type=float, default=2.0, help=_("Seconds an answer may be behind."))
-        parser.add_argument("--readers", type=int, default=3, help=_("Processes that read."))
         parser.add_argument(
-            "--pause", type=float, default=0.15, help=_("Seconds between two writes of a writer.")
+            "--max-lag", type=_positive, default=2.0, help=_("Seconds an answer may be behind.")
         )
-
-        parser.add_argument("--apart", type=float, default=4.0, help=_("Seconds between two faults at most."))
+        parser.add_argument("--readers", type=_count, default=3, help=_("Processes that read."))
+        parser.add_argument(
+            "--pause", type=_positive, default=0.15, help=_("Seconds between two writes of a writer.")
+        )
+        parser.add_argument(
+            "--apart", type=_positive, default=4.0, help=_("Seconds between two faults at most.")
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         signal.signal(signal.SIGTERM, _end)
+        faults = _chosen(options["faults"])
+        if options["report"]:
+            _require_writable(options["report"])
         home = Path(tempfile.mkdtemp(prefix="larder-prove-"))
         home.chmod(0o755)
         database, store, servers = _servers(home)
@@ -63,7 +73,7 @@ class Command(BaseCommand):
             seed=options["seed"] if options["seed"] is not None else random.SystemRandom().randrange(10**6),
             seconds=options["seconds"],
             max_lag=options["max_lag"],
-            faults=_chosen(options["faults"]),
+            faults=faults,
             servers=servers,
             rule=options["rule"],
             until_wrong=bool(options["rule"]),
@@ -71,6 +81,7 @@ class Command(BaseCommand):
             writer_pause=options["pause"],
             apart=options["apart"],
             say=self._say,
+            tell=Leash().tell,
         )
         report = proof.run()
         self.stdout.write(report.text())
@@ -88,6 +99,29 @@ def _end(*_: Any) -> None:
     """End as after an error, which ends whom the proof started; asked twice, do that in peace."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(128 + signal.SIGTERM)
+
+
+def _positive(text: str) -> float:
+    """An argument above zero."""
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise ArgumentTypeError(_("“%s” is not a number above zero.") % text)
+
+
+def _count(text: str) -> int:
+    """An argument of one or more."""
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise ArgumentTypeError(_("“%s” is not a whole number above zero.") % text)
+
+
+def _require_writable(report: Path) -> None:
+    """Find out now and not after the proof."""
+    try:
+        report.open("a").close()
+    except OSError as error:
+        raise CommandError(_("The report cannot be written: %s") % error) from error
 
 
 def _servers(home: Path) -> tuple[str, str, Pair | None]:
