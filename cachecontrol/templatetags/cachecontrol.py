@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import template
 from django.template.base import FilterExpression, Node, NodeList, Parser, Token, token_kwargs
+from django.template.loader_tags import BlockNode
 from django.utils import timezone, translation
 from django.utils.safestring import SafeString, mark_safe
 
@@ -43,20 +44,27 @@ def cached(parser: Parser, token: Token) -> CachedNode:
         pair = token_kwargs([bit], parser)
         named |= pair or {bit.partition("|")[0]: parser.compile_filter(bit)}
     ttl = named.pop("ttl", None)
+    ahead: Any = parser.tokens[::-1]
     body = parser.parse(("endcached",))
-    source = _source(parser, token)
+    source = _source(parser, ahead[: len(ahead) - len(parser.tokens)])
     parser.delete_first_token()
+    if body.get_nodes_by_type(BlockNode):
+        raise template.TemplateSyntaxError(
+            "{% cached %} holds no {% block %}, which each child of the template fills otherwise"
+        )
     seconds = 3600.0 if ttl is None else float(ttl.resolve(template.Context()))
     kept = Policy(name=bits[0][1:-1], kind="fragment", ttl=seconds, warm=False)
     name = getattr(getattr(parser, "origin", None), "template_name", None) or ""
     return CachedNode(policy.register(kept), named, body, name, source)
 
 
-def _source(parser: Parser, token: Token) -> str:
-    """What the body says, so that a changed template is another fragment."""
+def _source(parser: Parser, body: list[Token]) -> str:
+    """What the body says and where it stands, so that a changed template is another fragment, as is the next on its line."""
     origin = getattr(parser, "origin", None)
     text = getattr(getattr(origin, "loader", None), "get_contents", lambda _: "")(origin) if origin else ""
-    return hashlib.blake2b(f"{origin}:{token.lineno}:{text}".encode(), digest_size=16).hexdigest()
+    said = [(token.token_type.value, token.contents) for token in body]
+    place = f"{origin}:{len(parser.tokens)}:{said}:{text}"
+    return hashlib.blake2b(place.encode(), digest_size=16).hexdigest()
 
 
 class CachedNode(Node):
@@ -81,11 +89,11 @@ class CachedNode(Node):
         recipe = {
             "kind": "fragment",
             "scope": scope.current(),
-            "template": self.template,
+            "template": str.__str__(self.template),
             "source": self.source,
             "language": translation.get_language() or "",
-            "zone": timezone.get_current_timezone_name(),
-            "autoescape": context.autoescape,
+            "zone": str.__str__(timezone.get_current_timezone_name()),
+            **_manner(context),
             "values": values,
         }
         request = self.request(recipe, lambda: str.__str__(self.render_body(context, values)))
@@ -104,12 +112,16 @@ class CachedNode(Node):
 
     def render_body(self, context: Context, values: dict[str, Any]) -> SafeString:
         """Render the body with a context that holds the arguments and nothing else."""
-        hermetic = template.Context(
-            _nested(values), autoescape=context.autoescape, use_l10n=context.use_l10n, use_tz=context.use_tz
-        )
+        hermetic = template.Context(_nested(values), **_manner(context))
         hermetic.template = context.template
-        hermetic.render_context = context.render_context
-        return self.body.render(hermetic)
+        # Of its own, so that no cycle goes on that was begun outside.
+        with hermetic.render_context.push_state(context.render_context.template):  # type: ignore[arg-type]
+            return self.body.render(hermetic)
+
+
+def _manner(context: Context) -> dict[str, Any]:
+    """How the template around a fragment has values written."""
+    return {name: getattr(context, name) for name in ("autoescape", "use_l10n", "use_tz")}
 
 
 def request_of(kept: Policy, recipe: dict[str, Any]) -> fetch.Request[str] | None:
@@ -128,7 +140,9 @@ def request_of(kept: Policy, recipe: dict[str, Any]) -> fetch.Request[str] | Non
 
 
 def _rendered(found: template.Template, node: CachedNode, recipe: dict[str, Any]) -> str:
-    context = template.Context(autoescape=recipe["autoescape"])
+    context = template.Context(
+        autoescape=recipe["autoescape"], use_l10n=recipe["use_l10n"], use_tz=recipe["use_tz"]
+    )
     with (
         translation.override(recipe["language"]),
         timezone.override(recipe["zone"]),

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django import template
 from django.http import HttpResponse
-from django.template import Context, Template
+from django.template import Context, Engine, Template
 from django.urls import path
+from django.utils import translation
 
 from cachecontrol import stats
 from cachecontrol.api import cached_page
@@ -130,6 +131,73 @@ def test_a_page_built_of_a_fragment_hit_depends_on_it_too(client: Client, brand:
     assert outcomes(trace) == [("test.card", "hit"), ("test.card_page", "miss")]
     Brand.objects.filter(pk=brand.pk).update(name="Zenith")
     assert client.get(f"/card/{brand.pk}/").content == b"<b>Zenith</b>"
+
+
+LOAD = "{% load cachecontrol l10n tz %}"
+PLACES = {
+    "two on one line": (
+        ['{% cached "test.line" x %}A{% endcached %}{% cached "test.line" x %}B{% endcached %}'],
+        "AB",
+    ),
+    "two strings": (
+        ['{% cached "test.string" x %}A{% endcached %}', '{% cached "test.string" x %}B{% endcached %}'],
+        "AB",
+    ),
+    "localized or not": (
+        [
+            "{% localize off %}{% include card %}{% endlocalize %}{% localize on %}{% include card %}{% endlocalize %}"
+        ],
+        "[1.5][1,5]",
+    ),
+    "a cycle outside": (
+        [
+            '{% for y in "abc" %}{% cached "test.cycle" y %}{{ y }}{% cycle 1 2 %}{% endcached %}{% endfor %}',
+            '{% for y in "cba" %}{% cached "test.cycled" y %}{{ y }}{% cycle 1 2 %}{% endcached %}{% endfor %}',
+        ],
+        "a1b1c1c1b1a1",
+    ),
+    "in a zone": (
+        [
+            '{% timezone "Asia/Tokyo" %}{% cached "test.zone" x %}{% now "T" %}{% endcached %}{% endtimezone %}'
+        ],
+        "JST",
+    ),
+}
+"""Where a fragment may stand, and what it says there."""
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_fragment_says_what_is_written_where_it_stands(place: str) -> None:
+    sources, expected = PLACES[place]
+    card = Template(LOAD + '{% cached "test.card_of" x %}[{{ x }}]{% endcached %}')
+    with translation.override("de"):
+        for _ in range(2):
+            told = "".join(
+                Template(LOAD + source).render(Context({"x": 1.5, "card": card})) for source in sources
+            )
+            assert told == expected
+
+
+def shop(**templates: str) -> Engine:
+    loader = ("django.template.loaders.locmem.Loader", templates)
+    return Engine(loaders=[loader], libraries=template.engines["django"].engine.libraries)
+
+
+def test_a_fragment_of_a_parent_or_an_included_template_is_kept() -> None:
+    """Their names stand in quotes in the source, which Django takes as markup."""
+    card = LOAD + '{% cached "test.base" x %}{{ x }}{% endcached %}'
+    made = shop(card=card, child='{% extends "card" %}', page='{% include "card" %}')
+    assert [made.get_template(name).render(Context({"x": 5})) for name in ("child", "page")] == ["5", "5"]
+
+
+def test_a_block_in_a_fragment_is_an_error() -> None:
+    """The children of a template would show each other's blocks."""
+    made = shop(
+        base=LOAD
+        + '{% cached "test.block" x %}{% if x %}{% block a %}{% endblock %}{% endif %}{% endcached %}'
+    )
+    with pytest.raises(template.TemplateSyntaxError, match="holds no"):
+        made.get_template("base")
 
 
 def test_the_name_of_the_policy_must_be_quoted() -> None:
