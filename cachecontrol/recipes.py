@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
-from cachecontrol import codec, fetch, keys, pages, policy, queries, scope, store
+from cachecontrol import codec, fetch, keys, pages, policy, queries, responses, scope, store
 from cachecontrol.exceptions import DamagedData, RecomputationFailed
 from cachecontrol.templatetags import cachecontrol as fragments
 
@@ -66,7 +66,7 @@ def _page_comparison(key: str, recipe: dict[str, Any]) -> Callable[[Any], bool] 
     if page is None:
         return None
 
-    return lambda value: pages.is_same(value, asked(page))
+    return lambda value: responses.is_same(value, asked(page))
 
 
 def asked(page: pages.Page) -> HttpResponseBase:
