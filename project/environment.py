@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import sys
@@ -9,7 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from zoneinfo import ZoneInfo
 
+import environ
 from django.core.exceptions import ImproperlyConfigured
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -19,6 +22,49 @@ from project import services
 
 DATABASE_SCHEMES = ("postgres://", "postgresql://")
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+WORDS = {
+    "on": True,
+    "yes": True,
+    "true": True,
+    "1": True,
+    "off": False,
+    "no": False,
+    "false": False,
+    "0": False,
+}
+
+
+class Env(environ.Env):  # type: ignore[misc]
+    """The environment's variables: an empty one is unset, and one that cannot be read is refused by name.
+
+    A switch that is neither on nor off is an error: ``HTTPS=ture`` must not mean plain HTTP.
+    """
+
+    def get_value(self, var: str, cast: Any = None, default: Any = None, parse_default: bool = False) -> Any:
+        text = self.ENVIRON.get(var, "").strip()
+        if not text:
+            return default
+        try:
+            return WORDS[text.lower()] if cast is bool else self.parse_value(text, cast)
+        except (KeyError, ValueError) as error:
+            kind = "on or off" if cast is bool else "a whole number"
+            raise ImproperlyConfigured(f"{var} must be {kind}, not “{text}”.") from error
+
+    def log_level(self, var: str, default: str) -> str:
+        """Return the name of a log level of Python's."""
+        level = str(self.get_value(var, default=default)).upper()
+        if level not in logging.getLevelNamesMapping():
+            raise ImproperlyConfigured(f"{var} must be DEBUG, INFO, WARNING or ERROR, not “{level}”.")
+        return level
+
+    def time_zone(self, var: str, default: str) -> str:
+        """Return the name of a time zone that is known here."""
+        name = str(self.get_value(var, default=default))
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError) as error:
+            raise ImproperlyConfigured(f"{var} must be like Europe/Berlin, not “{name}”.") from error
+        return name
 
 
 def program() -> str:

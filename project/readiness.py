@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 import time
+from errno import ENOSPC
 from pathlib import Path
 
 import psutil
@@ -33,7 +34,7 @@ SHUTDOWN = (
 
 def address() -> tuple[str, int]:
     """Return HOST and PORT of the environment, if one can listen there."""
-    host, text = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8000")
+    host, text = os.environ.get("HOST") or "127.0.0.1", os.environ.get("PORT") or "8000"
     if not text.isdecimal() or not 0 < int(text) < 2**16:
         raise CommandError(_("PORT must be a number from 1 to 65535, not “%(port)s”.") % {"port": text})
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
@@ -75,7 +76,7 @@ def require_services() -> None:
 
 
 def explain(error: Exception) -> str:
-    """Say in one line what is wrong with a service; empty if the error is about something else."""
+    """Say in one line what is wrong with a service or its folder; empty if the error is about something else."""
     cause = error.__cause__ if isinstance(error, DatabaseError) else error
     reason = {"reason": str(error).partition("\n")[0].rstrip(".")}
     if isinstance(cause, psycopg.OperationalError) and (cause.sqlstate or SHUTDOWN).startswith(SHUTDOWN):
@@ -84,6 +85,10 @@ def explain(error: Exception) -> str:
         return _("The database is not up to date, run “manage.py migrate”: %(reason)s") % reason
     if isinstance(cause, (redis.RedisError, StoreDown)):
         return _("Redis does not answer, see REDIS_URL: %(reason)s") % reason
+    if isinstance(error, OSError) and (
+        error.errno == ENOSPC or str(error.filename).startswith(str(services.VAR))
+    ):
+        return f"{error.strerror}: {error.filename or services.VAR}"
     return ""
 
 

@@ -88,6 +88,38 @@ def test_every_command_says_in_a_line_what_is_wrong_with_a_service(command, envi
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTPS", "ture"),
+        ("DEBUG", "maybe"),
+        ("HSTS_SECONDS", "x"),
+        ("LOG_LEVEL", "loud"),
+        ("TIME_ZONE", "Mars"),
+    ],
+)
+def test_a_variable_that_cannot_be_read_is_one_line(name, value):
+    result = manage("check", DJANGO_SETTINGS_MODULE="project.settings", **{name: value})
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith(f"manage.py: {name} must be")
+
+
+def test_an_empty_variable_is_an_unset_one():
+    assert setting("settings.ALLOWED_HOSTS", ALLOWED_HOSTS="") == ["localhost", "127.0.0.1", "[::1]"]
+
+
+def test_names_may_stand_apart():
+    assert setting("settings.ALLOWED_HOSTS", ALLOWED_HOSTS="shop.example, www.shop.example") == [
+        "shop.example",
+        "www.shop.example",
+    ]
+
+
+def test_a_secret_key_may_begin_with_a_dollar():
+    assert setting("settings.SECRET_KEY", SECRET_KEY="$5kdj39") == "$5kdj39"
+
+
 def test_debug_is_off_unless_it_is_switched_on():
     assert setting("settings.DEBUG") is False
     assert setting("[settings.DEBUG, settings.MIDDLEWARE[0]]", DEBUG="1") == [

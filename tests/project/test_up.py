@@ -183,6 +183,21 @@ def test_what_is_wrong_is_one_clear_line(checkout, variables, line):
     assert checkout.deserted()
 
 
+def test_a_place_where_nothing_can_be_kept_is_one_clear_line(checkout):
+    var = checkout.folder / "var"
+    kept = var.rename(checkout.folder / "kept") if var.exists() else None
+    var.write_text("in the way")  # root may write everywhere else
+    try:
+        assert checkout.make().wait(timeout=60) != 0
+    finally:
+        var.unlink()
+        if kept:
+            kept.rename(var)
+    said = [text for text in checkout.log.splitlines() if not text.startswith("make:")]
+    assert len(said) == 1, checkout.log
+    assert said[0].startswith(f"manage.py: Not a directory: {var}")
+
+
 def test_a_taken_port_is_one_clear_line(checkout):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
