@@ -33,6 +33,8 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except (ServiceError, ImproperlyConfigured) as error:
         sys.exit(f"manage.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)  # as shells say of what Ctrl-C ended
     except Exception as error:
         from project.readiness import explain
 

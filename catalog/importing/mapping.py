@@ -76,7 +76,9 @@ def load(name: str) -> Mapping:
             "shipped": shipped,
         }
         raise MappingError(reason) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise MappingError(f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise MappingError(f"{path}: {error}") from error
 
 

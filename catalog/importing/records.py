@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zlib
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -67,7 +68,8 @@ class Problem:
 
 def excerpt(raw: object) -> str:
     """Return the beginning of a wrong value as a text that can be printed and stored; None is an empty one."""
-    said = "" if raw is None else str(raw)[:EXCERPT]
+    text = json.dumps(raw, ensure_ascii=False) if isinstance(raw, (list, dict, bool)) else str(raw)
+    said = "" if raw is None else text[:EXCERPT]
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in said)
 
 

@@ -26,7 +26,7 @@ REST = "\x00rest"  # the key of cells beyond the header; no column is called so
 
 
 class UnreadableFileError(Exception):
-    """The file as a whole cannot be read: it is empty, or neither JSON Lines nor CSV with a header."""
+    """The file as a whole cannot be read: it is empty or damaged, or neither JSON Lines nor CSV with a header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,8 @@ class Source:
             lines = self._lines(raw)
             first = next((line for line in lines if line.strip()), b"")
             start = first.lstrip()[:1]
+            if not start and self._broken_off:
+                raise UnreadableFileError(_("The compressed file is damaged: no line of it can be read."))
             if not start:
                 raise UnreadableFileError(_("The file is empty."))
             if start == b"[":
@@ -121,8 +123,7 @@ def _csv_rows(source: Source, first: bytes, lines: Iterator[bytes]) -> Iterator[
     header = next(texts)
     delimiter = max(DELIMITERS, key=header.count)
     reader = csv.DictReader(chain([header], texts), delimiter=delimiter, restkey=REST, strict=True)
-    if len(reader.fieldnames or ()) < 2:
-        raise UnreadableFileError(_("The file is neither JSON Lines nor CSV with a header."))
+    _check_header(reader)
     while True:
         begin = source.line + 1
         try:
@@ -131,6 +132,17 @@ def _csv_rows(source: Source, first: bytes, lines: Iterator[bytes]) -> Iterator[
             return
         except csv.Error as error:
             yield Problem(line=begin, reason=_("This is not CSV: %(error)s.") % {"error": error})
+
+
+def _check_header(reader: csv.DictReader[str]) -> None:
+    try:
+        names = list(reader.fieldnames or ())
+    except csv.Error:
+        names = []
+    if len(names) < 2:
+        raise UnreadableFileError(_("The file is neither JSON Lines nor CSV with a header."))
+    if twice := next((name for name in names if name and names.count(name) > 1), None):
+        raise UnreadableFileError(_("The header names “%(column)s” twice.") % {"column": twice})
 
 
 def _csv_row(number: int, cells: dict[str, Any]) -> Row | Problem:

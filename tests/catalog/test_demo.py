@@ -7,7 +7,7 @@ import re
 from io import StringIO
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from catalog.demo.making import departments, products
 from catalog.models import Category, Product, Variant
@@ -46,3 +46,9 @@ def test_the_demo_fills_every_department_and_runs_twice_without_a_change():
     assert Variant.objects.filter(in_stock=False).exists()
     call_command("demo", products=1500, stdout=said)
     assert "0 new, 0 changed" in said.getvalue()
+
+
+@pytest.mark.parametrize("products", ["-1", "abc", "1.5"])
+def test_a_number_of_products_that_is_none_is_refused(products):
+    with pytest.raises(CommandError, match="is not a number of products"):
+        call_command("demo", f"--products={products}")

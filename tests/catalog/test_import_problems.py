@@ -51,15 +51,15 @@ def json_lines(*rows: object) -> bytes:
         ({"sku": None}, "sku", "", "This is missing."),
         ({"price": None}, "price", "", "This is missing."),
         ({"price": "12,x"}, "price", "12,x", "This is not a number such as 12.50."),
-        ({"price": True}, "price", "True", "This is not a number"),
+        ({"price": True}, "price", "true", "This is not a number"),
         ({"price": -3}, "price", "-3", "A price is not below zero."),
         ({"price": "1.999"}, "price", "1.999", "at most two decimals"),
         ({"price": "1e12"}, "price", "1e12", "more than a price can be"),
         ({"sale_price": 13}, "sale_price", "13", "A sale price is not above the price."),
         ({"currency": "EURO"}, "currency", "EURO", "not a currency code"),
         ({"category": []}, "category", "[]", "This is missing."),
-        ({"category": ["Shoes", "", "Boots"]}, "category", "['Shoes', '', 'Boots']", "a hole at level 2"),
-        ({"category": "Shoes > > Boots"}, "category", "['Shoes', '', 'Boots']", "a hole at level 2"),
+        ({"category": ["Shoes", "", "Boots"]}, "category", '["Shoes", "", "Boots"]', "a hole at level 2"),
+        ({"category": "Shoes > > Boots"}, "category", '["Shoes", "", "Boots"]', "a hole at level 2"),
         ({"status": "sold"}, "status", "sold", "one of: draft, scheduled, published, archived"),
         ({"status": "scheduled"}, "publish_at", "", "needs the moment"),
         ({"publish_at": "soon"}, "publish_at", "soon", "not a moment"),
@@ -69,7 +69,7 @@ def json_lines(*rows: object) -> bytes:
             "2026-01-01",
             "unpublished after",
         ),
-        ({"attributes": {"Size": {"eu": 42}}}, "attributes.Size", "{'eu': 42}", "An attribute is"),
+        ({"attributes": {"Size": {"eu": 42}}}, "attributes.Size", '{"eu": 42}', "An attribute is"),
         ({"attributes": "red"}, "attributes", "red", "This is not JSON."),
         ({"stock": -1}, "stock", "-1", "not a count"),
         ({"gtin": "4006381333932"}, "gtin", "4006381333932", "not a GTIN"),
@@ -160,6 +160,10 @@ def test_what_only_the_database_refuses_is_reported_alone(tmp_path, monkeypatch)
         (b"", "The file is empty"),
         (b"[{}]", "one JSON list"),
         (b"hello\nworld\n", "neither JSON Lines nor CSV"),
+        (b"a\rb\rc", "neither JSON Lines nor CSV"),
+        (b"sku,name,sku\nA,B,C\n", "names “sku” twice"),
+        (b"\x1f\x8bjunk", "damaged: no line"),
+        (gzip.compress(b"{}")[:12], "damaged: no line"),
     ],
 )
 def test_a_file_that_is_none_is_one_clear_line(tmp_path, content, reason):
@@ -172,6 +176,14 @@ def test_a_file_that_is_none_is_one_clear_line(tmp_path, content, reason):
 def test_a_file_that_is_not_there_is_one_clear_line(tmp_path):
     with pytest.raises(CommandError, match=r"nothing\.csv: No such file"):
         call_command("import_catalog", str(tmp_path / "nothing.csv"))
+
+
+def test_a_file_is_not_overwritten_by_its_own_problems(tmp_path):
+    file = tmp_path / "goods.jsonl"
+    file.write_bytes(json_lines(GOOD))
+    with pytest.raises(CommandError, match="would overwrite the file"):
+        call_command("import_catalog", str(file), errors=file)
+    assert file.read_bytes() == json_lines(GOOD)
 
 
 def test_every_row_before_the_place_where_a_compressed_file_breaks_off_is_read(tmp_path):

@@ -120,6 +120,12 @@ def test_a_secret_key_may_begin_with_a_dollar():
     assert setting("settings.SECRET_KEY", SECRET_KEY="$5kdj39") == "$5kdj39"
 
 
+def test_ctrl_c_ends_a_command_without_a_traceback():
+    code = "import signal; print('on', flush=True); signal.raise_signal(signal.SIGINT)"
+    result = manage("shell", "--no-imports", "-c", code, DJANGO_SETTINGS_MODULE="project.settings")
+    assert (result.returncode, result.stdout, result.stderr) == (130, "on\n", "")
+
+
 def test_debug_is_off_unless_it_is_switched_on():
     assert setting("settings.DEBUG") is False
     assert setting("[settings.DEBUG, settings.MIDDLEWARE[0]]", DEBUG="1") == [

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from redis.exceptions import RedisError
 from tqdm import tqdm
 
@@ -40,7 +41,7 @@ class Command(BaseCommand):
                 raise CommandError(_("Redis does not answer: %s") % error) from error
         if filled is None:
             raise CommandError(_("Another process warms right now."))
-        self.stdout.write(_("%d pages filled.") % filled)
+        self.stdout.write(ngettext("%d page filled.", "%d pages filled.", filled) % filled)
 
 
 def _names() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError
@@ -28,7 +29,9 @@ class Command(BaseCommand):
     help = "Fill the shop with a believable catalog of our own making. Running it again changes nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--products", type=int, default=2000, help="How many products (default: 2000).")
+        parser.add_argument(
+            "--products", type=_count, default=2000, metavar="N", help="How many products (default: 2000)."
+        )
 
     def handle(self, *_args: Any, products: int, **_options: Any) -> None:
         started = time.monotonic()
@@ -63,6 +66,12 @@ class Command(BaseCommand):
             named = Category.objects.filter(url_path=slug_of(department["name"]), description="")
             named.update(description=department["description"])
         return loader
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise ArgumentTypeError(_("“%(text)s” is not a number of products.") % {"text": text})
+    return int(text)
 
 
 def _refuse(problem: Problem) -> NoReturn:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from tqdm import tqdm
 
 from catalog.importing.loading import ImportBusyError
@@ -53,6 +54,8 @@ class Command(BaseCommand):
     ) -> None:
         try:
             source = Source(file)
+            if errors and errors.exists() and errors.samefile(file):
+                raise CommandError(_("--errors would overwrite the file that is to be imported."))
             with ExitStack() as stack:
                 problems = Problems(self, stack, errors)
                 bar = stack.enter_context(tqdm(total=source.size, unit="B", unit_scale=True, disable=None))
@@ -61,7 +64,7 @@ class Command(BaseCommand):
                     source, load(mapping), dry_run=dry_run, report=problems.add, progress=progress
                 )
         except OSError as error:
-            raise CommandError(f"{error.filename}: {error.strerror}") from error
+            raise CommandError(f"{error.filename or errors}: {error.strerror}") from error
         except (MappingError, UnreadableFileError) as error:
             raise CommandError(str(error)) from error
         except ImportBusyError as error:
@@ -119,7 +122,7 @@ def _progress(bar: tqdm[Any], source: Source) -> Callable[[int], None]:
 
 
 def _lines(summary: Summary) -> list[tuple[str, ...]]:
-    counts = summary.counts
+    counts, refused = summary.counts, summary.lines_refused
     kinds = [
         (_("products"), counts["products"], counts["products_created"], counts["products_updated"]),
         (_("variants"), counts["variants"], counts["variants_created"], counts["variants_updated"]),
@@ -138,7 +141,7 @@ def _lines(summary: Summary) -> list[tuple[str, ...]]:
         *lines,
         (_("brands"), _("%(count)d new") % {"count": summary.brands}),
         (_("categories"), _("%(count)d new") % {"count": summary.categories}),
-        (_("left out"), _("%(count)d rows") % {"count": summary.lines_refused}),
+        (_("left out"), ngettext("%(count)d row", "%(count)d rows", refused) % {"count": refused}),
         (
             _("time"),
             _("%(seconds).1f s") % {"seconds": summary.seconds},
