@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres.functions import RandomUUID, TransactionNow
-from django.db.models.expressions import Col, Func, RawSQL
-from django.db.models.functions import Now, Random
+from django.db.models import DateField, TimeField
+from django.db.models.expressions import Col, Func, RawSQL, Value
+from django.db.models.functions import Cast, Now, Random
 from django.db.models.lookups import Exact, In, IsNull, Lookup
 from django.db.models.sql.query import Query
 from django.db.models.sql.where import AND, OR, ExtraWhere, NothingNode, WhereNode
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 
 _PLAIN_COLUMN = re.compile(r'"([^"]+)"\."[^"]+"')
+_MOMENT = re.compile(r"[\s\d:.+-]*\b(now|today|tomorrow|yesterday)\b[\s\d:.+-]*[\w/]*", re.IGNORECASE)
+"""Text that PostgreSQL reads as another moment each time where it is taken for a date or a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,10 @@ class _Walk:
                 self._refuse("uncovered", "raw SQL in an expression")
             case Now() | Random() | RandomUUID() | TransactionNow():
                 self._refuse("volatile", type(node).__name__)
+            case Value(value=str(text)) if _MOMENT.fullmatch(text):
+                self._refuse("volatile", text)
+            case Cast() if _reads_a_moment(node):
+                self._refuse("volatile", "text that is cast to a moment")
             case _ if hasattr(node, "as_sql") and not _is_known(node):
                 self._refuse("uncovered", f"the expression {type(node).__name__}")
         for child in _children(node):
@@ -179,6 +186,18 @@ def _is_known(node: Any) -> bool:
     if kind is Func or {"function", "template"} & getattr(node, "extra", {}).keys():
         return False
     return kind.__module__.startswith("django.") or bool(getattr(kind, "is_immutable", False))
+
+
+def _reads_a_moment(cast: Cast) -> bool:
+    """Whether text of a column is cast to a date or a time: it may say ``today``."""
+    (source,) = cast.get_source_expressions()
+    is_text = not isinstance(source, Value) and not _is_moment(source._output_field_or_none)
+    return is_text and _is_moment(cast.output_field)
+
+
+def _is_moment(field: Any) -> bool:
+    """Whether a field holds dates or times, or arrays or ranges of them."""
+    return isinstance(getattr(field, "base_field", field), DateField | TimeField)
 
 
 def _came_back(compiler: SQLCompiler) -> dict[str, tuple[str, int]]:

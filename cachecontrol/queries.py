@@ -66,17 +66,14 @@ class TrackedQuery(Query):
         """Aggregate a copy, since Django changes what it aggregates and the primary may be asked after a replica."""
         using = collect.server(using)
         compute = functools.partial(Query.get_aggregation, self.clone(), using, aggregate_exprs)
-        return _covered(using, compute, also=depend.of_expressions(aggregate_exprs.values()))
+        aggregates = _resolved(self.chain(), aggregate_exprs)
+        return _covered(using, compute, also=depend.of_expressions(aggregates.values()))
 
     def _aggregation(self, using: str, aggregate_exprs: dict[str, Any]) -> list[Any]:
         """The SQL of what is aggregated, and of each aggregate."""
         query = self.chain()
         query.select_for_update = False  # as Django does: an aggregate locks no rows
-        for alias, expression in aggregate_exprs.items():
-            query.append_annotation_mask([alias])
-            query.annotations[alias] = expression.resolve_expression(query, allow_joins=True, summarize=True)
-        aggregates = {alias: query.annotations.pop(alias) for alias in aggregate_exprs}
-        query.set_annotation_mask(self.annotation_select_mask)
+        aggregates = _resolved(query, aggregate_exprs)
         compiler = query.get_compiler(using)
         return [
             _written(compiler.as_sql()),
@@ -170,6 +167,17 @@ def _copied(query: Query) -> TrackedQuery:
     copied.selected = dict(query.selected) if query.selected else query.selected
     copied.combined_queries = tuple(map(_copied, query.combined_queries))
     return copied
+
+
+def _resolved(query: Query, aggregate_exprs: dict[str, Any]) -> dict[str, Any]:
+    """Aggregates as expressions of a query, which gets the joins that they need. Each may refer to those before it."""
+    mask = query.annotation_select_mask
+    for alias, expression in aggregate_exprs.items():
+        query.append_annotation_mask([alias])
+        query.annotations[alias] = expression.resolve_expression(query, allow_joins=True, summarize=True)
+    aggregates = {alias: query.annotations.pop(alias) for alias in aggregate_exprs}
+    query.set_annotation_mask(mask)
+    return aggregates
 
 
 def _written(compiled: tuple[str, Iterable[Any]]) -> list[Any]:

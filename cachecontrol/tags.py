@@ -62,7 +62,8 @@ def relation_of(tag: str) -> str:
 
 def is_fine(tag: str) -> bool:
     """Whether the tag names a row or a slice, not a whole table."""
-    return tag != relation_of(tag) and not tag.endswith("*")
+    relation = relation_of(tag)
+    return tag not in (relation, anything(relation))
 
 
 def coarsen(positions: dict[str, str], limit: int) -> dict[str, str]:

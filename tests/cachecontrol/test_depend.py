@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db.models import (
+    Case,
     CharField,
     Count,
+    DateField,
+    DateTimeField,
     Exists,
     F,
     FilteredRelation,
@@ -20,9 +23,11 @@ from django.db.models import (
     Q,
     Subquery,
     Transform,
+    Value,
+    When,
 )
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Now, Random, Upper
+from django.db.models.functions import Cast, ExtractDay, ExtractYear, Now, Random, Upper
 from django.test.utils import register_lookup
 
 from cachecontrol import collect
@@ -178,6 +183,19 @@ def test_a_plain_queryset_inside_counts_with_all_its_tables() -> None:
     assert tags_of(Book.objects.filter(pk__in=inner)) == {"book", "review", "author"}
 
 
+def test_a_plain_queryset_in_the_condition_of_an_aggregate_counts_with_all_its_tables() -> None:
+    """Django aggregates a slice in a query around it, which reports nothing."""
+    reviewed = Q(pk__in=Review.plain.values("book"))
+    for condition in (reviewed, Q(pk=Case(When(reviewed, then="pk")))):
+        collection = collection_of(
+            lambda condition=condition: Book.objects.order_by("id")[:5].aggregate(
+                n=Count("pk", filter=condition)
+            )
+        )
+        assert {*collection.tags} == {"library_book", "library_review"}
+        assert collection.verdict() is None
+
+
 def test_many_to_many_depends_on_the_table_between() -> None:
     between = "book_genres.book_id=1"
     assert tags_of(Book.objects.get(pk=1).genres.all()) == {"genre", between}
@@ -269,6 +287,15 @@ class Whisper(Transform):
         ("volatile", lambda: [*Book.objects.annotate(r=Random())]),
         ("volatile", lambda: [*Book.objects.filter(pages__gt=Random())]),
         ("volatile", lambda: Book.objects.aggregate(now=Max(Now()))),
+        (
+            "volatile",
+            lambda: Book.objects.order_by("id")[:2].aggregate(
+                n=Count("id", filter=Q(pages__lt=ExtractYear(Now())))
+            ),
+        ),
+        ("volatile", lambda: [*Book.objects.annotate(day=Cast(Value("Today"), DateField()))]),
+        ("volatile", lambda: [*Book.objects.annotate(at=Cast(Value("tomorrow 12:00 CET"), DateTimeField()))]),
+        ("volatile", lambda: [*Book.objects.filter(pages__lt=ExtractDay(Cast("title", DateField())), pk=99)]),
         ("untracked", lambda: [*Loan.objects.all()]),
         ("untracked", lambda: [*Book.objects.filter(loans__isnull=True)]),
         ("untracked", lambda: [*Book.objects.filter(Exists(Loan.objects.filter(book=OuterRef("pk"))))]),
@@ -292,6 +319,13 @@ def test_a_transform_of_a_projects_own_is_refused_until_it_says_that_it_is_immut
         assert refusal_of(lambda: [*Book.objects.filter(title__whisper="book 1")]) == "uncovered"
         Whisper.is_immutable = True
         assert refusal_of(lambda: [*Book.objects.filter(title__whisper="book 1")]) == ""
+
+
+def test_text_that_is_a_moment_to_nobody_is_kept() -> None:
+    for text, kind in [("2026-02-03", DateField()), ("not now", CharField()), ("knows", CharField())]:
+        assert tags_of(Book.objects.filter(pk=1).annotate(said=Cast(Value(text), kind))) == {"book#1"}
+    day = Cast(Cast(Value("2026-02-03"), DateField()), DateTimeField())
+    assert tags_of(Book.objects.filter(pk=1).annotate(day=day)) == {"book#1"}
 
 
 def test_rows_locked_for_update_are_refused() -> None:

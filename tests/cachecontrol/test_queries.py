@@ -189,6 +189,20 @@ def test_a_write_elsewhere_leaves_the_entry_fresh(cost: Callable[..., Cost]) -> 
     assert cost(read).reads == ["hit"]
 
 
+def test_a_value_that_ends_like_the_name_of_a_whole_table_is_a_value() -> None:
+    """More rows change than are tagged one by one, so that ``table*`` moves alone."""
+    Author.objects.bulk_create(Author(name="Old", code=f"{number}*") for number in range(201))
+    Genre.objects.bulk_create(Genre(name="Old", slug=f"{number}*") for number in range(201))
+
+    def read() -> tuple[str, str]:
+        return Author.objects.cached().get(code="7*").name, Genre.objects.cached().get(slug="7*").name
+
+    assert read() == ("Old", "Old")
+    Author.objects.update(name="New")
+    Genre.objects.update(name="New")
+    assert read() == ("New", "New")
+
+
 def test_a_change_of_an_ignored_column_leaves_the_entry_fresh_and_is_seen(cost: Callable[..., Cost]) -> None:
     cost(lambda: Book.objects.cached().get(pk=1))
     Book.objects.filter(pk=1).update(stock=7)
