@@ -194,8 +194,8 @@ def _judge(collection: Collection, alias: str, sql: str) -> None:
         collection.add(alias, relations)
 
 
-def copies(sql: Any) -> None:
-    """Note a COPY, which no execute wrapper sees."""
+def slips_by(sql: Any) -> None:
+    """Note SQL that no execute wrapper sees: a COPY, a stream, a procedure that is called by its name."""
     if (collection := _current.get()) is not None and not _covered.get():
         collection.refuse("uncovered", str(sql))
 

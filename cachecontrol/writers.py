@@ -17,7 +17,7 @@ from cachecontrol import collect, drain, scope
 from cachecontrol.capture import TELL_CODE, TELL_SETTING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import psycopg
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -35,10 +35,11 @@ def listen(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
     if not collect.known(connection.alias):
         return
     raw: Any = connection.connection
-    if getattr(raw, "cachecontrol_listens", False):
+    is_new = not hasattr(raw, "cachecontrol_wrapper")
+    raw.cachecontrol_wrapper = ref(connection)  # a pool hands it to another each time
+    if not is_new:
         return
-    raw.cachecontrol_listens = True
-    raw.add_notice_handler(_handler(ref(connection)))
+    raw.add_notice_handler(_handler(ref(raw)))
     with raw.cursor() as cursor:
         cursor.execute(f"SELECT set_config('{TELL_SETTING}', 'on', false), {scope.SESSION_SQL}")
         scope.begin(raw, cursor.fetchone()[1])
@@ -59,9 +60,10 @@ def settle() -> None:
         _pending.is_set = not drain.catch_up(certify=False)
 
 
-def _handler(wrapper: ref[BaseDatabaseWrapper]) -> Callable[[psycopg.errors.Diagnostic], None]:
+def _handler(listener: ref[Any]) -> Callable[[psycopg.errors.Diagnostic], None]:
     def hear(notice: psycopg.errors.Diagnostic) -> None:
-        if notice.sqlstate != TELL_CODE or (connection := wrapper()) is None:
+        raw = listener()
+        if notice.sqlstate != TELL_CODE or (connection := raw and raw.cachecontrol_wrapper()) is None:
             return
         collect.wrote(connection)
         _pending.is_set = True
@@ -92,8 +94,17 @@ class _DrainingCursor:
         self._ended(query)
         return result
 
+    def callproc(self, name: Any, *args: Any, **kwargs: Any) -> Any:
+        collect.slips_by(name)
+        return super().callproc(name, *args, **kwargs)  # type: ignore[misc]
+
+    def stream(self, query: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        collect.slips_by(query)
+        yield from super().stream(query, *args, **kwargs)  # type: ignore[misc]
+        self._ended(query)
+
     def copy(self, statement: Any, *args: Any, **kwargs: Any) -> Any:
-        collect.copies(statement)
+        collect.slips_by(statement)
         return _CopyThenSettle(super().copy(statement, *args, **kwargs), self._settle)  # type: ignore[misc]
 
     def _ended(self, query: Any) -> None:

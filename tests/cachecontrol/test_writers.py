@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 
 from cachecontrol import stats, store, writers
 from cachecontrol.drain import drain
 from catalog.models import Brand
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis")]
@@ -117,6 +117,30 @@ def test_once_a_commit_returned_every_process_sees_it(brand: Brand, write: Calla
     assert trace.reads[0].outcome == "hit"
     write(brand)
     assert read_elsewhere(brand) == "Zenith"
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A pool of one connection, which each thread gets in turn."""
+    connection.close()
+    given = connections.settings["default"]
+    for settings in (connection.settings_dict, given):
+        options = {**given["OPTIONS"], "pool": {"min_size": 1, "max_size": 1}}
+        monkeypatch.setitem(settings, "OPTIONS", options)
+        monkeypatch.setitem(settings, "CONN_MAX_AGE", 0)
+    yield
+    connection.close()
+    connection.close_pool()
+
+
+def test_a_connection_of_a_pool_tells_whoever_has_it(brand: Brand, pool: None) -> None:
+    for name in ("Zenith", "Nadir"):
+        read_elsewhere(brand)
+        with transaction.atomic():
+            Brand.objects.filter(pk=brand.pk).update(name=name)
+        assert not writers.has_pending()
+        connection.close()
+        assert read_elsewhere(brand) == name
 
 
 def test_a_hook_that_reads_sees_the_commit(brand: Brand) -> None:
