@@ -95,21 +95,26 @@ def send(request: HttpRequest, fetched: Fetched[Stored], *, varies_by: Iterable[
     Raises DamagedData if the body cannot be read.
     """
     status, headers, body, packed, etag = fetched.value
-    # Weak: the same text compressed or not, and with the time of its making the only difference between two fills.
-    etag = f"W/{etag}"
-    fresh_to_visitor = status == 200 and etag in parse_etags(request.META.get("HTTP_IF_NONE_MATCH", ""))
+    fresh_to_visitor = status == 200 and _has(request, etag)
     response = HttpResponse(status=304 if fresh_to_visitor else status)
     for name, value in headers:
         response.headers[name] = value
     if not fresh_to_visitor:
         _set_body(request, response, body, packed)
     if status == 200:
-        response.headers["ETag"] = etag
+        # Weak: the same text compressed or not, and with the time of its making the only difference between two fills.
+        response.headers["ETag"] = f"W/{etag}"
     response.headers.setdefault("Cache-Control", "no-cache")
     response.headers["Age"] = str(int(fetched.age))
     response.headers["Cache-Status"] = _cache_status(fetched)
     patch_vary_headers(response, ["Accept-Encoding", *varies_by])
     return response
+
+
+def _has(request: HttpRequest, etag: str) -> bool:
+    """Whether the visitor has this text, or asks for anything only if there is nothing; weakly compared (RFC 9110)."""
+    known = parse_etags(request.META.get("HTTP_IF_NONE_MATCH", ""))
+    return known == ["*"] or etag in [each.removeprefix("W/") for each in known]
 
 
 def _text(body: bytes, packed: bytes) -> bytes:

@@ -78,7 +78,7 @@ class JsonAt(Func):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """The counts of one listing."""
+    """The counts of one listing; `currency` is empty where its prices are in several."""
 
     total: int
     without: dict[str, int]
@@ -135,17 +135,19 @@ def tally(products: ProductQuerySet, asked: Mapping[str, Q]) -> Tally:
             on_sale=Count("sale_price"),
             low=Min("effective_price"),
             high=Max("effective_price"),
-            currency=Max("currency"),
+            first_currency=Min("currency"),
+            last_currency=Max("currency"),
         )
     )
     priced = _counting_for("price", rows)
+    currencies = {row[column] for row in priced for column in ("first_currency", "last_currency")}
     return Tally(
         total=sum(row["n"] for row in _counting_for(NOTHING, rows)),
         without={group: sum(row["n"] for row in _counting_for(group, rows)) for group in asked},
         on_sale=sum(row["on_sale"] for row in _counting_for("sale", rows)),
         lowest=min((row["low"] for row in priced), default=None),
         highest=max((row["high"] for row in priced), default=None),
-        currency=max((row["currency"] for row in priced), default=""),
+        currency=currencies.pop() if len(currencies) == 1 else "",
         categories=_summed(_counting_for("in", rows), "category"),
         brands=_summed(_counting_for("brand", rows), "brand__slug", "brand__name"),
         attributes=_attributes(blamed),

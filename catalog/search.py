@@ -72,10 +72,9 @@ def find(text: str, *, among: ProductQuerySet) -> Found:
     if mended != text and (found := among.filter(search=_all(mended))).exists():
         return Found(products=found, match=Match.MENDED, words=mended, query=_all(mended))
     if known:
-        query = reduce(or_, (SearchQuery(word, config="catalog") for word in known))
-        return Found(
-            products=among.filter(search=query), match=Match.SOME, words=" ".join(known), query=query
-        )
+        some = reduce(or_, (SearchQuery(word, config="catalog") for word in known))
+        if (found := among.filter(search=some)).exists():  # “the” is in names, and finds none of them
+            return Found(products=found, match=Match.SOME, words=" ".join(known), query=some)
     return Found(products=among.none(), match=Match.NONE, words=text, query=query)
 
 

@@ -29,11 +29,11 @@ SCRIPT_ESCAPES = {ord("<"): "\\u003C", ord(">"): "\\u003E", ord("&"): "\\u0026"}
 
 @register.filter
 def money(amount: Decimal, currency: str) -> str:
-    """Return an amount with its currency; cents are left out of whole amounts."""
+    """Return an amount with its currency, if it has one; cents are left out of whole amounts."""
     places = 0 if amount == amount.to_integral_value() else 2
     number = number_format(amount, places, force_grouping=True)
     if currency not in SYMBOLS:
-        return f"{number}\u00a0{currency}"
+        return f"{number}\u00a0{currency}" if currency else number
     # Translators: an amount of money. In many languages the symbol stands behind.
     return _("%(symbol)s%(number)s") % {"symbol": SYMBOLS[currency], "number": number}
 

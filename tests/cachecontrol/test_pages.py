@@ -270,6 +270,12 @@ def test_a_matching_etag_is_answered_with_304(client: Client) -> None:
     assert response.headers["ETag"] == etag
 
 
+@pytest.mark.parametrize("form", ["{strong}", 'W/"other", W/{strong}', "*"])
+def test_an_etag_is_compared_weakly_and_anything_matches_a_star(client: Client, form: str) -> None:
+    strong = client.get("/plain/").headers["ETag"].removeprefix("W/")
+    assert client.get("/plain/", headers={"if-none-match": form.format(strong=strong)}).status_code == 304
+
+
 def test_another_etag_gets_the_page(client: Client) -> None:
     client.get("/plain/")
     assert client.get("/plain/", headers={"if-none-match": 'W/"other"'}).status_code == 200

@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from catalog import facets
 from catalog.forms import Selection
 from catalog.models import Brand, Product
+from catalog.templatetags.shop import money
 from tests.catalog import shelves
 
 if TYPE_CHECKING:
@@ -140,3 +141,11 @@ def test_more_choices_take_no_more_statements(goods: list[Product]) -> None:
 
     many = Selection(attributes=(("Material", "Steel"), ("Boxed", "true")), sale=True, price_to=Decimal(40))
     assert statements(many) == statements(Selection()) <= 3
+
+
+def test_prices_in_several_currencies_are_named_without_one() -> None:
+    shelves.product("Pan", currency="EUR")
+    assert tally(Selection()).currency == "EUR"
+    shelves.product("Pot", currency="INR")
+    assert tally(Selection()).currency == ""
+    assert money(Decimal("12.50"), "") == "12.50"

@@ -78,6 +78,12 @@ def test_any_of_the_words_will_do_if_no_product_has_all() -> None:
     assert set(names) == {"Copper Frying Pan", "Blue Linen Trousers"}
 
 
+@pytest.mark.parametrize("words", ["the", "The and", "hte"])
+def test_words_that_everything_has_find_nothing_by_themselves(words: str) -> None:
+    shelves.product("The Kettle and the Mug")
+    assert found(words) == (Match.NONE, [])
+
+
 def test_nonsense_finds_nothing() -> None:
     assert found("xqzwv") == (Match.NONE, [])
 
