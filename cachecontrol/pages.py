@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
-from django.urls import Resolver404, resolve
+from django.urls import Resolver404, get_script_prefix, resolve, set_script_prefix
 from django.utils import translation
 
 from cachecontrol import collect, fetch, policy, responses, scope, stats, store
@@ -24,7 +24,7 @@ from cachecontrol.exceptions import DamagedData, Misconfigured, StoreDown
 from cachecontrol.policy import Outcome, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
@@ -79,6 +79,8 @@ VARY: Final[dict[str, tuple[str, str, Callable[[HttpRequest], str]]]] = {
     "language": ("Accept-Language", "HTTP_ACCEPT_LANGUAGE", _language),
 }
 """What a page can vary by: the header it stands for, its name in a request, and how a request's value is normalised."""
+NOBODY: Final = "192.0.2.1"
+"""The address that a view sees: of a net that is for documentation, so that no list of trusted addresses holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ class Page:
     path: str
     query: str
     vary: tuple[str, ...]
+    mount: str = ""
+    """The path at which the server mounts the project (``SCRIPT_NAME``), with which links begin."""
 
     @classmethod
     def of(cls, kept: Policy, request: HttpRequest) -> Page:
@@ -107,16 +111,19 @@ class Page:
             request.path_info,
             urlencode(pairs),
             vary,
+            request.META.get("SCRIPT_NAME", ""),
         )
 
     @property
     def size(self) -> int:
         """Bytes of what a visitor chose."""
-        return len(self.host) + len(self.path.encode()) + len(self.query) + sum(map(len, self.vary))
+        path = f"{self.mount}{self.path}".encode()
+        return len(self.host) + len(path) + len(self.query) + sum(map(len, self.vary))
 
     @property
     def key(self) -> str:
-        return fetch.key_of(self.policy, self.scheme, self.host, self.path, self.query, *self.vary)
+        mount = [self.mount] if self.mount else []
+        return fetch.key_of(self.policy, self.scheme, self.host, self.path, self.query, *self.vary, *mount)
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -130,6 +137,7 @@ class Page:
             "path": self.path,
             "query": self.query,
             "vary": list(self.vary),
+            "mount": self.mount,
         }
 
     @classmethod
@@ -140,22 +148,21 @@ class Page:
             return None
         if kept is None or kept.kind != "page" or len(recipe["vary"]) != len(kept.vary):
             return None
-        return cls(
-            kept, recipe["scheme"], recipe["host"], recipe["path"], recipe["query"], tuple(recipe["vary"])
-        )
+        asked = {name: recipe[name] for name in ("scheme", "host", "path", "query")}
+        return cls(kept, **asked, vary=tuple(recipe["vary"]), mount=recipe.get("mount", ""))
 
     def request(self) -> HttpRequest:
         """A request that holds what is in the key and nothing else."""
         server, _, port = self.host.rpartition(":") if ":" in self.host else (self.host, "", "")
         environ = {
             "REQUEST_METHOD": "GET",
-            "SCRIPT_NAME": "",
+            "SCRIPT_NAME": self.mount.encode().decode("latin-1"),
             "PATH_INFO": self.path.encode().decode("latin-1"),
             "QUERY_STRING": self.query,
             "SERVER_PROTOCOL": "HTTP/1.1",
             "SERVER_NAME": server,
             "SERVER_PORT": port or ("443" if self.scheme == "https" else "80"),
-            "REMOTE_ADDR": "127.0.0.1",
+            "REMOTE_ADDR": NOBODY,
             "HTTP_HOST": self.host,
             "wsgi.url_scheme": self.scheme,
             "wsgi.input": io.BytesIO(),
@@ -211,7 +218,8 @@ class CachedPageMiddleware:
     def compute(self, page: Page) -> Stored:
         """Run the view and everything behind this middleware with a hermetic request."""
         request = page.request()
-        response = self.get_response(request)
+        with _mounted(page.mount):
+            response = self.get_response(request)
         collection, refusal = collect.current(), responses.refusal(request, response)
         if refusal and collection is not None:
             collection.refuse(refusal, page.path)
@@ -226,6 +234,17 @@ class CachedPageMiddleware:
         response = self.get_response(request)
         response.headers["Cache-Status"] = f"{responses.CACHE_NAME}; fwd=method"
         return response
+
+
+@contextlib.contextmanager
+def _mounted(mount: str) -> Iterator[None]:
+    """Let links begin with this path within the block: what serves a visitor has set it, a keeper has not."""
+    before = get_script_prefix()
+    set_script_prefix(mount or "/")
+    try:
+        yield
+    finally:
+        set_script_prefix(before)
 
 
 @functools.cache

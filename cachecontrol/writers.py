@@ -63,7 +63,8 @@ def settle() -> None:
 def _handler(listener: ref[Any]) -> Callable[[psycopg.errors.Diagnostic], None]:
     def hear(notice: psycopg.errors.Diagnostic) -> None:
         raw = listener()
-        if notice.sqlstate != TELL_CODE or (connection := raw and raw.cachecontrol_wrapper()) is None:
+        connection: BaseDatabaseWrapper | None = raw and raw.cachecontrol_wrapper()
+        if notice.sqlstate != TELL_CODE or connection is None:
             return
         collect.wrote(connection)
         _pending.is_set = True

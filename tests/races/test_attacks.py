@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.template import engines
-from django.test import Client
-from django.urls import path
+from django.test import Client, RequestFactory
+from django.urls import path, reverse, set_script_prefix
 from django.utils import translation
 from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 
-from cachecontrol import keys, recorder, stats
+from cachecontrol import keys, reconcile, recorder, stats
 from cachecontrol.api import cached_page
 from cachecontrol.policy import Outcome
 from cachecontrol.tally import Kind, Tally
@@ -49,7 +51,6 @@ POISON = {
     "REMOTE_USER": "evil.example",
     "CONTENT_TYPE": "evil.example",
     "SERVER_NAME": "evil.example",
-    "SCRIPT_NAME": "/evil.example",
 }
 """What a visitor can send, or make a careless proxy pass on."""
 
@@ -113,6 +114,17 @@ def session(request: HttpRequest) -> HttpResponse:
     return HttpResponse("own")
 
 
+@cached_page("attack.link")
+def link(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(f"{reverse('link')} {request.path}")
+
+
+@cached_page("attack.inside")
+def inside(request: HttpRequest) -> HttpResponse:
+    """For those whose address is trusted, as the view believes."""
+    return HttpResponse("secret", status=200 if request.META["REMOTE_ADDR"] in ("127.0.0.1", "::1") else 403)
+
+
 def plain(request: HttpRequest) -> HttpResponse:
     return HttpResponse(f"{request.user} {_of_thread.name}")
 
@@ -125,6 +137,8 @@ urlpatterns = [
     path("form/", form),
     path("fragment/", fragment),
     path("session/", session),
+    path("link/", link, name="link"),
+    path("inside/", inside),
     path("plain/", plain),
     *urls.urlpatterns,
 ]
@@ -197,6 +211,29 @@ def test_what_a_trusted_proxy_says_is_in_the_key(world: World, settings: Any, na
 )
 def test_a_host_that_is_not_ours_gets_and_leaves_nothing(world: World, host: str) -> None:
     assert ask("/echo/", HTTP_HOST=host).status_code == 400
+    assert entries(world) == []
+
+
+def mounted(mount: str) -> str:
+    """What the server answers where it mounts the project at that path, or was told so."""
+    environ = RequestFactory().get("/link/", headers={"host": "shop.example"}).environ
+    return b"".join(WSGIHandler()(environ | {"SCRIPT_NAME": mount}, lambda *_: None)).decode()
+
+
+def test_links_begin_where_the_project_is_mounted_and_on_nobody_elses_page(world: World) -> None:
+    try:
+        for mount in ("/evil", "", "/evil", "/ö"):
+            raw = mount.encode().decode("latin-1")
+            assert mounted(raw) == mounted(raw) == f"{quote(mount)}/link/ {mount}/link/"
+            assert world.last.outcome is Outcome.HIT
+    finally:
+        set_script_prefix("/")
+    assert {reconcile.look_at(key.decode()) for key in entries(world)} == {reconcile.Finding.SAME}
+
+
+def test_nobody_is_trusted_for_the_address_of_the_page(world: World) -> None:
+    assert ask("/inside/", REMOTE_ADDR="6.6.6.6").status_code == 403
+    assert ask("/inside/", REMOTE_ADDR="127.0.0.1").status_code == 403
     assert entries(world) == []
 
 
