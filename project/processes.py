@@ -31,6 +31,8 @@ class Program:
     name: str
     command: str
     process: subprocess.Popen[bytes] | None = None
+    relay: threading.Thread | None = None
+    """Carries what the process says, until it has said everything."""
     started: float = 0.0
     failures: int = 0
 
@@ -104,24 +106,33 @@ class Runner:
         for process in processes:
             process.wait()
             self._tell(process.pid)
+        for program in self.programs:
+            self._hear_out(program)
 
     def _start(self, program: Program) -> None:
         process = program.start()
         assert process.stdout
         self._tell(process.pid)
-        threading.Thread(target=self._relay, args=(program.name, process.stdout), daemon=True).start()
+        program.relay = threading.Thread(target=self._relay, args=(program.name, process.stdout), daemon=True)
+        program.relay.start()
 
     def _restart(self, program: Program) -> bool:
         assert program.process
         end([program.process.pid])  # what it left behind
         self._tell(program.process.pid)
         failed = time.monotonic() - program.started < SOON
+        self._hear_out(program)
         program.failures = program.failures + 1 if failed else 0
         if program.failures == ATTEMPTS:
             return False
         self.say("up", f"{program.name} ended ({program.process.returncode}), starting it again")
         self._start(program)
         return True
+
+    def _hear_out(self, program: Program) -> None:
+        """Let the last words of an ended process be said first: why it ended stands among them."""
+        if program.relay:
+            program.relay.join(SOON)  # what left its group may hold the pipe for ever
 
     def _tell(self, pid: int) -> None:
         assert self.leash

@@ -10,13 +10,18 @@ import pytest
 
 from project import services
 from project.processes import alive
+from tests.patience import LONG
 
 STARTER = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 from project.processes import Runner
 
-runner = Runner.of(Path(sys.argv[1]), say=lambda name, line: print(name, line, flush=True))
+def say(name, line):
+    time.sleep(0.3)  # a busy machine: what a program says last has to come out all the same
+    print(name, line, flush=True)
+
+runner = Runner.of(Path(sys.argv[1]), say=say)
 lock = os.open(sys.argv[2], os.O_RDWR | os.O_CREAT)
 runner.start(lock=lock)
 started = runner.wait()
@@ -42,8 +47,8 @@ def start(tmp_path):
         starter.stdout.close()
 
 
-def gone(pid, *, seconds=20):
-    deadline = time.monotonic() + seconds
+def gone(pid):
+    deadline = time.monotonic() + LONG
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     return not alive(pid)
@@ -74,4 +79,4 @@ def test_a_program_that_never_starts_ends_all_of_them(start):
     lines = starter.stdout.read().splitlines()
     assert lines.count("bad no") == 3
     assert lines[-1] == "failed"
-    assert starter.wait(timeout=20) == 0
+    assert starter.wait(timeout=LONG) == 0
