@@ -61,13 +61,15 @@ class Cast:
     """The URL of the replica that all but the writers read from as well; empty: there is none."""
     port: int = 0
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _place: socket.socket = field(default_factory=socket.socket)
+    """Bound to the port and never listening: it keeps the port for the web server, also while that is dead."""
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def begin(self) -> None:
         """Start everybody but the readers and writers."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._place.bind(("127.0.0.1", 0))
+        self.port = self._place.getsockname()[1]
         self.start("drain")
         self.start("web")
         if not self.rule:  # the keepers follow every rule: their repairs would hide what is broken
@@ -139,6 +141,7 @@ class Cast:
         """Kill everybody."""
         for name in list(self.processes):
             self.kill(name)
+        self._place.close()
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout
