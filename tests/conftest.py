@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 from redis import Redis
+from redis.connection import AbstractConnection
 
 from cachecontrol import store, tracking
 from cachecontrol.drain import drain
 from tests import settings as test_settings
+from tests.patience import LONG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
     from project.embedded import Valkey
 
@@ -83,6 +86,21 @@ def redis(valkey: Valkey) -> Iterator[Redis]:
 
 
 @pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The commands that this thread sends to Redis; statistics have a thread of their own."""
+    sent: list[str] = []
+    send, here = AbstractConnection.send_command, threading.current_thread()
+
+    def note(line: AbstractConnection, *arguments: Any, **options: Any) -> Any:
+        if threading.current_thread() is here:
+            sent.append(arguments[0])
+        return send(line, *arguments, **options)
+
+    monkeypatch.setattr(AbstractConnection, "send_command", note)
+    return sent
+
+
+@pytest.fixture
 def library(redis: Redis, transactional_db: None) -> None:
     """A filled library and an empty Redis. Mark the test with ``shelf.committed``: it commits, and empties the library."""
     from tests.library import shelf
@@ -102,25 +120,40 @@ def home() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A headless Chromium of this machine."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # Playwright's loop runs in the thread of the tests
     path = chromium()
     assert path, "LARDER_REQUIRE_BROWSER is set and no Chromium was found"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        expect.set_options(timeout=1000 * LONG)
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=1000 * LONG)
         yield browser
         browser.close()
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
+def context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
+    """Opens contexts of the browser, which are closed at the end."""
+    opened: list[BrowserContext] = []
+
+    def open_one(**options: Any) -> BrowserContext:
+        opened.append(browser.new_context(**options))
+        opened[-1].set_default_timeout(1000 * LONG)
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def page(context: Callable[..., BrowserContext]) -> Iterator[Page]:
     """A fresh page of the browser, in a context of its own; errors on its console fail the test."""
-    context = browser.new_context()
-    page = context.new_page()
+    page = context().new_page()
     errors: list[str] = []
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
-    context.close()
+    page.context.close()
     assert not errors, errors

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from project import services
 from project.embedded import Postgres, Valkey
+from tests import patience
 
 HOME = Path(os.environ.setdefault("LARDER_TEST_HOME", "") or tempfile.mkdtemp(prefix="larder-test-"))
 HOME.chmod(0o755)  # root's PostgreSQL runs as another user
@@ -43,5 +44,5 @@ STORAGES = {
     },  # nothing is collected here
 }
 WHITENOISE_AUTOREFRESH = True  # or it warns of the folder that is not there
-CACHES["default"]["OPTIONS"] |= {"SOCKET_CONNECT_TIMEOUT": 2, "SOCKET_TIMEOUT": 2}  # noqa: F405  # machines that test are busy
-CACHECONTROL = {**CACHECONTROL, "DRAIN_TIMEOUT": 5.0}  # noqa: F405
+CACHES["default"]["OPTIONS"] |= patience.REDIS  # noqa: F405
+CACHECONTROL = {**CACHECONTROL, **patience.CACHE}  # noqa: F405

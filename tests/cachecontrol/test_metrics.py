@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def token(settings):
-    settings.CACHECONTROL = {"METRICS_TOKEN": "s3cret"}
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "METRICS_TOKEN": "s3cret"}
 
 
 def scrape(client):
@@ -35,7 +35,7 @@ def test_a_wrong_token_is_refused(client, redis):
 
 
 def test_an_empty_token_opens_nothing(client, redis, settings):
-    settings.CACHECONTROL = {"METRICS_TOKEN": ""}
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "METRICS_TOKEN": ""}
     assert client.get("/metrics", headers={"Authorization": "Bearer "}).status_code == 401
 
 

@@ -413,7 +413,7 @@ def test_another_policy_is_another_entry_and_may_not_be_declared_otherwise(cost:
 
 
 def test_another_database_is_a_counted_bypass(cost: Callable[..., Cost], settings: Any) -> None:
-    settings.CACHECONTROL = {"DATABASE": "elsewhere"}
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "DATABASE": "elsewhere"}
     assert cost(lambda: Book.objects.using("default").cached().get(pk=1).title).reads == ["bypass database"]
 
 

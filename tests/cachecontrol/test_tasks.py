@@ -18,6 +18,7 @@ from cachecontrol import drain, fetch, keys, stats, store, tasks
 from cachecontrol.models import KeeperRun
 from catalog.models import Brand
 from project.celery import app
+from tests.patience import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.cachecontrol.site")]
 
-SECONDS = 60
+MINUTE = 60
 
 
 @pytest.fixture
@@ -53,14 +54,14 @@ def celery(redis: Redis, tmp_path: Path) -> Iterator[Callable[..., subprocess.Po
     for process in reversed(running):
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(20)
+            process.wait(LONG)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
 def wait_for(is_there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + LONG
     while not is_there():
         assert time.monotonic() < deadline, "nothing came of it in time"
         time.sleep(0.1)
@@ -78,7 +79,7 @@ def test_the_schedule_names_every_task_and_beat_has_it() -> None:
 
 
 def test_reconcile_runs_every_minute_and_no_call_outlives_the_next() -> None:
-    assert tasks.BEAT_SCHEDULE["reconcile"]["schedule"] == SECONDS
+    assert tasks.BEAT_SCHEDULE["reconcile"]["schedule"] == MINUTE
     for entry in tasks.BEAT_SCHEDULE.values():
         if isinstance(entry["schedule"], int | float | schedule):
             assert entry["options"]["expires"] <= float(entry["schedule"])

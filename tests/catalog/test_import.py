@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from decimal import Decimal
 from io import StringIO
 from urllib.parse import quote
@@ -20,8 +19,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from catalog.importing.ahead import batches_ahead
-from catalog.importing.loading import LOCK
+from catalog.importing.loading import BATCH, LOCK
 from catalog.models import Brand, Category, Product, ProductImage, Variant
+from tests.catalog import shelves
+from tests.shelf.cluster import _wait
 
 BOOT = {
     "sku": "B-1",
@@ -211,8 +212,20 @@ def dsn() -> str:
     return f"postgresql://{database['USER']}@/{database['NAME']}?host={host}&port={database['PORT'] or 5432}"
 
 
+def waits() -> list[str | None]:
+    """What each session of an import in a process of its own waits for."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT wait_event FROM pg_stat_activity"
+            " WHERE application_name = 'larder import_catalog' AND datname = current_database()"
+        )
+        return [event for (event,) in cursor.fetchall()]
+
+
 @pytest.mark.django_db(transaction=True)
-def test_an_import_killed_at_any_point_is_finished_by_the_next(tmp_path):
+def test_an_import_killed_in_the_midst_of_a_batch_is_finished_by_the_next(tmp_path):
+    """It stands at a row that another has locked, which is in its third batch."""
+    shelves.product("Another boot", sku="B-5000")
     file = tmp_path / "goods.jsonl"
     rows = ({**BOOT, "sku": f"B-{n}", "name": f"Boot {n}", "variants": None} for n in range(9000))
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -223,16 +236,14 @@ def test_an_import_killed_at_any_point_is_finished_by_the_next(tmp_path):
         "DJANGO_SETTINGS_MODULE": "project.settings",
     }
     command = [sys.executable, "manage.py", "import_catalog", str(file)]
-    process = subprocess.Popen(command, cwd=settings.BASE_DIR, env=environ, stdout=subprocess.DEVNULL)
-    until = time.monotonic() + 60
-    while not Product.objects.exists():
-        assert process.poll() is None
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert Product.objects.count() % 2000 == 0
-    assert 0 < Product.objects.count() < 9000
+    with psycopg.connect(dsn()) as other:
+        other.execute("SELECT FROM catalog_product FOR UPDATE")
+        process = subprocess.Popen(command, cwd=settings.BASE_DIR, env=environ, stdout=subprocess.DEVNULL)
+        _wait(lambda: process.poll() is not None or "transactionid" in waits())
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    _wait(lambda: not waits())
+    assert Product.objects.count() == 1 + 2 * BATCH
     call_command("import_catalog", str(file), stdout=StringIO())
     assert Product.objects.count() == Variant.objects.count() == 9000
     assert ProductImage.objects.count() == 18000

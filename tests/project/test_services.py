@@ -15,9 +15,10 @@ from redis import Redis
 from project import embedded, services
 from project.embedded import Postgres, ServiceError, Valkey
 from project.processes import alive
+from tests.patience import LONG
 
 USER = """
-import sys, time
+import sys
 from pathlib import Path
 from project import services
 from project.embedded import Postgres, Valkey
@@ -26,7 +27,7 @@ home = Path(sys.argv[1])
 servers = [Postgres(home / "postgres"), Valkey(home / "valkey")]
 services.use(servers, home=home)
 print(*(server.pid() for server in servers), flush=True)
-time.sleep(60)
+sys.stdin.read()
 """
 
 
@@ -40,6 +41,7 @@ def user(home):
             subprocess.Popen(
                 [sys.executable, "-c", USER, str(home)],
                 cwd=services.BASE_DIR,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
             )
@@ -50,6 +52,7 @@ def user(home):
     for process in processes:
         process.kill()
         process.wait()
+        process.stdin.close()
         process.stdout.close()
     services.stop(home)
 
@@ -66,8 +69,8 @@ def pids(process):
     return [int(word) for word in process.stdout.readline().split()]
 
 
-def gone(*processes, seconds=15):
-    deadline = time.monotonic() + seconds
+def gone(*processes):
+    deadline = time.monotonic() + LONG
     while any(map(alive, processes)) and time.monotonic() < deadline:
         time.sleep(0.05)
     return not any(map(alive, processes))
@@ -133,7 +136,7 @@ def test_other_processes_connect_by_the_url_alone(postgres):
     psql = postgres._programs / "psql"
     command = [psql, postgres.url, "-Atc", "SELECT current_database()"]
     assert (
-        subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout == "larder\n"
+        subprocess.run(command, capture_output=True, text=True, check=True, timeout=LONG).stdout == "larder\n"
     )
 
 

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from project.services import BASE_DIR
+from tests.patience import LONG
 
 NAMES = ("LOCAL", "DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "HTTPS", "DJANGO_ALLOW_ASYNC_UNSAFE")
 EMPTY = os.environ["DATABASE_URL"].replace("/larder?", "/postgres?")
@@ -24,7 +25,7 @@ def manage(*arguments, **environment):
         env=clean | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LONG,
         check=False,
     )
 

@@ -17,6 +17,8 @@ import pytest
 
 from project.processes import alive
 from project.services import BASE_DIR
+from tests.patience import LONG
+from tests.ports import reserved_port
 
 FILES = (
     "cachecontrol",
@@ -40,17 +42,11 @@ CLEAN = (
 )
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 class Checkout:
     """A copy of the product with its own ``var/``, sharing our virtual environment."""
 
-    def __init__(self, folder):
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder, *, port):
+        self.folder, self.port = folder, port
         for name in (*FILES, "requirements.txt", "requirements-dev.txt"):
             source = BASE_DIR / name
             if source.is_dir():
@@ -77,9 +73,9 @@ class Checkout:
     def log(self):
         return (self.folder / "make.log").read_text()
 
-    def up(self, *, seconds=120, **variables):
+    def up(self, **variables):
         process = self.make(**variables)
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + LONG
         while "Ctrl-C stops it all" not in self.log:
             assert process.poll() is None, self.log
             assert time.monotonic() < deadline, self.log
@@ -87,7 +83,7 @@ class Checkout:
         return process
 
     def get(self, path):
-        client = http.client.HTTPConnection("localhost", self.port, timeout=30)
+        client = http.client.HTTPConnection("localhost", self.port, timeout=LONG)
         try:
             client.request("GET", path)
             answer = client.getresponse()
@@ -104,8 +100,8 @@ class Checkout:
                 found.append(process)
         return found
 
-    def deserted(self, *, seconds=40):
-        deadline = time.monotonic() + seconds
+    def deserted(self):
+        deadline = time.monotonic() + LONG
         while self.processes() and time.monotonic() < deadline:
             time.sleep(0.1)
         return not self.processes()
@@ -118,7 +114,8 @@ pytestmark = pytest.mark.xdist_group("up")  # one worker: the tests share a chec
 def place():
     folder = Path(tempfile.mkdtemp(prefix="larder-up-"))
     folder.chmod(0o755)
-    yield Checkout(folder)
+    with reserved_port() as port:
+        yield Checkout(folder, port=port)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -139,9 +136,9 @@ def test_it_comes_up_with_a_catalog_and_a_login_that_works_and_an_interrupt_stop
     code = f"from django.contrib.auth import authenticate; assert authenticate(username='admin', password={password!r})"
     environment = {name: value for name, value in os.environ.items() if name not in CLEAN}
     command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", code]
-    subprocess.run(command, cwd=checkout.folder, env=environment, check=True, timeout=60)
+    subprocess.run(command, cwd=checkout.folder, env=environment, check=True, timeout=LONG)
     os.kill(psutil.Process(make.pid).children()[0].pid, signal.SIGINT)
-    make.wait(timeout=60)
+    make.wait(timeout=LONG)
     assert checkout.deserted(), checkout.processes()
 
 
@@ -151,14 +148,14 @@ def test_no_kill_leaves_a_process_or_damage_behind_and_the_next_start_prepares_n
     up = psutil.Process(make.pid).children()[0].pid
     for pid in {"make": [make.pid], "up": [up], "both": [make.pid, up]}[whom]:
         os.kill(pid, signal.SIGKILL)
-    make.wait(timeout=60)
+    make.wait(timeout=LONG)
     assert checkout.deserted(), checkout.processes()
     make = checkout.up()
     for preparation in ("Packages", "Demonstration catalog", "Static files"):
         assert preparation not in checkout.log
     assert checkout.get("/admin/login/")[0] == 200
     os.kill(psutil.Process(make.pid).children()[0].pid, signal.SIGINT)
-    make.wait(timeout=60)
+    make.wait(timeout=LONG)
     assert checkout.deserted(), checkout.processes()
 
 
@@ -176,7 +173,7 @@ def test_no_kill_leaves_a_process_or_damage_behind_and_the_next_start_prepares_n
 )
 def test_what_is_wrong_is_one_clear_line(checkout, variables, line):
     make = checkout.make(**variables)
-    assert make.wait(timeout=60) != 0
+    assert make.wait(timeout=LONG) != 0
     said = [text for text in checkout.log.splitlines() if not text.startswith("make:")]
     assert len(said) == 1, checkout.log
     assert line in said[0]
@@ -203,7 +200,7 @@ def test_a_taken_port_is_one_clear_line(checkout):
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        assert checkout.make(PORT=str(port)).wait(timeout=60) != 0
+        assert checkout.make(PORT=str(port)).wait(timeout=LONG) != 0
     assert f"Cannot listen on 127.0.0.1, port {port}: Address already in use" in checkout.log
     assert "Traceback" not in checkout.log
     assert checkout.deserted()
@@ -211,13 +208,14 @@ def test_a_taken_port_is_one_clear_line(checkout):
 
 def test_two_runs_in_one_checkout_are_refused_and_two_checkouts_run_side_by_side(checkout, home):
     first = checkout.up()
-    again = checkout.make(PORT=str(free_port()))
-    assert again.wait(timeout=60) != 0
+    again = checkout.make()
+    assert again.wait(timeout=LONG) != 0
     assert "already runs from this folder" in checkout.log
-    other = Checkout(home)
-    second = other.up()
-    assert checkout.get("/")[0] == other.get("/")[0] == 200
-    for make, place in ((first, checkout), (second, other)):
-        make.terminate()
-        make.wait(timeout=60)
-        assert place.deserted(), place.processes()
+    with reserved_port() as port:
+        other = Checkout(home, port=port)
+        second = other.up()
+        assert checkout.get("/")[0] == other.get("/")[0] == 200
+        for make, place in ((first, checkout), (second, other)):
+            make.terminate()
+            make.wait(timeout=LONG)
+            assert place.deserted(), place.processes()

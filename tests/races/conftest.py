@@ -6,15 +6,30 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cachecontrol import store
 from tests.shelf import cluster
 from tests.shelf.world import World, door, fill_shelves, subject, transactional_db, world
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from project.embedded import Postgres
 
 __all__ = ["door", "subject", "transactional_db", "world"]
+
+
+@pytest.fixture
+def tags_moved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many tags each call to Redis moves: for how long it answers nobody else, whatever else the machine does."""
+    calls: list[int] = []
+    move = store._move
+
+    def note(names: Sequence[str], arguments: Sequence[Any]) -> Any:
+        calls.append(len(names) - 2)
+        return move(names, arguments)
+
+    monkeypatch.setattr(store, "_move", note)
+    return calls
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +40,8 @@ def cloned(request: Any, django_db_setup: None, django_db_blocker: Any) -> Itera
 
 
 @pytest.fixture
-def server(world: World, cloned: Postgres, settings: Any) -> Iterator[Postgres]:
+def server(world: World, cloned: Postgres) -> Iterator[Postgres]:
     """That cluster, its shelves filled and Django connected to it."""
-    settings.CACHECONTROL = {"MAX_LAG": 60.0}
     with cluster.at(cloned):
         with cluster.connect(cloned) as own:
             fill_shelves(own)

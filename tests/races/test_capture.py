@@ -12,6 +12,7 @@ from django.db import connection
 from cachecontrol import capture
 from cachecontrol.policy import Outcome
 from tests import settings as test_settings
+from tests.patience import LONG
 from tests.shelf import cluster
 from tests.shelf.reads import Subject
 from tests.shelf.world import DOORS, World
@@ -28,7 +29,7 @@ def _psql(world: World) -> None:
     server = test_settings.postgres
     dsn = psycopg.conninfo.make_conninfo(**cluster.parameters())
     program = server._programs / "psql"
-    subprocess.run([program, "-d", dsn, "-c", PRICE], check=True, capture_output=True, timeout=20)
+    subprocess.run([program, "-d", dsn, "-c", PRICE], check=True, capture_output=True, timeout=LONG)
 
 
 def _copy(world: World) -> None:

@@ -11,21 +11,30 @@ from tests.shelf import cluster
 from tests.shelf.reads import CHANGES, Subject
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from project.embedded import Postgres
     from tests.shelf.world import Door, World
 
 pytestmark = pytest.mark.xdist_group("crash")  # one worker: the tests share a cluster of their own
 
-CLUSTER = {"synchronous_commit": "off", "wal_writer_delay": "10s"}  # commits stay in memory for that long
+CLUSTER = {
+    "synchronous_commit": "off",
+    "checkpoint_timeout": "1d",
+    "bgwriter_lru_maxpages": "0",
+    "autovacuum": "off",
+}
+"""But for the process that ``forgetful`` stops, nobody writes to disk what is committed in memory."""
 CRASHES = {"server": cluster.crash, "backend": cluster.crash_backend}
 
 
 @pytest.fixture
-def fragile(server: Postgres) -> Postgres:
+def fragile(server: Postgres) -> Iterator[Postgres]:
     """The module's cluster, its shelves and the epoch that its drain began on disk, or a crash would tell of itself."""
     with cluster.connect(server) as own:
         own.execute("CHECKPOINT")
-    return server
+    with cluster.forgetful(server):
+        yield server
 
 
 def _crash(crash: str, server: Postgres) -> None:
@@ -74,11 +83,11 @@ def test_a_change_under_an_xid_that_was_handed_out_before_is_carried(
 
 
 def test_an_orderly_restart_costs_a_cold_cache_and_nothing_else(
-    world: World, door: Door, fragile: Postgres
+    world: World, door: Door, server: Postgres
 ) -> None:
     first = door.ask(Subject.ROW)
-    fragile.stop()
-    fragile.start()
+    server.stop()
+    server.start()
     cluster.reconnect()
     world.drain()
     assert door.ask(Subject.ROW) == first

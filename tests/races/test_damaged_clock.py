@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connection
@@ -23,11 +23,6 @@ FIELDS = ["epoch", "identity", "snapshot", "rank", "position", "time", "tables",
 @pytest.fixture(params=FIELDS)
 def field(request: pytest.FixtureRequest) -> str:
     return request.param
-
-
-@pytest.fixture(autouse=True)
-def lag(settings: Any) -> None:
-    settings.CACHECONTROL = {"MAX_LAG": 30.0}
 
 
 @pytest.fixture

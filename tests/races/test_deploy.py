@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def deploy(settings: Any) -> Callable[[str], None]:
     def run(release: str) -> None:
-        settings.CACHECONTROL = {"MAX_LAG": 30.0, "RELEASE": release}
+        settings.CACHECONTROL = {**settings.CACHECONTROL, "RELEASE": release}
 
     return run
 

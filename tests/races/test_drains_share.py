@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
+from psycopg.pq import TransactionStatus
 
 from cachecontrol import drain, store
 from cachecontrol.drain import Drain
 from cachecontrol.policy import Outcome
+from tests.patience import LONG
+from tests.shelf.cluster import _wait
 from tests.shelf.models import Item
 from tests.shelf.reads import Subject
 from tests.shelf.world import DOORS
@@ -23,11 +25,6 @@ if TYPE_CHECKING:
     from tests.shelf.world import World
 
 WRITERS = 8
-
-
-@pytest.fixture(autouse=True)
-def lag(settings: Any) -> None:
-    settings.CACHECONTROL = {"MAX_LAG": 30.0}
 
 
 @pytest.fixture
@@ -54,7 +51,7 @@ class Gate:
         def wait(self_: Drain, *args: Any, **rest: Any) -> int | None:
             if not self.reached.is_set():
                 self.reached.set()
-                assert self.opened.wait(20)
+                assert self.opened.wait(LONG)
             return original(self_, *args, **rest)
 
         monkeypatch.setattr(Drain, "_move", wait)
@@ -82,24 +79,17 @@ def _insert(number: int) -> None:
     _alone(lambda: Item.objects.create(pk=1000 + number, shelf_id=1, price=number))
 
 
-def _wait_until(there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not there():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_writers_who_commit_while_a_drain_runs_share_the_next(
     world: World, moved: list[list[str]], gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
     first = pool.submit(_insert, 0)
-    assert gate.reached.wait(20)
+    assert gate.reached.wait(LONG)
     others = [pool.submit(_insert, number) for number in range(1, WRITERS)]
-    _wait_until(lambda: Item.objects.count() == 3 + WRITERS)
-    _wait_until(lambda: len(drain.drain._turn._waiters) == WRITERS - 1)
+    _wait(lambda: Item.objects.count() == 3 + WRITERS)
+    _wait(lambda: len(drain.drain._turn._waiters) == WRITERS - 1)
     gate.opened.set()
     for one in (first, *others):
-        one.result(20)
+        one.result(LONG)
     assert len(moved) == 2
     assert sorted(tag for tags in moved for tag in tags if "#" in tag) == [
         f"shelf_item#{1000 + number}" for number in range(WRITERS)
@@ -113,20 +103,20 @@ def test_a_drain_that_began_before_a_commit_is_not_taken_for_one_that_carried_it
     door = DOORS["query"]
     door.ask(Subject.ROW)
     first = pool.submit(_insert, 0)
-    assert gate.reached.wait(20)
+    assert gate.reached.wait(LONG)
     second = pool.submit(lambda: _alone(lambda: Item.objects.filter(pk=1).update(price=99)))
-    _wait_until(lambda: len(drain.drain._turn._waiters) == 1)
+    _wait(lambda: len(drain.drain._turn._waiters) == 1)
     gate.opened.set()
-    first.result(20)
-    second.result(20)
-    assert pool.submit(lambda: _alone(lambda: door.ask(Subject.ROW))).result(20) == "99"
+    first.result(LONG)
+    second.result(LONG)
+    assert pool.submit(lambda: _alone(lambda: door.ask(Subject.ROW))).result(LONG) == "99"
 
 
 def test_each_change_of_many_writers_is_moved_once(
     world: World, moved: list[list[str]], pool: ThreadPoolExecutor
 ) -> None:
     for one in [pool.submit(_insert, number) for number in range(5 * WRITERS)]:
-        one.result(30)
+        one.result(LONG)
     rows = [tag for tags in moved for tag in tags if "#" in tag]
     assert sorted(rows) == sorted({f"shelf_item#{1000 + number}" for number in range(5 * WRITERS)})
 
@@ -144,24 +134,60 @@ def test_what_another_process_moved_is_not_moved_again(world: World, certify: bo
     assert world.last.outcome is Outcome.HIT
 
 
-def test_readers_who_find_the_clock_old_wait_for_one_drain_and_no_longer_than_they_may(
-    world: World, settings: Any, pool: ThreadPoolExecutor
-) -> None:
-    """The primary hangs: else each of them would ask it."""
-    settings.CACHECONTROL = {"MAX_LAG": 0.01, "DRAIN_TIMEOUT": 1.0}
+@pytest.fixture
+def hanging(world: World) -> Iterator[Callable[[], None]]:
+    """The primary hangs, until it is told to go on."""
     world.run("BEGIN; LOCK TABLE cachecontrol_change")
-    try:
-        began = time.monotonic()
-        for one in [pool.submit(lambda: _alone(drain.catch_up)) for _ in range(WRITERS)]:
-            assert one.result(20) is False
-        assert time.monotonic() - began < 2.5
-        assert len(world.run(ASKING).fetchall()) <= 1
-    finally:
+    yield lambda: world.run("ROLLBACK")
+    if world.rival.info.transaction_status != TransactionStatus.IDLE:
         world.run("ROLLBACK")
-    assert drain.catch_up()
 
 
 ASKING = (
-    "SELECT 1 FROM pg_stat_activity WHERE application_name = 'larder drain' AND wait_event = 'relation'"
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'larder drain' AND wait_event = 'relation'"
     " AND datname = current_database()"
 )
+
+
+def _asking() -> int:
+    """How many drains wait for the primary. The rival is in a transaction, in which it sees others as they were."""
+    with connection.cursor() as cursor:
+        cursor.execute(ASKING)
+        return int(cursor.fetchone()[0])
+
+
+def test_readers_who_find_the_clock_old_wait_for_one_drain(
+    world: World, hanging: Callable[[], None], moved: list[list[str]], pool: ThreadPoolExecutor
+) -> None:
+    """The primary hangs: else each of them would ask it."""
+    readers = [pool.submit(lambda: _alone(drain.catch_up)) for _ in range(WRITERS)]
+    _wait(lambda: len(drain.drain._turn._waiters) == WRITERS - 1)
+    _wait(lambda: _asking() == 1)
+    hanging()
+    assert [one.result(LONG) for one in readers] == [True] * WRITERS
+    assert len(moved) == 2
+
+
+def test_readers_who_find_the_clock_old_wait_no_longer_than_they_may(
+    world: World, hanging: Callable[[], None], settings: Any, pool: ThreadPoolExecutor
+) -> None:
+    """Whether they ask the primary themselves or wait for who does: it hangs until all have given up."""
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "DRAIN_TIMEOUT": 0.3}
+    drain.drain.close()
+    for one in [pool.submit(lambda: _alone(drain.catch_up)) for _ in range(WRITERS)]:
+        assert one.result(LONG) is False
+    hanging()
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "DRAIN_TIMEOUT": LONG}
+    assert drain.catch_up()
+
+
+def test_who_waits_for_the_drain_of_another_gives_up_when_the_time_is_over(
+    world: World, gate: Gate, pool: ThreadPoolExecutor
+) -> None:
+    first = pool.submit(lambda: _alone(drain.catch_up))
+    assert gate.reached.wait(LONG)
+    with pytest.raises(TimeoutError):
+        drain.drain.run(timeout=0.1)
+    assert not first.done()
+    gate.opened.set()
+    assert first.result(LONG)

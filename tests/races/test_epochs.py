@@ -12,6 +12,7 @@ from cachecontrol import keys, store, tracking
 from cachecontrol.drain import Drain
 from cachecontrol.models import Epoch
 from cachecontrol.policy import Outcome
+from tests.patience import LONG
 from tests.shelf.reads import CHANGES, Subject
 from tests.shelf.staging import staged
 from tests.shelf.world import Door, World, elsewhere
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
 PROCESSES = 12
 LATER = 10**15
 """Bytes of WAL that a database may have written before an older copy of it took its place."""
-
-
-@pytest.fixture(autouse=True)
-def lag(settings: Any) -> None:
-    settings.CACHECONTROL = {"MAX_LAG": 30.0}
 
 
 def _put_back(world: World) -> None:
@@ -157,17 +153,17 @@ def _at_once(act: Callable[[int], Any], *, processes: int = PROCESSES) -> list[A
     begin = threading.Barrier(processes)
 
     def one(number: int) -> Any:
-        begin.wait(20)
+        begin.wait(LONG)
         return act(number)
 
     with ThreadPoolExecutor(processes) as pool:
-        return list(pool.map(one, range(processes), timeout=60))
+        return list(pool.map(one, range(processes), timeout=LONG))
 
 
 def _drained(_: int) -> str:
     drain = Drain()
     try:
-        return drain.run(timeout=30).renewed
+        return drain.run(timeout=LONG).renewed
     finally:
         drain.close()
 

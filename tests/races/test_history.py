@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,9 +24,8 @@ door = DOORS["page"]
 
 
 @pytest.fixture
-def standby(world: World, settings: Any) -> Iterator[Postgres]:
+def standby(world: World) -> Iterator[Postgres]:
     """A standby that the last commits of the primary do not reach."""
-    settings.CACHECONTROL = {"MAX_LAG": 30.0}
     with cluster.clone(standby=True) as server:
         with cluster.connect(server) as own:
             own.execute("ALTER SYSTEM SET primary_conninfo = ''")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.patience import LONG
+from tests.shelf.cluster import _wait
 from tests.shelf.reads import Subject
 from tests.shelf.world import DOORS, World, elsewhere
 from tests.shelf.writer import writing
@@ -21,13 +23,13 @@ MOMENTS = ["before its drain", "before its move"]
 
 @pytest.fixture(autouse=True)
 def lag(world: World, settings: Any) -> None:
-    settings.CACHECONTROL = {"MAX_LAG": MAX_LAG}
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "MAX_LAG": MAX_LAG}
     world.drain()
 
 
 @pytest.fixture
 def readers(world: World) -> Iterator[list[tuple[float, str, str]]]:
-    """Readers who never stop asking at each door: when they asked, where, and what they were told."""
+    """Readers who never stop asking at each door: when they asked, where, and what they were told, each once at least."""
     told: list[tuple[float, str, str]] = []
     is_over = threading.Event()
 
@@ -39,10 +41,15 @@ def readers(world: World) -> Iterator[list[tuple[float, str, str]]]:
     threads = [threading.Thread(target=elsewhere, args=[lambda name=name: ask(name)]) for name in DOORS]
     for thread in threads:
         thread.start()
+    _wait(lambda: _doors(told) == {*DOORS})
     yield told
     is_over.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(LONG)
+
+
+def _doors(told: list[tuple[float, str, str]]) -> set[str]:
+    return {name for _, name, _ in told}
 
 
 def _price(world: World) -> str:
@@ -55,7 +62,7 @@ def test_its_commit_is_seen_by_the_first_who_asks_after_max_lag(world: World, mo
     before = [door.ask(Subject.ROW) for door in DOORS.values()]
     with writing(Subject.ROW, moment) as writer:
         writer.kill()
-        writer.wait(10)
+        writer.wait(LONG)
     assert _price(world) not in before, "it committed nothing, so that nothing is shown"
     time.sleep(MAX_LAG)
     assert [door.ask(Subject.ROW) for door in DOORS.values()] == [_price(world)] * len(DOORS)
@@ -69,9 +76,11 @@ def test_its_commit_is_seen_by_readers_who_never_stopped_asking(
     with writing(Subject.ROW, moment) as writer:
         committed = time.monotonic()
         writer.kill()
-        time.sleep(2 * MAX_LAG)
+
+    def late() -> list[tuple[float, str, str]]:
+        return [(asked, name, answer) for asked, name, answer in readers if asked >= committed + MAX_LAG]
+
+    _wait(lambda: _doors(late()) == {*DOORS})
     assert (after := _price(world)) != before
-    late = [(name, answer) for asked, name, answer in readers if asked >= committed + MAX_LAG]
-    assert {name for name, _ in late} == {*DOORS}
-    assert {answer for _, answer in late} == {after}
+    assert {answer for _, _, answer in late()} == {after}
     assert {answer for _, _, answer in readers} == {before, after}

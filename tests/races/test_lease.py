@@ -20,7 +20,7 @@ def held(world: World) -> list[bytes]:
 
 
 def test_a_refused_answer_gives_the_lease_back(world: World, door: Door, settings) -> None:
-    settings.CACHECONTROL = {"MAX_ENTRY_BYTES": 1}
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "MAX_ENTRY_BYTES": 1}
     door.ask(Subject.ROW)
     assert not held(world)
 

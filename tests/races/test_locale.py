@@ -51,7 +51,6 @@ def danish(home: Path, world: World, settings: Any, monkeypatch: Any) -> Iterato
     server.start()
     alias = {**settings.CACHES["default"], "LOCATION": server.url}
     settings.CACHES = {**settings.CACHES, "default": alias}
-    settings.CACHECONTROL = {"MAX_LAG": 30.0}
     try:
         with Redis.from_url(server.url) as client:
             if client.eval("return tostring('1AA0' < '1AB0')", 0) == b"true":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from django.db import OperationalError, connection, transaction
 
+from tests.patience import LONG
 from tests.shelf import cluster, reads
 from tests.shelf.proxy import Line, line_to
 from tests.shelf.reads import CHANGES, Subject
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def line(world: World, settings: Any) -> Iterator[Line]:
+def line(world: World) -> Iterator[Line]:
     """What Django's connections to PostgreSQL go through."""
-    settings.CACHECONTROL = {"MAX_LAG": 30.0}
     before = {name: connection.settings_dict[name] for name in cluster.PLACE}
     with line_to(Path(before["HOST"]) / f".s.PGSQL.{before['PORT'] or 5432}") as line:
         cluster._point({"HOST": "127.0.0.1", "PORT": str(line.port)})
@@ -55,7 +55,7 @@ def test_what_became_of_a_commit_without_an_answer_is_what_is_read(
     line.cut_at(word, arrives=arrives)
     with pytest.raises(OperationalError):
         act()
-    assert line.cut.wait(10)
+    assert line.cut.wait(LONG)
     cluster.reconnect()
     assert (door.truth(Subject.LIST) != before) is arrives
     world.drain()
@@ -73,7 +73,7 @@ def test_the_next_read_of_the_writer_carries_a_commit_without_an_answer(
     line.cut_at(b"COMMIT\0", arrives=arrives)
     with pytest.raises(OperationalError):
         _in_a_transaction()
-    assert line.cut.wait(10)
+    assert line.cut.wait(LONG)
     assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
 
 

@@ -15,6 +15,7 @@ from cachecontrol.capture import TELL_SETTING
 from cachecontrol.drain import Drain
 from cachecontrol.exceptions import DrainRefused
 from cachecontrol.policy import Outcome
+from tests.patience import LONG
 from tests.shelf.models import Item
 from tests.shelf.reads import CHANGES, Subject
 from tests.shelf.world import Door, World, elsewhere
@@ -197,6 +198,6 @@ def test_a_fill_while_a_statement_writes_is_moved_by_its_end(
         world.drain()
         assert door.ask(subject) == before
         world.run("SELECT pg_advisory_unlock(7)")
-        thread.join(10)
+        thread.join(LONG)
     world.drain()
     assert door.ask(subject) == door.truth(subject) != before

@@ -11,11 +11,11 @@ import pytest
 from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from redis.connection import AbstractConnection
 
 from cachecontrol import drain, keys
 from cachecontrol.exceptions import StoreDown, Unhermetic
 from cachecontrol.policy import Outcome
+from tests.patience import LONG
 from tests.shelf import reads, views
 from tests.shelf.models import Item
 from tests.shelf.reads import CHANGES, Subject
@@ -24,26 +24,11 @@ from tests.shelf.world import CLERK, Door, World, elsewhere
 MAX_LAG = 0.4
 
 
-@pytest.fixture
-def calls(world: World, monkeypatch: Any) -> list[str]:
-    """The commands that this thread sends to Redis; statistics have a thread of their own."""
-    sent: list[str] = []
-    send, here = AbstractConnection.send_command, threading.current_thread()
-
-    def note(line: AbstractConnection, *arguments: Any, **options: Any) -> Any:
-        if threading.current_thread() is here:
-            sent.append(arguments[0])
-        return send(line, *arguments, **options)
-
-    monkeypatch.setattr(AbstractConnection, "send_command", note)
-    return sent
-
-
 def test_nothing_older_than_max_lag_is_served_although_nobody_drains(
     world: World, door: Door, subject: Subject, settings: Any
 ) -> None:
     """1. Bounded staleness: whoever wrote is gone, and no drain process runs."""
-    settings.CACHECONTROL = {"MAX_LAG": MAX_LAG}
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "MAX_LAG": MAX_LAG}
     world.drain()
     door.ask(subject)
     world.change(subject)
@@ -55,7 +40,7 @@ def test_where_freshness_cannot_be_proven_the_database_answers(
     world: World, door: Door, settings: Any, monkeypatch: Any
 ) -> None:
     """1. The clock is old, and no drain succeeds."""
-    settings.CACHECONTROL = {"MAX_LAG": MAX_LAG}
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "MAX_LAG": MAX_LAG}
     world.drain()
     door.ask(Subject.ROW)
     world.change(Subject.ROW)
@@ -134,7 +119,7 @@ def test_a_head_that_somebody_made_is_a_miss(world: World, door: Door) -> None:
 
 
 def test_a_signed_body_that_somebody_changed_is_a_miss(world: World, door: Door, settings: Any) -> None:
-    settings.CACHECONTROL = {"SIGN_BODIES": True}
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "SIGN_BODIES": True}
     door.ask(Subject.ROW)
     (key,) = [*world.redis.scan_iter(f"{keys.ENTRY}*")]
     body = world.redis.hget(key, "body")
@@ -217,7 +202,7 @@ def test_readers_that_wait_share_one_computation(world: World, monkeypatch: Any)
     monkeypatch.setattr(reads, "read", slow)
 
     def ask() -> str:
-        started.wait(10)
+        started.wait(LONG)
         return Client().get("/page/list/").content.decode()
 
     answers: list[str] = []
@@ -225,6 +210,6 @@ def test_readers_that_wait_share_one_computation(world: World, monkeypatch: Any)
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(LONG)
     assert answers == ["[10, 20]"] * 6
     assert len(computed) == 1

@@ -15,6 +15,7 @@ from cachecontrol.api import invalidate
 from cachecontrol.drain import drain
 from cachecontrol.models import Epoch
 from cachecontrol.policy import Outcome
+from tests.patience import LONG
 from tests.shelf.reads import CHANGES, Subject
 from tests.shelf.world import DOORS, Door, World
 
@@ -27,7 +28,7 @@ door = DOORS["query"]
 @pytest.fixture(autouse=True)
 def at_once(world: World, settings: Any) -> Iterator[None]:
     """Whatever a recorded snapshot saw may go at once."""
-    settings.CACHECONTROL = {"PRUNE_AFTER": 0.0, "MAX_LAG": 30.0}
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "PRUNE_AFTER": 0.0}
     return
 
 
@@ -76,7 +77,7 @@ def test_a_clock_drained_less_far_than_the_log_was_pruned_is_not_believed(world:
 
 
 def test_pruning_what_was_drained_raises_no_alarm(world: World, settings: Any) -> None:
-    settings.CACHECONTROL = {"PRUNE_AFTER": 0.3, "MAX_LAG": 30.0}
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "PRUNE_AFTER": 0.3}
     world.change(Subject.ROW)
     prune.prune()
     world.drain()
@@ -134,30 +135,28 @@ SELECT 'UPDATE', 'shelf_item', ARRAY['shelf_item#' || n, 'shelf_item.shelf=1', '
 """
 
 
-def test_a_backlog_of_a_million_changes_is_carried_in_bounded_steps(world: World) -> None:
+def test_a_backlog_of_a_million_changes_is_carried_in_bounded_steps(
+    world: World, tags_moved: list[int]
+) -> None:
     """Nobody drained for an hour (hard case 14): memory stays flat and Redis answers others all the time."""
     door.ask(Subject.ROW)
     world.run("SET synchronous_commit = off")
     world.run(BACKLOG)
     world.change(Subject.ROW)
-    world.redis.config_set("slowlog-log-slower-than", 50_000)
-    world.redis.slowlog_reset()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    drained = drain.run(timeout=60)
+    drained = drain.run(timeout=LONG)
     assert drained.tags <= 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 20_000  # kB
-    assert not world.redis.slowlog_get()
+    assert max(tags_moved) <= 2
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
-    began = time.monotonic()
     assert prune._prune_batch() == 0
     prune.prune()
     assert _changes(world) == 0
-    assert time.monotonic() - began < 60
 
 
 def test_tags_invalidated_by_hand_are_moved_in_a_crowd_too(world: World, settings: Any) -> None:
     """Where a drain finds too many tags it moves whole tables: every table that the tags belong to."""
-    settings.CACHECONTROL = {"TAGS_PER_DRAIN": 1, "MAX_LAG": 30.0}
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "TAGS_PER_DRAIN": 1}
     door.ask(Subject.ROW)
     with transaction.atomic():
         invalidate(["shelf_shelf#1", "shelf_shelf#2", "shelf_item#1"])

@@ -85,7 +85,6 @@ urlpatterns = [path("bare/", bare), path("declared/", declared), *urls.urlpatter
 @pytest.fixture(params=TEXTS)
 def text(world: World, settings: Any, request: Any) -> Iterator[str]:
     settings.ROOT_URLCONF = __name__
-    settings.CACHECONTROL = {"MAX_LAG": 30.0}
     world.run("CREATE VIEW goods AS SELECT * FROM shelf_item")
     world.run("CREATE FUNCTION total() RETURNS bigint LANGUAGE sql AS 'SELECT sum(price) FROM shelf_item'")
     _asked[0] = request.param

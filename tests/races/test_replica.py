@@ -43,7 +43,7 @@ def replica(world: World, standby: Any, settings: Any) -> Iterator[psycopg.Conne
     """A connection to the replica that Django reads from."""
     place = {"HOST": conninfo_to_dict(standby.url)["host"], "PORT": ""}
     connections.settings["replica"] = {**connections.settings["default"], **place}
-    settings.CACHECONTROL = {"REPLICAS": ("replica",), "MAX_LAG": 30.0, "BREAKER_SECONDS": 0.0}
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "REPLICAS": ("replica",), "BREAKER_SECONDS": 0.0}
     settings.DATABASE_ROUTERS = [Reads()]
     with cluster.connect(standby) as own:
         _follow(world, own)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import time
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +14,8 @@ from cachecontrol import drain, keys, store
 from cachecontrol.exceptions import StoreDown
 from cachecontrol.policy import Outcome
 from project.embedded import Valkey
+from tests.patience import LONG
+from tests.ports import reserved_port
 from tests.shelf.cluster import _wait
 from tests.shelf.reads import Subject
 from tests.shelf.world import DOORS
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tests.shelf.world import World
 
 MAX_LAG = 0.15
+MILLISECONDS = str(round(LONG * 1000))
 SLOTS = 16384
 ORDERS = {
     "clock first": lambda name: not name.endswith(b":clock"),
@@ -36,20 +38,27 @@ ORDERS = {
 
 
 class Node:
-    """One node of a cluster, on a port of its own."""
+    """One node of a cluster, on ports of its own."""
 
-    def __init__(self, home: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1] % 20000 + 20000  # its bus listens 10,000 above
-        settings = {"port": str(self.port), "bind": "127.0.0.1", "cluster-enabled": "yes"}
-        self.server = Valkey(home, settings=settings)
+    def __init__(self, home: Path, *, port: int, bus: int) -> None:
+        self.port, self.bus = port, bus
+        settings = {
+            "port": str(port),
+            "cluster-port": str(bus),
+            "bind": "127.0.0.1",
+            "cluster-enabled": "yes",
+        }
+        self.server = Valkey(home, settings=settings | {"cluster-node-timeout": MILLISECONDS})
         self.server.start()
         self.client = Redis(port=self.port)
         self.name = self.cluster("MYID").decode()
 
     def cluster(self, *arguments: Any) -> Any:
         return self.client.execute_command("CLUSTER", *arguments)
+
+    def stop(self) -> None:
+        self.client.close()
+        self.server.stop()
 
     def knows_all(self) -> bool:
         return b"cluster_state:ok" in self.cluster("INFO") and b"cluster_known_nodes:2" in self.cluster(
@@ -60,23 +69,32 @@ class Node:
 @pytest.fixture
 def nodes(home: Path, world: World) -> Iterator[tuple[Node, Node]]:
     """Two nodes, of which the first has every slot."""
-    old, new = Node(home / "old"), Node(home / "new")
-    try:
+    with ExitStack() as stack:
+        ports = [stack.enter_context(reserved_port()) for _ in range(4)]
+        old = Node(home / "old", port=ports[0], bus=ports[1])
+        stack.callback(old.stop)
+        new = Node(home / "new", port=ports[2], bus=ports[3])
+        stack.callback(new.stop)
         old.cluster("ADDSLOTSRANGE", 0, SLOTS - 1)
-        old.cluster("MEET", "127.0.0.1", new.port)
+        old.cluster("MEET", "127.0.0.1", new.port, new.bus)
         _wait(lambda: old.knows_all() and new.knows_all())
         yield old, new
-    finally:
-        for node in (old, new):
-            node.client.close()
-            node.server.stop()
 
 
 def ask_at(node: Node, settings: Any) -> None:
     """Let the cache ask this node."""
     alias = {**settings.CACHES["default"], "LOCATION": f"redis://127.0.0.1:{node.port}/0"}
     settings.CACHES = {**settings.CACHES, "default": alias}
-    settings.CACHECONTROL = {"MAX_LAG": MAX_LAG, "BREAKER_SECONDS": 0.0, "WAIT": 0.1}
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "BREAKER_SECONDS": 0.0, "WAIT": 0.1}
+
+
+@contextmanager
+def lagging(settings: Any) -> Iterator[None]:
+    """Believe the clock no longer than MAX_LAG within the block."""
+    before = settings.CACHECONTROL
+    settings.CACHECONTROL = {**before, "MAX_LAG": MAX_LAG}
+    yield
+    settings.CACHECONTROL = before
 
 
 def follow(monkeypatch: Any, target: Node) -> None:
@@ -111,14 +129,15 @@ def test_no_answer_is_old_while_a_slot_moves_key_by_key(
     slot = old.cluster("KEYSLOT", keys.CLOCK)
     new.cluster("SETSLOT", slot, "IMPORTING", old.name)
     old.cluster("SETSLOT", slot, "MIGRATING", new.name)
-    for name in sorted(old.cluster("GETKEYSINSLOT", slot, 100), key=ORDERS[order]):
-        old.client.execute_command("MIGRATE", "127.0.0.1", new.port, name, 0, 1000, "REPLACE")
-        try:
-            world.change_and_drain(Subject.ROW)
-        except (StoreDown, drain.DrainRefused):
-            failed += 1
-            time.sleep(MAX_LAG)
-        assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+    with lagging(settings):
+        for name in sorted(old.cluster("GETKEYSINSLOT", slot, 100), key=ORDERS[order]):
+            old.client.execute_command("MIGRATE", "127.0.0.1", new.port, name, 0, MILLISECONDS, "REPLACE")
+            try:
+                world.change_and_drain(Subject.ROW)
+            except (StoreDown, drain.DrainRefused):
+                failed += 1
+                time.sleep(MAX_LAG)
+            assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
     assert failed
     for node in (new, old):
         with suppress(ResponseError):

@@ -9,6 +9,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from cachecontrol.policy import Outcome
+from tests.patience import LONG
 from tests.shelf import cluster
 from tests.shelf.reads import CHANGES, Subject
 
@@ -33,7 +34,7 @@ def _run(server: Postgres, program: str, *arguments: str | Path) -> None:
         cluster.parameters()["dbname"],
     ]
     command = [server._programs / program, *place, *arguments]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stderr
 
 

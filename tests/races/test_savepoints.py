@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connection, transaction
@@ -21,11 +21,6 @@ DEEP = 70
 """More savepoints than a snapshot of PostgreSQL lists one by one (64)."""
 ENDS = [*itertools.product([True, False], repeat=3)]
 NAMES = ["".join("kept " if kept else "undone " for kept in ends).strip() for ends in ENDS]
-
-
-@pytest.fixture(autouse=True)
-def lag(settings: Any) -> None:
-    settings.CACHECONTROL = {"MAX_LAG": 30.0}
 
 
 def _raise_price() -> None:

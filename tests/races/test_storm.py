@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connections
 
+from cachecontrol import store
 from cachecontrol.policy import Outcome
+from tests.patience import LONG
 from tests.shelf.reads import Subject
 from tests.shelf.world import DOORS, World
 
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 ROWS, SINGLES = 100_000, 6_000
 """How many rows one statement changes, and how many statements of one row come before it in the same transaction."""
 MAX_LAG = 2.0
-LONGEST_PAUSE = 50_000
-"""Microseconds for which Redis may answer nobody else."""
 PAGES = [*itertools.product(DOORS, (Subject.ROW, Subject.LIST, Subject.COUNT))]
 
 FILL = "INSERT INTO shelf_item (shelf_id, name, price, looks) SELECT 2, 'many', 0, 0 FROM generate_series(1, {rows})"
@@ -58,7 +58,7 @@ def _ask(page: tuple[str, Subject]) -> str:
 @pytest.fixture
 def crowd(world: World, settings: Any) -> Iterator[Crowd]:
     """Visitors and the drain process, at work until the test ends."""
-    settings.CACHECONTROL = {"MAX_LAG": MAX_LAG}
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "MAX_LAG": MAX_LAG}
     world.run(FILL.format(rows=ROWS))
     world.drain()
     crowd = Crowd()
@@ -69,7 +69,7 @@ def crowd(world: World, settings: Any) -> Iterator[Crowd]:
     yield crowd
     crowd.is_over.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(LONG)
         assert not thread.is_alive()
 
 
@@ -81,15 +81,15 @@ def _until_over(act: Callable[[], None]) -> None:
 
 
 def _wait_for(crowd: Crowd, answers: int) -> None:
-    deadline, known = time.monotonic() + 30, len(crowd.told)
+    deadline, known = time.monotonic() + LONG, len(crowd.told)
     while len(crowd.told) < known + answers:
         assert time.monotonic() < deadline, "the visitors were told nothing"
         time.sleep(0.01)
 
 
-def test_a_storm_leaves_nothing_stale_keeps_redis_answering_and_passes(world: World, crowd: Crowd) -> None:
-    world.redis.config_set("slowlog-log-slower-than", LONGEST_PAUSE)
-    world.redis.slowlog_reset()
+def test_a_storm_leaves_nothing_stale_keeps_redis_answering_and_passes(
+    world: World, crowd: Crowd, tags_moved: list[int]
+) -> None:
     _wait_for(crowd, 3 * len(PAGES))
     before = {page: _ask(page) for page in PAGES}
     world.run(f"BEGIN; {ONE_BY_ONE.format(singles=SINGLES)}; {ALL}")
@@ -107,6 +107,6 @@ def test_a_storm_leaves_nothing_stale_keeps_redis_answering_and_passes(world: Wo
     late = [(page, answer) for asked, page, answer in crowd.told if asked >= committed + MAX_LAG]
     assert {page for page, _ in late} == {*PAGES}
     assert all(answer == after[page] for page, answer in late), "stale"
-    assert not world.redis.slowlog_get(), "Redis answered nobody else for too long"
+    assert max(tags_moved) <= store.TAGS_PER_MOVE, "Redis answered nobody else for too long"
     then = world.seen[passed:]
     assert sum(seen.outcome is Outcome.HIT for seen in then) > 0.9 * len(then), "the pages did not recover"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cachecontrol.drain import Drain
+from tests.patience import LONG
 from tests.shelf import cluster
 from tests.shelf.reads import CHANGES, Subject
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.xdist_group("visible")  # one worker: the tests share a cluster of their own
 
-CLUSTER = {"synchronous_standby_names": "nobody", "synchronous_commit": "local"}
-"""A commit waits for a standby that does not exist, if a session wants that."""
+CLUSTER = {"synchronous_standby_names": "nobody", "synchronous_commit": "local", "autovacuum": "off"}
+"""A commit waits for a standby that does not exist, if a session wants that; and nobody writes unasked."""
 WAITS = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 WHERE = "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
 DRAINS = 50
@@ -38,7 +39,7 @@ def test_what_was_read_while_a_commit_was_written_and_not_yet_visible_is_moved_b
         before = door.ask(Subject.ROW)
         assert before == door.truth(Subject.ROW)
         writer.cancel()
-        thread.join(10)
+        thread.join(LONG)
         assert not thread.is_alive()
     assert door.truth(Subject.ROW) != before
     world.drain()
@@ -49,6 +50,7 @@ def test_a_quiet_database_is_drained_without_writing_to_it(world: World, server:
     drain = Drain()
     drain.run()
     with cluster.connect(server) as own:
+        own.execute("CHECKPOINT")
         (began,) = own.execute(WHERE).fetchone()
         for _ in range(DRAINS):
             drain.run()

@@ -10,6 +10,7 @@ from django.test import Client
 from cachecontrol import keys, position
 from cachecontrol.entry import Head
 from cachecontrol.policy import Outcome
+from tests.patience import LONG
 from tests.shelf.reads import Subject
 from tests.shelf.staging import staged
 from tests.shelf.world import elsewhere
@@ -61,14 +62,14 @@ def test_visitors_at_the_same_time_are_each_told_their_own(world: World) -> None
             headers={"User-Agent": f"agent {number}", "Accept-Language": "de" if number % 2 else "en"}
         )
         client.cookies["sessionid"] = f"secret {number}"
-        begin.wait(10)
+        begin.wait(LONG)
         told[number] = client.get(f"/seen/?declared={number % 3}&secret={number}").json()
 
     threads = [threading.Thread(target=elsewhere, args=[lambda n=n: visit(n)]) for n in range(visitors)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(LONG)
     for number in range(visitors):
         assert told[number] == {
             "GET": {"declared": [str(number % 3)]},

@@ -103,7 +103,7 @@ def test_it_becomes_a_whole_one_where_its_statement_left_tags_out(
     world: World, door: Door, settings: Any
 ) -> None:
     """However few tags a drain may move one by one: what was not read must not count as moved."""
-    settings.CACHECONTROL = {"TAGS_PER_DRAIN": 1, "MAX_LAG": 30.0}
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "TAGS_PER_DRAIN": 1}
     door.ask(Subject.ROW)
     world.run("UPDATE shelf_shelf SET name = name || '!'")
     world.change(Subject.ROW)

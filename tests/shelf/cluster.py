@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +18,16 @@ from django.db import connection, connections
 from psycopg.conninfo import conninfo_to_dict
 
 from cachecontrol import drain
+from cachecontrol.prove.cast import standing_still
 from project import embedded
 from project.embedded import Postgres
+from tests.patience import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PLACE = ("HOST", "PORT")
+WAL_WRITER = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"
 
 
 @contextmanager
@@ -49,28 +52,51 @@ def _copy(server: Postgres, *, standby: bool) -> None:
     source = " ".join(f"{name}={value}" for name, value in parameters().items() if name != "dbname")
     command = [server._programs / "pg_basebackup", "-d", source, "-D", target, "-c", "fast", "-X", "stream"]
     done = subprocess.run(
-        [*command, *(["-R"] if standby else [])], check=False, capture_output=True, timeout=60
+        [*command, *(["-R"] if standby else [])], check=False, capture_output=True, timeout=LONG
     )
     assert done.returncode == 0, done.stderr
     embedded._own(target, server._place, recursive=True)
 
 
+@contextmanager
+def forgetful(server: Postgres) -> Iterator[None]:
+    """Let the server write no commit to disk that did not ask for it, until it crashes or the block ends.
+
+    The process that writes them now and then stands still; a crash has to kill it, since it hears nothing else.
+    """
+    with standing_still(_wal_writer(server)):
+        yield
+
+
+def _wal_writer(server: Postgres) -> int:
+    with connect(server) as own:
+        return int(own.execute(WAL_WRITER).fetchone()[0])
+
+
 def crash(server: Postgres) -> None:
     """Stop at once, without flushing anything, and start again: what was not on disk is lost."""
-    pid = server.pid()
+    pid, writer = server.pid(), _wal_writer(server)
     assert pid
     os.kill(pid, signal.SIGQUIT)
+    _kill(writer)
     _wait(lambda: not server.pid())
     server.start()
 
 
 def crash_backend(server: Postgres) -> None:
     """Kill a single backend: the server recovers in place, under the same postmaster."""
+    writer = _wal_writer(server)
     with connect(server) as victim, connect(server) as witness:
-        os.kill(victim.info.backend_pid, signal.SIGKILL)
+        _kill(victim.info.backend_pid, writer)
         with pytest.raises(psycopg.OperationalError):
-            witness.execute("SELECT pg_sleep(20)")  # the server answers as ever until it noticed
+            witness.execute(f"SELECT pg_sleep({LONG})")  # the server answers as ever until it noticed
     _wait(lambda: _answers(server))
+
+
+def _kill(*pids: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _answers(server: Postgres) -> bool:
@@ -118,8 +144,8 @@ def parameters() -> dict[str, Any]:
     return {name: given[name] for name in ("dbname", "user", "host", "port", "password") if name in given}
 
 
-def _wait(until: Any, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
+def _wait(until: Any) -> None:
+    deadline = time.monotonic() + LONG
     while not until():
         assert time.monotonic() < deadline, "the server did not follow in time"
         time.sleep(0.02)

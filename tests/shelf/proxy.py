@@ -1,19 +1,22 @@
-"""A line between programs and their server that can be slow, or cut at a certain word."""
+"""A line between programs and their server that can hold answers back, or be cut at a certain word."""
 
 from __future__ import annotations
 
 import socket
 import threading
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from tests.patience import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 MOST_BYTES = 65536
+READY = b"Z\0\0\0\5"
+"""How the last message of an answer of PostgreSQL begins; the server writes it whole."""
 
 
 @dataclass(slots=True)
@@ -21,8 +24,8 @@ class Line:
     """What can be done to all connections through one port."""
 
     port: int
-    delay: float = 0.0
-    """Seconds that each answer of the server is held back."""
+    flows: threading.Event = field(default_factory=threading.Event)
+    """Cleared, the answers of the server are held back until it is set."""
     cut: threading.Event = field(default_factory=threading.Event)
     """Set once a connection was cut."""
     word: bytes = b""
@@ -43,6 +46,7 @@ class _Connection:
     server: socket.socket
     is_cut: bool = False
     answered: threading.Event = field(default_factory=threading.Event)
+    """Set once the server has done with what it heard last: it may tell of it before."""
 
     def ask(self) -> None:
         """Carry what the program says."""
@@ -58,7 +62,7 @@ class _Connection:
         self.line.word, self.is_cut = b"", True
         if self.line.arrives:
             _say(self.server, said)
-            assert self.answered.wait(10), "the server did not answer"
+            assert self.answered.wait(LONG), "the server did not answer"
         _end(self.server)
         _end(self.program)
         self.line.cut.set()
@@ -66,12 +70,14 @@ class _Connection:
     def answer(self) -> None:
         """Carry what the server answers."""
         while said := _heard(self.server):
-            self.answered.set() if self.is_cut else self._answer(said)
+            if not self.is_cut:
+                self._answer(said)
+            elif READY in said:
+                self.answered.set()
         _end(self.program)
 
     def _answer(self, said: bytes) -> None:
-        if self.line.delay:
-            time.sleep(self.line.delay)
+        self.line.flows.wait()
         _say(self.program, said)
 
 
@@ -81,9 +87,10 @@ def line_to(path: Path) -> Iterator[Line]:
     connections: list[_Connection] = []
     with socket.create_server(("127.0.0.1", 0)) as door:
         line = Line(door.getsockname()[1])
+        line.flows.set()
         threading.Thread(target=_let_in, args=[door, path, line, connections], daemon=True).start()
         yield line
-        line.delay = 0.0
+        line.flows.set()
         _end(door)
     for connection in connections:
         for end in (connection.program, connection.server):

@@ -1,15 +1,28 @@
-"""Staging: a race's rival acts exactly before or after a named call, so that nothing is left to chance."""
+"""Staging: a race's rival acts exactly before or after a named call, or Redis falls silent: nothing is left to chance."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from unittest import mock
+
+from cachecontrol import keys, store
+from cachecontrol.entry import Head
+from cachecontrol.prove.cast import standing_still
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from redis import Redis
+
+    from project.embedded import Valkey
+
     Act = Callable[[], object]
+
+MOMENT = 0.1
+"""Seconds."""
 
 
 @contextmanager
@@ -32,3 +45,22 @@ def staged(owner: Any, name: str, *, before: Act | None = None, after: Act | Non
     with mock.patch.object(owner, name, call):
         yield
     assert not acts, f"nobody called {name}"
+
+
+@contextmanager
+def silent(valkey: Valkey) -> Iterator[None]:
+    """Let Redis answer nobody within the block, where this thread's connection waits for an answer once, and not long."""
+    line, pid = store._line._current(), valkey.pid()
+    line.connect()
+    line._sock.settimeout(MOMENT)
+    assert pid is not None
+    with standing_still(pid):
+        yield
+
+
+def let_pass(redis: Redis, time: timedelta) -> None:
+    """Bring the end of every entry that much nearer, as if the time had passed for Redis."""
+    micros = time // timedelta(microseconds=1)
+    for key in redis.scan_iter(f"{keys.ENTRY}*"):
+        head = Head.unpack(redis.hget(key, "head"))
+        redis.hset(key, "head", replace(head, expires=head.expires - micros).pack())

@@ -13,6 +13,7 @@ from django.db import connection, connections
 from django.test import Client
 
 from cachecontrol import drain, stats, store
+from tests.patience import LONG
 from tests.shelf import reads, views
 from tests.shelf.cluster import parameters
 from tests.shelf.reads import CHANGES, Subject
@@ -158,4 +159,4 @@ def elsewhere(act: Callable[[], Any]) -> Any:
             connections.close_all()
 
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(work).result(timeout=30)
+        return pool.submit(work).result(timeout=LONG)

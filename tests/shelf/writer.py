@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from tests.patience import LONG
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.shelf.reads import Subject
 
-SECONDS = 60
 HERE = "here"
 
 
@@ -40,12 +41,12 @@ def writing(subject: Subject, moment: str) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=SECONDS)
+        process.communicate(timeout=LONG)
 
 
 def _stand() -> None:
     print(HERE, flush=True)
-    signal.alarm(SECONDS)
+    signal.alarm(round(LONG))
     signal.pause()
 
 

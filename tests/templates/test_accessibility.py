@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
 from tests.catalog import shelves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import BrowserContext, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -50,20 +52,15 @@ def goods(redis: Any) -> None:
 
 
 @pytest.fixture
-def shown(browser: Browser) -> Iterator[Any]:
-    """Open pages in contexts of their own, which are closed at the end."""
-    contexts = []
+def shown(context: Callable[..., BrowserContext]) -> Callable[..., Page]:
+    """Open pages in contexts of their own."""
 
     def show(url: str, size: tuple[int, int], **options: Any) -> Page:
-        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
-        contexts.append(context)
-        page = context.new_page()
+        page = context(viewport={"width": size[0], "height": size[1]}, **options).new_page()
         page.goto(url)
         return page
 
-    yield show
-    for context in contexts:
-        context.close()
+    return show
 
 
 @pytest.mark.parametrize(
@@ -98,31 +95,31 @@ def test_a_shopper_without_scripts_filters_sorts_turns_the_page_and_takes_it_bac
     page = shown(f"{live_server.url}/", DESK, java_script_enabled=False)
     page.get_by_role("navigation", name="Departments").get_by_role("link", name="Kitchen").click()
     page.get_by_role("link", name="Next").click()
-    assert page.url.endswith("?page=2")
+    expect(page).to_have_url(re.compile(r"\?page=2$"))
     page.get_by_label("From").fill("16")
     page.get_by_role("button", name="Apply").click()
-    assert page.get_by_role("heading", name="10 products").is_visible()
+    expect(page.get_by_role("heading", name="10 products")).to_be_visible()
     page.get_by_role("link", name="Price, high to low").click()
     page.get_by_role("list", name="Material").get_by_role("link", name="Iron").click()
-    assert "attr=Material%3AIron&price_from=16&sort=-price" in page.url
+    expect(page).to_have_url(re.compile("attr=Material%3AIron&price_from=16&sort=-price"))
     page.get_by_role("link", name="Clear all").click()
-    assert page.url.endswith("/c/kitchen/?sort=-price")
+    expect(page).to_have_url(re.compile(r"/c/kitchen/\?sort=-price$"))
 
 
 def test_the_filters_of_a_phone_open_and_close_without_scripts(shown: Any, live_server: Any) -> None:
     page = shown(f"{live_server.url}/c/kitchen/", PHONE, java_script_enabled=False)
     filters = page.get_by_role("region", name="Filters")
-    assert not filters.is_visible()
+    expect(filters).to_be_hidden()
     page.get_by_role("link", name="Filters").click()
-    assert filters.is_visible()
+    expect(filters).to_be_visible()
     page.get_by_role("link", name="Show results").click()
-    assert not filters.is_visible()
+    expect(filters).to_be_hidden()
 
 
 def test_drawings_are_drawn_and_the_console_is_quiet(page: Page, live_server: Any) -> None:
     """The `page` fixture fails on an error in the console, such as one of the Content-Security-Policy."""
     page.goto(f"{live_server.url}/p/pan/")
-    assert page.locator(".shot use").first.bounding_box()["width"] > 100
+    page.wait_for_function("document.querySelector('.shot use').getBoundingClientRect().width > 100")
     assert (
         "frame-ancestors" in page.request.get(f"{live_server.url}/p/pan/").headers["content-security-policy"]
     )
@@ -131,6 +128,6 @@ def test_drawings_are_drawn_and_the_console_is_quiet(page: Page, live_server: An
 def test_the_first_stop_of_the_keyboard_skips_to_the_content(shown: Any, live_server: Any) -> None:
     page = shown(f"{live_server.url}/c/kitchen/", DESK)
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
-    assert page.url.endswith("#content")
+    expect(page).to_have_url(re.compile("#content$"))
