@@ -15,7 +15,10 @@ from tests.patience import LONG
 STARTER = """
 import os, sys, time
 from pathlib import Path
+from project import processes
 from project.processes import Runner
+
+processes.SOON = 300.0  # what fails to start does so sooner, however slow the machine
 
 def say(name, line):
     time.sleep(0.3)  # a busy machine: what a program says last has to come out all the same

@@ -13,6 +13,7 @@ import pytest
 
 from project.processes import alive
 from project.services import BASE_DIR
+from tests.patience import LONG
 
 OTHERS = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "LARDER_TEST_HOME"}
 
@@ -48,7 +49,7 @@ def home():
 )
 def test_what_cannot_be_done_is_refused_before_anything_starts(arguments, said, home):
     proof = start(*arguments, home=home)
-    _, error = proof.communicate(timeout=60)
+    _, error = proof.communicate(timeout=LONG)
     assert proof.returncode != 0
     assert said in error
     assert not list(home.iterdir())
@@ -56,12 +57,12 @@ def test_what_cannot_be_done_is_refused_before_anything_starts(arguments, said, 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_signal_leaves_a_process_of_a_proof_behind(number, home):
-    proof = start("--seconds", "60", "--faults", "none", home=home)
+    proof = start("--seconds", "3600", "--faults", "none", home=home)
     await_that(lambda: {"reader0", "writer0"} <= {file.stem for file in home.glob("*/*.log")})
     running = [process for process in psutil.process_iter() if works_for(process, home)]
     assert len(running) > 10
     proof.send_signal(number)
-    proof.communicate(timeout=60)
+    proof.communicate(timeout=LONG)
     await_that(lambda: not any(alive(process.pid) for process in running))
 
 
@@ -73,8 +74,8 @@ def works_for(process, home):
         return False
 
 
-def await_that(condition, *, seconds=60):
-    deadline = time.monotonic() + seconds
+def await_that(condition):
+    deadline = time.monotonic() + LONG
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -185,7 +185,7 @@ def test_a_place_where_nothing_can_be_kept_is_one_clear_line(checkout):
     kept = var.rename(checkout.folder / "kept") if var.exists() else None
     var.write_text("in the way")  # root may write everywhere else
     try:
-        assert checkout.make().wait(timeout=60) != 0
+        assert checkout.make().wait(timeout=LONG) != 0
     finally:
         var.unlink()
         if kept:
