@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,31 @@ from cachecontrol.conf import conf
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-SESSION_SQL = (
-    "concat_ws(' ', current_user, current_setting('search_path'), current_setting('row_security'),"
-    " current_setting('TimeZone'), current_setting('DateStyle'), current_setting('IntervalStyle'),"
-    " current_setting('default_text_search_config'))"
+_SETTINGS = (
+    "search_path",
+    "row_security",
+    "TimeZone",
+    "DateStyle",
+    "IntervalStyle",
+    "default_text_search_config",
+    "extra_float_digits",
+    "bytea_output",
 )
-"""What the session is to a query: who asks, which tables its names mean, and how values are written."""
+_THRESHOLDS = {"similarity": "0.3", "word_similarity": "0.6", "strict_word_similarity": "0.5"}
+"""From where on pg_trgm calls texts similar. A session that has not loaded it yet does not know its defaults."""
+SESSION_SQL = "concat_ws(' ', {})".format(
+    ", ".join(
+        [
+            "current_user",
+            *(f"current_setting('{name}')" for name in _SETTINGS),
+            *(
+                f"COALESCE(NULLIF(current_setting('pg_trgm.{name}_threshold', true), ''), '{default}')"
+                for name, default in _THRESHOLDS.items()
+            ),
+        ]
+    )
+)
+"""What the session is to a query: who asks, which tables its names mean, how values are written and texts compared."""
 REPORTED = (
     b"search_path",
     b"session_authorization",
@@ -39,6 +59,8 @@ REPORTED = (
 )
 """Of these PostgreSQL tells every change by itself; of ``search_path`` from 18 on."""
 _ALTERS = frozenset({"SET", "RESET", "DISCARD ALL"})
+_SETS = re.compile("set_config|set_limit|pg_settings", re.IGNORECASE)
+"""What changes a setting, the threshold of pg_trgm or, by an UPDATE, any setting."""
 _CONNECTING = ("service", "options", "assume_role")
 """OPTIONS of a database that say who connects, beside its USER."""
 
@@ -62,7 +84,7 @@ def begin(raw: Any, began: str) -> None:
 def note(cursor: Any, query: Any) -> None:
     """Let a statement that may have changed its session leave a doubt; several in one, and DO, have semicolons."""
     text, session = str(query), _session(cursor.connection)
-    if session and (cursor.statusmessage in _ALTERS or ";" in text or "set_config" in text.lower()):
+    if session and (cursor.statusmessage in _ALTERS or ";" in text or _SETS.search(text)):
         session.doubts += 1
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import psycopg
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+_TELL = f"set_config('{TELL_SETTING}', 'on', false)"
+_FORGETS = frozenset({"RESET", "DISCARD ALL"})
+"""After these a session may not know any more that it asked to be told."""
 _pending = threading.local()
 """Whether this thread changed something that no drain of this process has carried yet."""
 
@@ -40,9 +43,8 @@ def listen(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
     if not is_new:
         return
     raw.add_notice_handler(_handler(ref(raw)))
-    with raw.cursor() as cursor:
-        cursor.execute(f"SELECT set_config('{TELL_SETTING}', 'on', false), {scope.SESSION_SQL}")
-        scope.begin(raw, cursor.fetchone()[1])
+    _, session = raw.execute(f"SELECT {_TELL}, {scope.SESSION_SQL}").fetchone()
+    scope.begin(raw, session)
     raw.cursor_factory = _draining(raw.cursor_factory)
     if raw.info.transaction_status != TransactionStatus.IDLE:
         raw.commit()
@@ -84,6 +86,7 @@ class _DrainingCursor:
     """Mixed into the cursor class of a connection, since psycopg knows of statements that Django does not see."""
 
     connection: Any
+    statusmessage: str | None
 
     def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
         result = super().execute(query, *args, **kwargs)  # type: ignore[misc]
@@ -110,6 +113,8 @@ class _DrainingCursor:
 
     def _ended(self, query: Any) -> None:
         scope.note(self, query)
+        if self.statusmessage in _FORGETS:
+            self.connection.execute(f"SELECT {_TELL}")
         self._settle()
 
     def _settle(self) -> None:

@@ -126,7 +126,7 @@ def test_what_a_fill_read_of_a_write_that_nobody_told_it_of_is_not_stored(
     world: World, door: Door, monkeypatch
 ) -> None:
     """A pooler gave it a session that did not ask to be told; so the server is asked again at the end."""
-    connection.cursor().execute(f"RESET {TELL_SETTING}")
+    connection.cursor().execute(f"SET {TELL_SETTING} = off")
     door.ask(Subject.LIST)
     _fill_that_writes(door, _raw, monkeypatch)
 

@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import ProgrammingError, connection, transaction
+from django.db.models import BinaryField, FloatField, TextField
+from django.db.models.functions import MD5, Cast
 from django.test.utils import CaptureQueriesContext
 
 from cachecontrol import keys, reconcile, scope, stats
 from cachecontrol.api import TrackedQuerySet
+from cachecontrol.capture import TELL_SETTING
 from cachecontrol.policy import Outcome
+from tests.shelf import reads
 from tests.shelf.models import Item
 from tests.shelf.reads import Subject
 from tests.shelf.staging import staged
 from tests.shelf.world import CLERK, DOORS, Door, World, elsewhere
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROLE = f"""CREATE ROLE {CLERK} LOGIN;
 GRANT SELECT ON shelf_shelf, shelf_item, cachecontrol_tracked, cachecontrol_change TO {CLERK};
@@ -205,6 +209,57 @@ def test_a_session_with_another_search_path_neither_reads_nor_fills(
     assert door.ask(Subject.ROW) == "777" != before
     assert elsewhere(lambda: door.ask(Subject.ROW)) == before
     assert elsewhere(lambda: door.ask(Subject.TABLE)) == "[10, 20, 30]"
+
+
+SETTINGS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "digits of a number": (
+        "SET extra_float_digits = -9",
+        lambda items: items.annotate(third=Cast(Cast("price", FloatField()) / 3, TextField())),
+    ),
+    "how bytes are written": (
+        "SET bytea_output = escape",
+        lambda items: items.annotate(sum=Cast(Cast(MD5("name"), BinaryField()), TextField())),
+    ),
+    "how similar words are": (
+        "SET pg_trgm.word_similarity_threshold = 0.01",
+        lambda items: items.filter(name__trigram_word_similar="tone"),
+    ),
+    "how similar texts are": (
+        "SELECT set_limit(0.01)",
+        lambda items: items.filter(name__trigram_similar="tone"),
+    ),
+    "by an update": (
+        "UPDATE pg_settings SET setting = '-9' WHERE name = 'extra_float_digits'",
+        lambda items: items.annotate(third=Cast(Cast("price", FloatField()) / 3, TextField())),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_session_that_writes_or_compares_otherwise_neither_reads_nor_fills(world: World, name: str) -> None:
+    statement, shape = SETTINGS[name]
+
+    def read(items: Any) -> list[Any]:
+        shaped = shape(items)
+        return [*shaped.order_by("pk").values_list("pk", *shaped.query.annotations)]
+
+    before = elsewhere(lambda: read(Item.objects.cached("shelf.settings")))
+    assert elsewhere(lambda: read(Item.objects.cached("shelf.settings"))) == before
+    assert world.last.outcome is Outcome.HIT
+    connection.cursor().execute(statement)
+    assert read(Item.objects.cached("shelf.settings")) == read(Item.objects.all()) != before
+    assert elsewhere(lambda: read(Item.objects.cached("shelf.settings"))) == before
+
+
+@pytest.mark.parametrize("statement", ["RESET ALL", "DISCARD ALL", f"RESET {TELL_SETTING}"])
+def test_a_session_that_forgot_its_settings_still_hears_of_its_writes(
+    world: World, door: Door, statement: str
+) -> None:
+    elsewhere(lambda: door.ask(Subject.ROW))
+    connection.cursor().execute(statement)
+    with transaction.atomic():
+        reads.write(Subject.ROW)
+    assert elsewhere(lambda: door.ask(Subject.ROW)) == door.truth(Subject.ROW) == "11"
 
 
 def test_what_the_server_reports_needs_no_sign_in_the_sql(world: World, schema: None, door: Door) -> None:
