@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
+from urllib.parse import unquote_plus
 
 from django.core.signing import BadSignature, Signer
 
@@ -26,6 +27,13 @@ class Hot:
     key: str
     score: float
     recipe: dict[str, Any]
+
+    @property
+    def asked(self) -> str:
+        """What it is the key of, for a person: path, parameters and what else the page varies by."""
+        facts = {"path": self.key, "query": "", "vary": ()} | self.recipe
+        query = f"?{unquote_plus(facts['query'])}" if facts["query"] else ""
+        return " · ".join([f"{facts['path']}{query}", *facts["vary"]])
 
 
 def hottest(policy: str, limit: int, *, now: float | None = None) -> list[Hot]:

@@ -210,7 +210,7 @@ class CachedPageMiddleware:
                 compute=lambda: self.compute(page),
                 alias=fetch.default_alias(),
                 recipe=page.recipe,
-                hot=page.policy.warm,
+                hot=page.policy.warm and page.size <= conf.max_key_bytes,
                 is_sound=responses.is_sound,
             )
         )

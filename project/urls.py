@@ -4,6 +4,8 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
+admin.site.site_header = admin.site.site_title = "Larder"
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("cachecontrol.urls")),
     path("admin/", admin.site.urls),

@@ -27,6 +27,11 @@ COUNTERS = {
     "codec.damaged": _("damaged entries, found out and computed anew"),
     "stats.lost": _("counts dropped while Redis was away for long"),
     "prune.deleted": _("changes deleted that every clock has seen"),
+    "reconcile.same": _("entries that were computed again and did not differ"),
+    "reconcile.moved": _("entries that were not fresh any more when they were compared"),
+    "reconcile.damaged": _("entries that could not be read"),
+    "reconcile.unknown": _("entries that nothing tells how to compute again"),
+    "reconcile.failed": _("entries that could not be computed again"),
     "reconcile.drift": _("entries that claimed to be fresh and differed; each was deleted"),
     "reconcile.forged": _("entries with a wrong signature; each was deleted"),
 }

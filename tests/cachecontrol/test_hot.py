@@ -1,7 +1,7 @@
 import time
 
 from cachecontrol import recorder, stats
-from cachecontrol.hot import hottest
+from cachecontrol.hot import Hot, hottest
 
 
 def ask(policy, key, times):
@@ -17,6 +17,12 @@ def test_the_most_asked_comes_first_with_its_recipe(redis):
         ("frequent", {"path": "/frequent/"}),
         ("rare", {"path": "/rare/"}),
     ]
+
+
+def test_what_a_key_asks_for_is_told_to_a_person():
+    recipe = {"path": "/search/", "query": "q=caf%C3%A9+cup", "vary": ["de"]}
+    assert Hot(key="k", score=1.0, recipe=recipe).asked == "/search/?q=café cup · de"
+    assert Hot(key="k", score=1.0, recipe={"path": "/"}).asked == "/"
 
 
 def test_yesterdays_favourite_gives_way(redis):

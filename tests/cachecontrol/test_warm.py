@@ -46,6 +46,13 @@ def visited(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return [entry.key for entry in hot.hottest("tests.brand", 10)]
 
 
+def test_a_page_that_is_never_kept_is_never_warmed(client: Client, settings: Any) -> None:
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "MAX_KEY_BYTES": 10}
+    assert client.get("/brand/acme/").headers["Cache-Status"].endswith("key_too_long")
+    assert stats.flush()
+    assert hot.hottest("tests.brand", 10) == []
+
+
 def status(client: Client, path: str) -> str:
     return client.get(path).headers["Cache-Status"]
 
