@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres.functions import RandomUUID, TransactionNow
 from django.db.models import DateField, TimeField
+from django.db.models.constants import LOOKUP_SEP
 from django.db.models.expressions import Col, Func, RawSQL, Value
 from django.db.models.functions import Cast, Now, Random
 from django.db.models.lookups import Exact, In, IsNull, Lookup
@@ -86,9 +87,22 @@ class _Walk:
 
     def _visit_column(self, column: Col) -> None:
         self.aliases.add(column.alias)
-        tracked = tracking.find(column.target.model._meta.db_table)
-        if tracked and column.target.column in tracked.blind:
-            self._refuse("ignored", f"{tracked.relation}.{column.target.column}")
+        self._look_at(column.target.model._meta.db_table, column.target.column)
+
+    def look_at_keys(self, query: Query) -> None:
+        """Look at the columns that a query joins by and tells rows apart by, which no expression names."""
+        for source in query.alias_map.values():
+            for own, others in getattr(source, "join_cols", ()):
+                self._look_at(query.alias_map[source.parent_alias].table_name, own)
+                self._look_at(source.table_name, others)
+        for name in set(query.distinct_fields) - query.annotations.keys():
+            for target in query.names_to_path(name.split(LOOKUP_SEP), query.get_meta())[2]:
+                self._look_at(target.model._meta.db_table, target.column)
+
+    def _look_at(self, relation: str, column: str | None) -> None:
+        tracked = tracking.find(relation)
+        if tracked and column in tracked.blind:
+            self._refuse("ignored", f"{relation}.{column}")
 
     def _visit_query(self, query: Query) -> None:
         if not getattr(query, "reports", False):
@@ -97,6 +111,7 @@ class _Walk:
                 self._refuse("uncovered", "extra() or a union in a queryset that is not tracked")
         for node in _expressions(query, ()):
             self.visit(node)
+        self.look_at_keys(query)
 
     def of_plain(self) -> set[str]:
         """The tables of the inner queries that do not report for themselves."""
@@ -121,6 +136,7 @@ def of(compiler: SQLCompiler, used: Mapping[str, Any], ordering: Iterable[Any]) 
     selected = _came_back(compiler) if used and not query.distinct_fields else {}
     for node in _expressions(query, ordering):
         walk.visit(node)
+    walk.look_at_keys(query)
     if _has_raw_parts(query):
         return Dependence(refusal=("uncovered", "extra()"))
     if any(not getattr(combined, "reports", False) for combined in query.combined_queries):
@@ -258,6 +274,8 @@ def _rank(found: set[str], tracked: tracking.Tracking) -> tuple[int, int]:
 def _of_lookup(lookup: Any, alias: str, tracked: tracking.Tracking, is_base: bool) -> set[str] | None:
     column = getattr(lookup, "lhs", None)
     if not isinstance(column, Col) or column.alias != alias or not isinstance(lookup, Exact | In | IsNull):
+        return None
+    if not type(lookup).__module__.startswith("django."):  # which may match what is written otherwise
         return None
     name = str(column.target.column)
     if not tracked.can_name(name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -28,9 +29,10 @@ from django.db.models import (
 )
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast, ExtractDay, ExtractYear, Now, Random, Upper
+from django.db.models.lookups import Exact
 from django.test.utils import register_lookup
 
-from cachecontrol import collect
+from cachecontrol import collect, tracking
 from cachecontrol.collect import Collection
 from tests.library import shelf
 from tests.library.models import Author, Book, Genre, Loan, Manual, Profile, Review, Sale
@@ -260,6 +262,16 @@ class Whisper(Transform):
     function = "LOWER"
 
 
+class Alike(Exact):
+    """An equality of texts that are written alike."""
+
+    lookup_name = "alike"
+    is_immutable = True
+
+    def get_rhs_op(self, connection: Any, rhs: str) -> str:
+        return f"ILIKE {rhs}"
+
+
 @pytest.mark.parametrize(
     ("reason", "read"),
     [
@@ -305,6 +317,8 @@ class Whisper(Transform):
         ),
         ("ignored", lambda: [*Book.objects.filter(stock__gt=1)]),
         ("ignored", lambda: [*Book.objects.order_by("stock")]),
+        ("ignored", lambda: [*Book.objects.defer("stock").distinct("stock")]),
+        ("ignored", lambda: [*Review.objects.distinct("book__stock")]),
         ("ignored", lambda: [*Book.objects.values("stock")]),
         ("ignored", lambda: [*Review.objects.annotate(left=F("book__stock"))]),
         ("ignored", lambda: Book.objects.aggregate(Max("stock"))),
@@ -326,6 +340,26 @@ def test_text_that_is_a_moment_to_nobody_is_kept() -> None:
         assert tags_of(Book.objects.filter(pk=1).annotate(said=Cast(Value(text), kind))) == {"book#1"}
     day = Cast(Cast(Value("2026-02-03"), DateField()), DateTimeField())
     assert tags_of(Book.objects.filter(pk=1).annotate(day=day)) == {"book#1"}
+
+
+def test_an_equality_of_a_projects_own_may_match_more_than_one_value() -> None:
+    with register_lookup(CharField, Alike):
+        assert tags_of(Author.objects.filter(code__alike="A")) == {"author"}
+
+
+def test_a_join_along_an_ignored_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracked = tracking.find("library_book")
+    without = dataclasses.replace(tracked, ignored=("stock", "editor"), blind=tracked.blind | {"editor_id"})
+    monkeypatch.setitem(tracking._trackings, "library_book", without)
+    books = Book.objects.defer("stock", "editor")
+    for read in (
+        lambda: [*books.filter(editor__name="Bob")],
+        lambda: [*books.order_by("editor__name")],
+        lambda: [*Author.objects.filter(edited__title="Book 1")],
+        lambda: [*Author.objects.annotate(n=Count("edited"))],
+    ):
+        assert refusal_of(read) == "ignored"
+    assert refusal_of(lambda: [*books.filter(author__name="Bob")]) == ""
 
 
 def test_rows_locked_for_update_are_refused() -> None:
