@@ -92,7 +92,7 @@ class Collection:
         for tag, at in positions.items():
             self.tags[tag] = min(at, self.tags.get(tag, at))
         if ends is not None:
-            self.ends = min(ends, self.ends or ends)
+            self.ends = ends if self.ends is None else min(ends, self.ends)
 
     def refuse(self, reason: str, blame: str = "") -> None:
         """Serve the value and do not store it. The first reason stays."""

@@ -261,7 +261,9 @@ def _store(request: Request[Any], reading: Reading, token: str, collection: Coll
     if reading.epoch != collection.own.epoch:
         return "history"
     now = reading.now / 1e6
-    expires = min(now + request.policy.ttl, collection.ends or float("inf"))
+    expires = now + request.policy.ttl
+    if collection.ends is not None:
+        expires = min(expires, collection.ends)
     if expires <= now:
         return "ended"
     try:

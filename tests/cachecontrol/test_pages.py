@@ -7,7 +7,7 @@ import re
 import threading
 import time
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -97,6 +97,13 @@ def ending_page(request: HttpRequest) -> HttpResponse:
     return HttpResponse("sale")
 
 
+@cached_page("test.ended_page")
+def ended_page(request: HttpRequest, seconds: int) -> HttpResponse:
+    expire_at(datetime.fromtimestamp(seconds, UTC))
+    expire_at(timezone.now() + HALF_AN_HOUR)
+    return HttpResponse("over")
+
+
 @cached_page("test.plain_page")
 def plain_page(request: HttpRequest) -> HttpResponse:
     return HttpResponse("plain " + TEXT)
@@ -141,6 +148,7 @@ urlpatterns = [
     path("nonce/", nonce_page),
     path("raw/", raw_page),
     path("ending/", ending_page),
+    path("ended/<int:seconds>/", ended_page),
     path("plain/", plain_page),
     path("failing/", failing_page),
     path("", include("project.urls")),
@@ -310,6 +318,12 @@ def test_other_methods_pass_by(client: Client, redis: Redis) -> None:
 def test_an_oversized_key_is_a_bypass(client: Client, redis: Redis, brand: Brand) -> None:
     response = client.get(f"/brand/{brand.pk}/?colour={'x' * 5000}")
     assert status(response) == "larder; fwd=bypass; detail=key_too_long"
+    assert entries(redis) == []
+
+
+@pytest.mark.parametrize("seconds", [0, 1_000_000])
+def test_what_ended_before_it_was_made_is_not_kept(client: Client, redis: Redis, seconds: int) -> None:
+    assert status(client.get(f"/ended/{seconds}/")) == "larder; fwd=uri-miss; detail=ended"
     assert entries(redis) == []
 
 
