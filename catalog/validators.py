@@ -7,6 +7,8 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+# What the shop's addresses are made of: of a row with another slug, no page could show the link.
+SLUG = r"^[-a-zA-Z0-9_]+$"
 GTIN_LENGTHS = (8, 12, 13, 14)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext_lazy as _
 from treebeard.admin import TreeAdmin
 from treebeard.forms import MoveNodeForm, movenodeform_factory
 
 from catalog.admin.history import HistoryAdmin
 from catalog.models import Category
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
 
 
 class CategoryForm(MoveNodeForm):  # type: ignore[misc]
@@ -44,3 +48,10 @@ class CategoryAdmin(TreeAdmin, HistoryAdmin):  # type: ignore[misc]
     ordering = ("path",)
     prepopulated_fields = {"slug": ("name",)}
     readonly_fields = ("url_path",)
+
+    def history_form_view(
+        self, request: HttpRequest, object_id: str, version_id: str, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Show a version, and go back to it, where the category is now: one that is gone has no place."""
+        get_object_or_404(Category, pk=object_id)
+        return super().history_form_view(request, object_id, version_id, *args, **kwargs)  # type: ignore[no-any-return]

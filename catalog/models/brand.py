@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from simple_history.models import HistoricalRecords
 
 from cachecontrol.api import TrackedManager, track
+from catalog.validators import SLUG
 
 
 @track(slices=["slug"])
@@ -31,7 +32,9 @@ class Brand(models.Model):
                 name="brand_name",
                 violation_error_message=_("There is a brand of this name already."),
             ),
-            models.CheckConstraint(condition=~models.Q(name=""), name="brand_named"),
+            models.CheckConstraint(
+                condition=~models.Q(name="") & models.Q(slug__regex=SLUG), name="brand_named"
+            ),
         ]
         indexes = [models.Index(fields=["name", "id"], name="brand_by_name")]
 

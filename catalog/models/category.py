@@ -15,6 +15,7 @@ from simple_history.utils import bulk_create_with_history
 from treebeard.mp_tree import MP_Node, MP_NodeManager, MP_NodeQuerySet
 
 from cachecontrol.api import TrackedQuerySet, track
+from catalog.validators import SLUG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +72,9 @@ class CategoryManager(MP_NodeManager.from_queryset(CategoryQuerySet)):  # type: 
         node.rename_descendants(before)
 
 
+PLACE = ["path", "depth", "numchild", "url_path"]
+
+
 def _depth(url_path: str) -> int:
     return url_path.count("/") + 1
 
@@ -85,14 +89,17 @@ class Category(MP_Node):  # type: ignore[misc]
     description = models.TextField(_("description"), blank=True)
 
     objects = CategoryManager()
-    history = HistoricalRecords()
+    # A version of the past says nothing of the place: to go back to it would tear the tree.
+    history = HistoricalRecords(excluded_fields=PLACE)
 
     class Meta:
         base_manager_name = "objects"
         verbose_name = _("category")
         verbose_name_plural = _("categories")
         constraints = [
-            models.CheckConstraint(condition=~models.Q(name="") & ~models.Q(slug=""), name="category_named"),
+            models.CheckConstraint(
+                condition=~models.Q(name="") & models.Q(slug__regex=SLUG), name="category_named"
+            ),
         ]
         indexes = [models.Index(fields=["depth", "path"], name="category_by_depth")]
 
@@ -104,7 +111,9 @@ class Category(MP_Node):  # type: ignore[misc]
 
     @transaction.atomic
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save; when the slug changed, the URL paths of all below change with it."""
+        """Save where the category is by now; when the slug changed, the URL paths of all below change with it."""
+        if not self._state.adding:
+            self.refresh_from_db(fields=PLACE, from_queryset=type(self).objects.select_for_update())
         before = self.url_path
         self.url_path = self.url_path_below(type(self).objects.get_parent(self, update=True))
         if kwargs.get("update_fields") is not None:

@@ -18,7 +18,7 @@ from simple_history.models import HistoricalRecords
 from cachecontrol.api import TrackedQuerySet, track
 from catalog import currencies
 from catalog.functions import AttributesValid, JsonVector
-from catalog.validators import validate_attributes
+from catalog.validators import SLUG, validate_attributes
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -36,6 +36,7 @@ class Status(models.TextChoices):
 
 SHOWN = (Status.SCHEDULED, Status.PUBLISHED)
 LISTED = Q(status__in=[status.value for status in SHOWN])
+ON_SALE = Q(sale_price__lt=F("price"))
 
 
 class ProductQuerySet(TrackedQuerySet["Product"]):
@@ -136,7 +137,9 @@ class Product(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["slug"], name="product_slug"),
             models.UniqueConstraint(fields=["sku"], name="product_sku"),
-            models.CheckConstraint(condition=~Q(name="") & ~Q(slug="") & ~Q(sku=""), name="product_named"),
+            models.CheckConstraint(
+                condition=~Q(name="") & Q(slug__regex=SLUG) & ~Q(sku=""), name="product_named"
+            ),
             models.CheckConstraint(
                 condition=Q(price__gte=0)
                 & (Q(sale_price=None) | Q(sale_price__gte=0, sale_price__lte=F("price"))),

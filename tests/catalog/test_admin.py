@@ -216,6 +216,25 @@ def test_history_shows_and_reverts_a_product(staff):
     assert product.name == "Pan"
 
 
+def test_a_category_goes_back_to_what_it_said_and_stays_where_it_is(staff):
+    pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
+    shelves.category("Kitchen/Pans/Woks")
+    old = pans.history.last()
+    Category.objects.move(Category.objects.get(pk=pans.pk), garden, "first-child")
+    Category.objects.filter(pk=pans.pk).update(name="Skillets")
+    url = reverse("admin:catalog_category_simple_history", args=[pans.pk, old.pk])
+    assert staff.post(url, form_of(staff.get(url))).status_code == 302
+    assert list(Category.objects.values_list("url_path", "name")) == [
+        ("kitchen", "Kitchen"),
+        ("garden", "Garden"),
+        ("garden/pans", "Pans"),
+        ("garden/pans/woks", "Woks"),
+    ]
+    assert not any(Category.objects.find_problems())
+    Category.objects.get(pk=pans.pk).delete()
+    assert staff.get(url).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("model", "field", "term", "label"),
     [

@@ -48,6 +48,7 @@ def product() -> Product:
         {"attributes": {"Sizes": [1, 2]}},
         {"name": ""},
         {"sku": ""},
+        {"slug": "no address"},
     ],
 )
 def test_the_database_refuses_a_wrong_product(product, wrong):
