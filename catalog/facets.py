@@ -24,6 +24,8 @@ from django.db.models import (
 from django.db.models.fields.json import HasAnyKeys
 from django.db.models.lookups import In
 
+from catalog.models.product import ON_SALE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from decimal import Decimal
@@ -103,7 +105,7 @@ def conditions(
     if selection.price_from is not None or selection.price_to is not None:
         asked["price"] = _between(selection.price_from, selection.price_to)
     if selection.sale:
-        asked["sale"] = Q(sale_price__isnull=False)
+        asked["sale"] = ON_SALE
     for key in dict.fromkeys(key for key, _value in selection.attributes):
         asked[f"attr:{key}"] = _has_value(key, selection.values_of(key))
     return asked
@@ -132,7 +134,7 @@ def tally(products: ProductQuerySet, asked: Mapping[str, Q]) -> Tally:
     rows = list(
         blamed.values("category", "brand__slug", "brand__name", "blame").annotate(
             n=Count("pk"),
-            on_sale=Count("sale_price"),
+            on_sale=Count("pk", filter=ON_SALE),
             low=Min("effective_price"),
             high=Max("effective_price"),
             first_currency=Min("currency"),
@@ -196,10 +198,12 @@ def _attributes(blamed: Any) -> dict[str, Counter[str]]:
 
 
 def _values(text: str) -> list[str]:
-    """Return what an attribute's text stands for: itself, or the texts of a JSON list."""
+    """Return what an attribute's text stands for: itself, or the texts of a JSON list; nothing for an empty one."""
+    if text in ("", "[]"):
+        return []
     if not text.startswith('["'):
         return [text]
     try:
-        return list(dict.fromkeys(json.loads(text)))
+        return list(filter(None, dict.fromkeys(json.loads(text))))
     except ValueError:
         return [text]

@@ -81,7 +81,7 @@ class Selection:
         """Return the parameters in canonical order."""
         pairs = [("q", self.q), ("in", self.within)]
         pairs += [("brand", slug) for slug in sorted(self.brands)]
-        pairs += [("attr", f"{key}:{value}") for key, value in sorted(self.attributes)]
+        pairs += [("attr", f"{_escaped(key)}:{value}") for key, value in sorted(self.attributes)]
         pairs += [("price_from", _plain(self.price_from)), ("price_to", _plain(self.price_to))]
         pairs += [
             ("sale", "1" if self.sale else ""),
@@ -142,5 +142,14 @@ class ListingForm(forms.Form):
 
 
 def _attribute(text: str) -> tuple[str, str] | None:
+    """Read `key:value`; a colon of the key's own is written `%3A`."""
     key, colon, value = text.partition(":")
-    return (key, value) if key and colon and value and "\x00" not in text else None
+    return (_unescaped(key), value) if key and colon and value and "\x00" not in text else None
+
+
+def _escaped(key: str) -> str:
+    return key.replace("%", "%25").replace(":", "%3A")
+
+
+def _unescaped(key: str) -> str:
+    return key.replace("%3A", ":").replace("%25", "%")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.paginator import InvalidPage, Page, Paginator
 from django.db.models import F
 from django.http import Http404
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from catalog import facets, reads
@@ -133,8 +134,12 @@ def build(
     """
     selection = form.selection()
     brands = reads.brands(selection.brands)
-    selection = replace(selection, brands=tuple(sorted(brand.slug for brand in brands)))
     within = [c for c in tree if selection.within and f"{c.url_path}/".startswith(f"{selection.within}/")]
+    selection = replace(
+        selection,
+        brands=tuple(sorted(brand.slug for brand in brands)),
+        within=selection.within if within else "",
+    )
     asked = facets.conditions(selection, brands=[b.pk for b in brands], categories=[c.pk for c in within])
     tally = facets.tally(products, asked)
     matching = facets.chosen(products, asked)
@@ -276,11 +281,16 @@ def _either(values: list[str]) -> str:
 
 def _price_label(selection: Selection) -> str:
     low, high = selection.price_from, selection.price_to
+    written = {
+        name: number_format(price, force_grouping=True)
+        for name, price in (("low", low), ("high", high))
+        if price is not None
+    }
     if high is None:
-        return _("From %(low)s") % {"low": low}
+        return _("From %(low)s") % written
     if low is None:
-        return _("Up to %(high)s") % {"high": high}
-    return _("%(low)s to %(high)s") % {"low": low, "high": high}
+        return _("Up to %(high)s") % written
+    return _("%(low)s to %(high)s") % written
 
 
 def _chips(selection: Selection, labels: dict[str, str]) -> list[Option]:

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 from cachecontrol.api import cached_page
 from catalog import forms, listing, reads, search, structured
 from catalog.models import Product
+from catalog.models.product import ON_SALE
 from catalog.sitemaps import SECTIONS
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ ROW = 6
 def home(request: HttpRequest) -> HttpResponse:
     """Show the departments, what is new and what is on sale."""
     shown = reads.cards(reads.shown(Product.objects.all())).order_by("-publish_at", "id")
-    new, sale = list(shown[:ROW]), list(shown.filter(sale_price__isnull=False)[:ROW])
+    new, sale = list(shown[:ROW]), list(shown.filter(ON_SALE)[:ROW])
     reads.illustrate([*new, *sale])
     context = {"departments": reads.departments(), "new": new, "sale": sale, "canonical": _canonical(request)}
     return render(request, "catalog/home.html", context)

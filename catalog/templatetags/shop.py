@@ -41,7 +41,7 @@ def money(amount: Decimal, currency: str) -> str:
 @register.filter
 def percent_off(product: Product) -> int:
     """Return by how many percent the sale price is below the price, rounded down."""
-    if product.sale_price is None or not product.price:
+    if not product.sale_price:
         return 0
     return int((product.price - product.sale_price) * 100 / product.price)
 

@@ -55,6 +55,10 @@ def texts(value: Any) -> list[str]:
     return [str(value).lower() if isinstance(value, bool) else str(value)]
 
 
+def is_on_sale(product: Product) -> bool:
+    return product.sale_price is not None and product.sale_price < product.price
+
+
 def asked_by(selection: Selection) -> dict[str, Callable[[Product], bool]]:
     """What each group of the selection asks, in Python."""
     asked: dict[str, Callable[[Product], bool]] = {}
@@ -64,7 +68,7 @@ def asked_by(selection: Selection) -> dict[str, Callable[[Product], bool]]:
         low, high = selection.price_from or 0, selection.price_to or 10**9
         asked["price"] = lambda p: low <= p.effective_price <= high
     if selection.sale:
-        asked["sale"] = lambda p: p.sale_price is not None
+        asked["sale"] = is_on_sale
     for key, _value in selection.attributes:
         wanted = {v for k, v in selection.attributes if k == key}
         asked[f"attr:{key}"] = lambda p, key=key, wanted=wanted: bool(
@@ -100,7 +104,7 @@ def test_counts_are_those_of_counting_by_hand(goods: list[Product]) -> None:
 
         assert counted.total == len(passing())
         assert counted.without == {group: len(passing(group)) for group in asked}
-        assert counted.on_sale == sum(p.sale_price is not None for p in passing("sale"))
+        assert counted.on_sale == sum(map(is_on_sale, passing("sale")))
         assert counted.categories == Counter(p.category_id for p in passing("in"))
         assert {slug: n for (slug, _name), n in counted.brands.items() if slug} == Counter(
             p.brand.slug for p in passing("brand") if p.brand
@@ -125,6 +129,11 @@ def test_the_products_chosen_are_those_counted(goods: list[Product]) -> None:
         asked = facets.conditions(selection, brands=brands)
         expected = {p.pk for p in goods if all(test(p) for test in asked_by(selection).values())}
         assert set(facets.chosen(Product.objects.all(), asked).values_list("pk", flat=True)) == expected
+
+
+def test_what_says_nothing_is_no_choice() -> None:
+    shelves.product("Thing", attributes={"Note": "", "Features": [], "Sizes": ["", "M"]})
+    assert tally(Selection()).attributes == {"Sizes": Counter(["M"])}
 
 
 def test_a_key_of_an_attribute_is_never_sql(goods: list[Product]) -> None:

@@ -92,6 +92,27 @@ class TestListings:
         assert links(page, "Drop “Brasa” for 1 product") == ["?price_to=10"]
         assert links(page, "Drop “Up to 10” for 3 products") == ["?brand=brasa"]
 
+    def test_an_attribute_whose_name_holds_a_colon_can_be_chosen(self, client: Client) -> None:
+        shelves.product("Wide", attributes={"Ratio: w:h": "16:9"})
+        shelves.product("Narrow", attributes={"Ratio: w:h": "4:3"})
+        (chosen,) = links(html(client, "/c/kitchen/"), "16:9 ( 1 )")
+        page = html(client, f"/c/kitchen/{chosen}")
+        assert "1 product<" in page
+        assert "Wide" in page
+
+    def test_a_chosen_price_is_written_as_people_write_it(self, client: Client) -> None:
+        shelves.product("Pan", price=5)
+        url = "/c/kitchen/?price_from=1.50&price_to=1e3"
+        assert links(html(client, url), "Remove filter: 1.50 to 1,000 ×") == ["."]
+        german = client.get(url, headers={"accept-language": "de"}).content.decode()
+        assert links(german, "Filter entfernen: 1,50 bis 1.000 ×") == ["."]
+
+    def test_what_costs_as_much_as_before_is_not_on_sale(self, client: Client) -> None:
+        shelves.product("Pan", price=5, sale_price=5)
+        assert "On sale" not in html(client, "/")
+        assert "On sale" not in html(client, "/c/kitchen/")
+        assert "0 products" in html(client, "/c/kitchen/?sale=1")
+
     def test_long_facets_are_cut_at_eight(self, client: Client) -> None:
         for number in range(11):
             shelves.product("Pan", by=f"Brand {number:02}")
@@ -132,6 +153,12 @@ class TestSearch:
         narrowed = html(client, "/search/?q=blue&in=clothing")
         assert "Blue shirt" in narrowed
         assert "Blue mug" not in narrowed
+
+    def test_a_department_that_is_gone_narrows_nothing(self, client: Client) -> None:
+        shelves.product("Blue shirt", at="Clothing/Shirts")
+        page = html(client, "/search/?q=blue&in=garments")
+        assert "1 product<" in page
+        assert "garments" not in page
 
     @pytest.mark.parametrize("text", [EVIL, "%00", "a" * 500, "'; drop table x"])
     def test_no_text_breaks_it(self, client: Client, text: str) -> None:
