@@ -145,10 +145,11 @@ def variants(product: Product) -> list[Variant]:
 def related(product: Product) -> list[Product]:
     """Return the nearest of the same category: those of the same brand first, then by price.
 
-    The nearest that are listed are asked for, and those that are not to be seen yet left out here: one
-    statement then tells both what is shown and when that changes.
+    The nearest that are listed and not gone for good are asked for, and those that are not to be seen yet left
+    out here: one statement then tells both what is shown and when that changes.
     """
-    listed = Product.objects.filter(LISTED, category=product.category_id).exclude(pk=product.pk)
+    staying = Q(unpublish_at=None) | Q(unpublish_at__gt=timezone.now())
+    listed = Product.objects.filter(LISTED, staying, category=product.category_id).exclude(pk=product.pk)
     same_brand = Case(When(brand=product.brand_id, then=Value(0)), default=Value(1))
     nearest = listed.order_by(same_brand, Abs(F("effective_price") - product.effective_price), "id")
     candidates = cards(nearest)[: 2 * RELATED]

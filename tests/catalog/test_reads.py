@@ -89,6 +89,14 @@ def test_related_products_are_of_the_category_nearest_in_brand_then_price(ends: 
     assert ends == [NOON + HOUR]
 
 
+def test_what_is_gone_takes_no_place_among_the_related() -> None:
+    asked = shelves.product("asked")
+    for number in range(2 * reads.RELATED):
+        shelves.product(f"gone {number}", unpublish_at=NOON)
+    shelves.product("there", price=90)
+    assert [p.name for p in reads.related(asked)] == ["there"]
+
+
 def test_a_branch_is_a_category_with_all_above_and_below() -> None:
     for path in ("A/B/C", "A/B/D", "A/BB", "Z"):
         shelves.category(path)
