@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 
+# The toolbar writes itself into no compressed page, and a 304 would show the toolbar of an earlier request.
+UNSEEN = ("HTTP_ACCEPT_ENCODING", "HTTP_IF_NONE_MATCH")
+
+
 class CachePanel(Panel):
     """Shows each read with its policy, outcome, reason and tags, and each refusal with what to blame."""
 
@@ -33,6 +37,8 @@ class CachePanel(Panel):
         return f"{text}, " + ngettext("{n} refusal", "{n} refusals", refusals).format(n=refusals)
 
     def process_request(self, request: HttpRequest) -> HttpResponse:
+        for name in UNSEEN:
+            request.META.pop(name, None)
         with stats.trace() as self._trace:
             response: HttpResponse = super().process_request(request)  # type: ignore[no-untyped-call]
         return response

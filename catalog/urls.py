@@ -10,6 +10,7 @@ urlpatterns = [
     re_path(r"^c/(?P<path>[-a-zA-Z0-9_]+(?:/[-a-zA-Z0-9_]+)*)/$", views.category, name="category"),
     path("p/<slug:slug>/", views.product, name="product"),
     path("search/", views.find, name="search"),
+    path("media/<path:path>", views.upload, name="upload"),
     path("robots.txt", views.robots, name="robots"),
     path("favicon.ico", views.favicon, name="favicon"),
     path("sitemap.xml", views.sitemap_index, name="sitemap_index"),

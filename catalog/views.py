@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.contrib.sitemaps import views as sitemap_views
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
@@ -11,6 +12,7 @@ from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
+from django.views.static import serve
 
 from cachecontrol.api import cached_page
 from catalog import forms, listing, reads, search, structured
@@ -20,6 +22,7 @@ from catalog.sitemaps import SECTIONS
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
 
 HOUR = 3600
 ROW = 6
@@ -128,6 +131,12 @@ def robots(request: HttpRequest) -> HttpResponse:
 def favicon(request: HttpRequest) -> HttpResponse:
     """Send browsers that ask at the old place to the drawn icon."""
     return HttpResponse(status=301, headers={"Location": static("catalog/favicon.svg")})
+
+
+@require_safe
+def upload(request: HttpRequest, path: str) -> HttpResponseBase:
+    """Send a picture that staff uploaded. In production the server in front does it (deploy/nginx.conf)."""
+    return serve(request, path, document_root=settings.MEDIA_ROOT)
 
 
 def _canonical(request: HttpRequest, listed: listing.Listing | None = None) -> str:

@@ -7,10 +7,23 @@ from typing import Any
 
 import structlog
 
+BROKER = ("celery.beat", "celery.worker.consumer")
+"""Loggers that tell of a lost broker with whole tracebacks, several times a minute; a line of each says it."""
+
+
+def brief(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Leave the first line of what is said of the broker (processor)."""
+    if event["logger"].startswith(BROKER):
+        event.pop("exc_info", None)
+        event["event"] = event["event"].partition("\n")[0]
+    return event
+
+
 SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
+    brief,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
 ]

@@ -4,6 +4,7 @@
 (``LOCAL``): it keeps its own secret key, speaks plain HTTP and logs for a person.
 """
 
+import logging
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -110,7 +111,8 @@ CACHES = {
     },
 }
 CACHECONTROL = {
-    "RELEASE": env.str("RELEASE", default=""),
+    # Pages name their static files, which development calls otherwise: it has entries of its own.
+    "RELEASE": env.str("RELEASE", default="debug" if DEBUG else ""),
     "METRICS_TOKEN": env.str("METRICS_TOKEN", default=""),
 }
 CELERY_BROKER_URL = env.str("BROKER_URL", default="") or environment.broker(_urls.redis)
@@ -160,6 +162,7 @@ LOGIN_URL = "admin:login"
 
 LOGGING = logs.configure(json=not LOCAL, level=env.log_level("LOG_LEVEL", default="INFO"))
 DJANGO_STRUCTLOG_USER_ID_FIELD = None  # asking for the user would read the session on every page
+DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = logging.INFO  # Django warns of them already
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 
 # Languages, time and files

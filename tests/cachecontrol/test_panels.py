@@ -41,15 +41,15 @@ def oak():
     catch_up()
 
 
-def look(where):
+def look(where, **sent):
     """Return the panel after a request, the toolbar standing before the cache."""
-    request = RequestFactory().get(where)
+    request = RequestFactory().get(where, **sent)
     views = {pattern.pattern.match(where[1:]) and pattern.callback for pattern in urlpatterns} - {None}
     (view,) = views
     toolbar = DebugToolbar(request, lambda request: HttpResponse())
     panel = CachePanel(toolbar, CachedPageMiddleware(view))
-    response = panel.process_request(request)
-    panel.generate_stats(request, response)
+    panel.response = panel.process_request(request)
+    panel.generate_stats(request, panel.response)
     return panel
 
 
@@ -60,6 +60,14 @@ def test_a_miss_then_a_hit_with_its_tags():
     (read,) = look("/brand/").get_stats()["reads"]
     assert (read["policy"], read["outcome"]) == ("panel.brand", "hit")
     assert "catalog_brand.slug=oak" in read["tags"]
+
+
+def test_a_browser_gets_the_page_whole_so_that_the_toolbar_can_write_itself_into_it():
+    etag = look("/brand/").response.headers["ETag"]
+    panel = look("/brand/", headers={"accept-encoding": "gzip", "if-none-match": etag})
+    assert panel.response.status_code == 200
+    assert "Content-Encoding" not in panel.response.headers
+    assert panel.get_stats()["reads"][0]["outcome"] == "hit"
 
 
 def test_what_stopped_the_page_from_being_stored():

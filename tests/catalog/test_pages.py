@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+from gettext import GNUTranslations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.conf import settings as django_settings
+from django.core.files.base import ContentFile
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -15,6 +18,8 @@ from catalog.models import Product, ProductImage
 from tests.catalog import shelves
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from django.test import Client
 
 EVIL = "</script><script>alert('x')</script>&\"<b>"
@@ -317,3 +322,25 @@ def test_each_language_has_its_own_page(client: Client, redis: Any) -> None:
     assert "1.234,50\u00a0€" in german.content.decode()
     assert '<html lang="de"' in german.content.decode()
     assert "accept-language" in german["Vary"].lower()
+
+
+@pytest.mark.django_db
+def test_an_uploaded_picture_is_shown(client: Client, settings: Any, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    pan = shelves.product("Pan")
+    picture = ProductImage(product=pan, alt="A pan from above")
+    picture.file.save("pan.png", ContentFile(b"\x89PNG"))
+    (src,) = re.findall(r'<img class="picture" src="([^"]+)"', html(client, pan.get_absolute_url()))
+    answer = client.get(src)
+    assert (answer.status_code, b"".join(answer)) == (200, b"\x89PNG")
+    assert answer["Content-Type"] == "image/png"
+    assert client.get("/media/../settings.py").status_code == 400
+
+
+def test_every_text_of_the_shops_templates_is_known_in_german() -> None:
+    with (django_settings.BASE_DIR / "locale/de/LC_MESSAGES/django.mo").open("rb") as file:
+        german = GNUTranslations(file)
+    templates = (django_settings.BASE_DIR / "templates").rglob("*.html")
+    texts = {text for file in templates for text in re.findall(r'{% translate "([^"]+)"', file.read_text())}
+    assert "Departments" in texts
+    assert sorted(text for text in texts if german.gettext(text) == text) == []

@@ -135,6 +135,13 @@ def test_debug_is_off_unless_it_is_switched_on():
     ]
 
 
+def test_development_has_entries_of_its_own_since_its_pages_name_other_static_files():
+    expression = "settings.CACHECONTROL['RELEASE']"
+    assert setting(expression) == ""
+    assert setting(expression, DEBUG="1") == "debug"
+    assert setting(expression, DEBUG="1", RELEASE="7") == "7"
+
+
 def test_a_local_checkout_speaks_plain_http_and_production_does_not(production):
     expression = (
         "[settings.SECURE_SSL_REDIRECT, settings.SESSION_COOKIE_SECURE, settings.SECURE_HSTS_SECONDS > 0]"
@@ -156,6 +163,13 @@ def test_production_logs_json_a_line_and_a_local_checkout_logs_for_a_person(prod
     ).stderr.splitlines()[-1]
     assert "sold_out" in line
     assert "{" not in line
+
+
+def test_a_lost_broker_is_told_in_a_line_each_time():
+    code = "import logging; logging.getLogger('celery.beat').error('Message Error: gone\\nstack', exc_info=OSError('x'))"
+    said = manage("shell", "--no-imports", "-c", code, DJANGO_SETTINGS_MODULE="project.settings").stderr
+    assert "Message Error: gone" in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.django_db
