@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
+    from django.urls import ResolverMatch
 
     from cachecontrol.fetch import Fetched
     from cachecontrol.responses import Stored
@@ -173,6 +174,10 @@ class Page:
         return WSGIRequest(environ)
 
 
+class _LedElsewhere(Exception):
+    """A middleware behind the first one chose other URLs, by which the path is another view's."""
+
+
 class CachedPageMiddleware:
     """Stands first. Serves fresh pages with one round trip to Redis; on a miss, fills with a hermetic request."""
 
@@ -186,9 +191,11 @@ class CachedPageMiddleware:
         if request.method not in ("GET", "HEAD"):
             return self._passed_on(request, kept)
         try:
-            page = Page.of(kept, request)
-        except DisallowedHost:
+            return self._asked(request, Page.of(kept, request))
+        except (DisallowedHost, _LedElsewhere):
             return self.get_response(request)
+
+    def _asked(self, request: HttpRequest, page: Page) -> HttpResponseBase:
         if page.size > conf.max_key_bytes:
             with fetch.bypass("key_too_long"):
                 return self._sent(request, page)
@@ -220,6 +227,8 @@ class CachedPageMiddleware:
         request = page.request()
         with _mounted(page.mount):
             response = self.get_response(request)
+        if request.resolver_match and _policy_in(request.resolver_match) != page.policy:
+            raise _LedElsewhere
         collection, refusal = collect.current(), responses.refusal(request, response)
         if refusal and collection is not None:
             collection.refuse(refusal, page.path)
@@ -262,4 +271,8 @@ def _policy_of(request: HttpRequest) -> Policy | None:
         match = resolve(request.path_info, getattr(request, "urlconf", None))
     except Resolver404:
         return None
+    return _policy_in(match)
+
+
+def _policy_in(match: ResolverMatch) -> Policy | None:
     return getattr(match.func, "cache_policy", None)

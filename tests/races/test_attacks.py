@@ -69,6 +69,18 @@ class Remembering:
         return self.get_response(request)
 
 
+class ByHost:
+    """A middleware that shows the account of who is logged in where others see a cached page."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.get_host() == "own.wide.example":
+            request.urlconf = (path("echo/", plain),)
+        return self.get_response(request)
+
+
 @cached_page("attack.echo", params=["colour"], vary=["language"])
 def echo(request: HttpRequest) -> HttpResponse:
     """Shows everything that it can see."""
@@ -292,6 +304,17 @@ def test_one_visitors_name_is_on_no_page(world: World, alice: Client) -> None:
     assert "AnonymousUser" in mine
     assert alice.get("/plain/").content == b"alice alice"
     assert status(ask("/echo/", HTTP_ACCEPT_LANGUAGE="de")) == "larder; hit"
+
+
+def test_a_page_that_a_middleware_leads_elsewhere_is_no_cached_page(
+    world: World, settings: Any, alice: Client
+) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.ByHost"]
+    for _ in range(2):
+        assert alice.get("/echo/", headers={"host": "own.wide.example"}).content == b"alice alice"
+    assert entries(world) == []
+    assert "AnonymousUser" in alice.get("/echo/").content.decode()
+    assert len(entries(world)) == 1
 
 
 def test_one_visitors_language_is_on_no_others_page(world: World, alice: Client) -> None:
