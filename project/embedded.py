@@ -168,7 +168,7 @@ class Postgres:
     def _clear_crash(self) -> None:
         """Wait for what a killed server left running, which holds its shared memory, and remove its pid files."""
         files = [self._data / "postmaster.pid", _socket_folder(self._place) / ".s.PGSQL.5432.lock"]
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while files[0].exists() and _works_in(self._data) and time.monotonic() < deadline:
             time.sleep(0.05)
         for file in files:
@@ -221,7 +221,7 @@ class Valkey:
         result = subprocess.run(
             command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True
         )
-        if result.returncode or not self._answers(seconds=20):
+        if result.returncode or not self._answers(seconds=60):
             reason = result.stderr.strip() or _reason(self.log)
             raise ServiceError(f"Valkey did not start: {reason} (log: {self.log})")
 

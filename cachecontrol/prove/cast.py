@@ -194,7 +194,7 @@ class Cast:
         return [*command, name.removeprefix(role), str(self.seed), str(self.port), str(pause)]
 
     def _await_web(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
                 return

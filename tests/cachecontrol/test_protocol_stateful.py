@@ -197,7 +197,7 @@ class Protocol(RuleBasedStateMachine):
 
 
 def test_no_answer_is_older_than_the_last_drain(world: World, settings: Any) -> None:
-    settings.CACHECONTROL = {**settings.CACHECONTROL, "PRUNE_AFTER": 0.0, "ROWS_PER_CHANGE": 2}
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "PRUNE_AFTER": 0.0, "ROWS_PER_CHANGE": 2, "WAIT": 0.05}
     Protocol.world = world
     run_state_machine_as_test(Protocol, settings=BOUNDED)
 

@@ -21,7 +21,7 @@ from project.processes import BASE_DIR, Runner
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-PATIENCE = 60.0  # seconds for the web process to answer
+PATIENCE = 240.0  # seconds for the web process to answer
 DEMO_PRODUCTS = 2000
 
 
