@@ -16,6 +16,7 @@ def test_a_setting_is_read_by_its_name_in_capitals(settings: Any) -> None:
 
 
 def test_without_settings_the_defaults_hold(settings: Any) -> None:
+    settings.CACHECONTROL = {}  # unlike what follows, this is told: what was read before is forgotten, and again at the end
     del settings.CACHECONTROL
     assert (conf.max_lag, conf.alias) == (2.0, "default")
 
