@@ -53,7 +53,7 @@ _WORDS = {
     "phone": "phone cell smartphone mobile case protector tablet handset",
     "laptop": "laptop computer notebook computing keyboard mouse",
     "headphones": "headphone headset earphone earbud audio",
-    "speaker": "speaker stereo soundbar amplifier monitor",
+    "speaker": "speaker stereo soundbar amplifier",
     "camera": "camera lens photo tripod",
     "charger": "charger cable battery adapter power electronic electrical",
     "lamp": "lamp light lighting lantern bulb headlamp torch",

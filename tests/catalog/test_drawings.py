@@ -33,6 +33,8 @@ def test_every_tone_is_in_the_stylesheet() -> None:
         ("kitchen/cookware/saucepans", "Marlow Steel Stock Pot", "pan"),
         ("garden/pots-beds/pots", "Ivy Plant Pot", "plant"),
         ("books/fiction/novels", "The Lamp", "book"),
+        ("audio/headphones/in-ear", "Pavane Wireless In-ear Monitors", "headphones"),
+        ("audio/speakers/bookshelf-speakers", "Sonora Two-Way Monitor", "speaker"),
         ("accessories", "", "ring"),
         ("quite/unheard-of", "Thing", "box"),
     ],
