@@ -52,3 +52,17 @@ def test_links_between_pages_lead_somewhere() -> None:
         folder = ROOT if name == "README.md" else ROOT / "docs"
         for target in re.findall(r"\]\(([^)#:]+)\)", text):
             assert (folder / target).exists(), f"{name} links to {target}"
+
+
+def test_every_reason_stands_in_the_glossary() -> None:
+    said = r"""(?:bypass|refuse|_refuse)\(\s*"([a-z_]+)"|Outcome\.BYPASS,\s*"([a-z_]+)"|reason="([a-z_]+)\""""
+    texts = [file.read_text() for file in (ROOT / "cachecontrol").glob("*.py")]
+    reasons = {reason for text in texts for found in re.findall(said, text) for reason in found if reason}
+    assert {"uncovered", "key_too_long", "lease"} <= reasons
+    assert sorted(reason for reason in reasons if f"`{reason}`" not in DOCS["glossary.md"]) == []
+
+
+def test_every_variable_of_the_environment_is_documented() -> None:
+    read = re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', (ROOT / "project" / "settings.py").read_text())
+    assert {"DEBUG", "RELEASE"} <= {*read}
+    assert [name for name in read if f"`{name}`" not in DOCS["deploy.md"]] == []
