@@ -132,6 +132,7 @@ class _TrackedCompiler(SQLCompiler):
                 "alias": self.using,
                 "sql": sql,
                 "params": [*map(_frozen, params)],
+                "width": self.col_count,  # Django drops what it selects only to order by it
                 "one": result_type == SINGLE,
             }
             key = codec.encode(recipe)

@@ -19,9 +19,9 @@ from django.template.loader_tags import BlockNode
 from django.utils import timezone, translation
 from django.utils.safestring import SafeString, mark_safe
 
-from cachecontrol import codec, fetch, policy, scope
-from cachecontrol.exceptions import Unhermetic
-from cachecontrol.policy import Policy
+from cachecontrol import codec, fetch, policy, scope, stats
+from cachecontrol.exceptions import Unhermetic, UnknownType
+from cachecontrol.policy import Outcome, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,8 +96,16 @@ class CachedNode(Node):
             **_manner(context),
             "values": values,
         }
-        request = self.request(recipe, lambda: str.__str__(self.render_body(context, values)))
+        compute = functools.partial(self._compute, context, values)
+        try:
+            request = self.request(recipe, compute)
+        except UnknownType:
+            stats.record(self.policy.name, Outcome.BYPASS, "unknown_type", 0.0)
+            return mark_safe(compute())  # noqa: S308  # the body escaped it
         return mark_safe(fetch.get(request).value)  # noqa: S308  # the body escaped it
+
+    def _compute(self, context: Context, values: dict[str, Any]) -> str:
+        return str.__str__(self.render_body(context, values))
 
     def request(self, recipe: dict[str, Any], compute: Callable[[], str]) -> fetch.Request[str]:
         """The request for this fragment, as the recipe describes it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -88,6 +89,18 @@ def test_a_model_instance_is_an_error(brand: Brand) -> None:
     source = '{% load cachecontrol %}{% cached "test.instance" brand %}{{ brand.name }}{% endcached %}'
     with pytest.raises(Unhermetic, match="brand, a Brand"):
         Template(source).render(Context({"brand": brand}))
+
+
+class Moment(datetime):
+    """As some libraries of dates have them."""
+
+
+def test_a_plain_value_that_cannot_be_written_is_a_counted_bypass(brand: Brand) -> None:
+    source = '{% load cachecontrol %}{% cached "test.moment" brand.pk at %}{{ at.year }} {% brand_name brand.pk %}{% endcached %}'
+    with stats.trace() as trace:
+        told = Template(source).render(Context({"brand": brand, "at": Moment(2026, 2, 3)}))
+    assert told == "2026 Acme"
+    assert [(read.outcome, read.reason) for read in trace.reads] == [("bypass", "unknown_type")]
 
 
 def test_arguments_have_entries_of_their_own(brand: Brand) -> None:

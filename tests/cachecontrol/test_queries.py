@@ -393,6 +393,15 @@ def test_the_same_sql_with_other_parameters_is_another_entry(cost: Callable[...,
     assert (spent.value, spent.reads) == ("Book 2", ["miss absent"])
 
 
+@pytest.mark.parametrize("loaded", [("title",), ("title", "pages")])
+def test_the_same_sql_for_fewer_columns_is_another_entry(loaded: tuple[str, ...]) -> None:
+    """DISTINCT has to select what rows are ordered by, whether or not it was asked for."""
+    others = {("title",), ("title", "pages")} - {loaded}
+    for columns in (loaded, *others, loaded):
+        read = Book.objects.cached().only(*columns).order_by("pages").distinct()
+        assert next((book.title, book.pages) for book in read) == ("Book 1", 100)
+
+
 def test_aggregates_that_differ_only_in_what_they_count_are_other_entries() -> None:
     books = Book.objects.cached()
     assert books.aggregate(n=Count("id"))["n"] == 6
