@@ -65,9 +65,9 @@ _CONNECTING = ("service", "options", "assume_role")
 """OPTIONS of a database that say who connects, beside its USER."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Session:
-    """What connecting gave, and how many statements may have changed that since."""
+    """What connecting gave, and how many statements may have changed that since. Each connection's own."""
 
     began: str
     reported: tuple[bytes | None, ...]
@@ -89,9 +89,11 @@ def note(cursor: Any, query: Any) -> None:
 
 
 def mark(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:
-    """A value that differs if the session may have changed in between. No round trip."""
-    session = None if conf.scope else _session(connection.connection)
-    return (session.doubts, _reported(connection.connection)) if session else ()
+    """A value that differs if the session is another or may have changed in between. No round trip."""
+    session = _session(connection.connection)
+    if session is None or conf.scope:
+        return (session,)
+    return (session, session.doubts, _reported(connection.connection))
 
 
 def is_doubtful(connection: BaseDatabaseWrapper) -> bool:

@@ -11,10 +11,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
+from django.db import connections
 from psycopg.pq import TransactionStatus
 
-from cachecontrol import collect, drain, scope
+from cachecontrol import collect, drain, position, scope
 from cachecontrol.capture import TELL_CODE, TELL_SETTING
+from cachecontrol.conf import conf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,7 +61,9 @@ def settle() -> None:
     """Drain what this thread committed, if anything is left. Never raises; what failed is tried again before a read."""
     if has_pending():
         _pending.is_set = False
-        _pending.is_set = not drain.catch_up(certify=False)
+        # A read of a replica may come before the commit of what this thread wrote on the primary.
+        is_open = position.in_transaction(connections[conf.database])
+        _pending.is_set = not drain.catch_up(certify=False) or is_open
 
 
 def _handler(listener: ref[Any]) -> Callable[[psycopg.errors.Diagnostic], None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 from psycopg.conninfo import conninfo_to_dict
 
 from cachecontrol import collect, store
@@ -14,7 +14,7 @@ from cachecontrol.policy import Outcome
 from tests.shelf import cluster
 from tests.shelf.models import Item
 from tests.shelf.reads import Subject
-from tests.shelf.world import DOORS, Door, World
+from tests.shelf.world import DOORS, Door, World, elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,6 +124,30 @@ def _noting(used: list[str], take: Any) -> Any:
         take(collection, *args, **kwargs)
 
     return note
+
+
+def test_a_read_of_a_replica_before_the_commit_does_not_forget_the_write(world: World, replica: Any) -> None:
+    """What this thread wrote on the primary is drained once it is committed."""
+    items = Item.objects.using("default").cached("shelf.query", ttl=3600)
+    assert items.get(pk=1).price == 10
+    with transaction.atomic():
+        Item.objects.filter(pk=1).update(price=88)
+        DOORS["query"].ask(Subject.COUNT)
+    assert elsewhere(lambda: items.get(pk=1).price) == 88
+
+
+def test_a_fill_that_connects_anew_is_not_stored(world: World, replica: Any) -> None:
+    """Another replica of the same name may answer, which is behind the position of the first."""
+    with cluster.clone(standby=True) as behind, cluster.connect(behind) as own:
+        own.execute("SELECT pg_wal_replay_pause()")
+        world.change_and_drain(Subject.ROW)
+        _follow(world, replica)
+        with collect.collecting(collect.Collection("replica")) as collection:
+            DOORS["query"].truth(Subject.COUNT)
+            connections["replica"].close()
+            connections["replica"].settings_dict["HOST"] = conninfo_to_dict(behind.url)["host"]
+            assert DOORS["query"].truth(Subject.ROW) == "10"
+        assert collection.verdict() == ("session", "replica")
 
 
 @pytest.mark.parametrize("name", DOORS)
