@@ -32,6 +32,7 @@ NAMES = {
     "DELETE": "cachecontrol_delete",
     "TRUNCATE": "cachecontrol_truncate",
 }
+FUNCTION = "cachecontrol_capture_"
 REPLICA_NAME = "cachecontrol_replicated"
 TRIGGERS = (*NAMES.values(), REPLICA_NAME)
 _TRANSITIONS = {
@@ -47,7 +48,7 @@ _TRANSITIONS = {
 
 _FUNCTION = """
 CREATE OR REPLACE FUNCTION {schema}.{function}() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = {schema}, pg_catalog, pg_temp SET client_min_messages = notice AS $body$
+SECURITY DEFINER SET search_path = pg_catalog, {schema}, pg_temp SET client_min_messages = notice AS $body$
 DECLARE
     moved text[];
     counted bigint := 1;
@@ -56,17 +57,24 @@ BEGIN
         -- One row stands for all that this transaction applies to the table.
         IF current_setting({applied}, true) = pg_current_xact_id()::text || {table} THEN RETURN NULL; END IF;
         PERFORM set_config({applied}, pg_current_xact_id()::text || {table}, true);
-    ELSIF TG_OP = 'INSERT' THEN
-        WITH moved_rows AS MATERIALIZED (SELECT ARRAY[{row_tags}] AS tags FROM new_rows AS row_ LIMIT {limit} + 1)
-        {gather};
-    ELSIF TG_OP = 'DELETE' THEN
-        WITH moved_rows AS MATERIALIZED (SELECT ARRAY[{row_tags}] AS tags FROM old_rows AS row_ LIMIT {limit} + 1)
-        {gather};
-    ELSIF TG_OP = 'UPDATE' THEN
-        WITH moved_rows AS MATERIALIZED (
-            SELECT ARRAY[{both_tags}] AS tags FROM old_rows AS old_ FULL JOIN new_rows AS new_ ON old_.{pk} = new_.{pk}
-             WHERE ROW({old_image})::record *<> ROW({new_image})::record LIMIT {limit} + 1)
-        {gather};
+    ELSE
+        BEGIN
+            IF TG_OP = 'INSERT' THEN
+                WITH moved_rows AS MATERIALIZED (SELECT ARRAY[{row_tags}] AS tags FROM new_rows AS row_ LIMIT {limit} + 1)
+                {gather};
+            ELSIF TG_OP = 'DELETE' THEN
+                WITH moved_rows AS MATERIALIZED (SELECT ARRAY[{row_tags}] AS tags FROM old_rows AS row_ LIMIT {limit} + 1)
+                {gather};
+            ELSIF TG_OP = 'UPDATE' THEN
+                WITH moved_rows AS MATERIALIZED (
+                    SELECT ARRAY[{both_tags}] AS tags
+                      FROM old_rows AS old_ FULL JOIN new_rows AS new_ ON old_.{pk} = new_.{pk}
+                     WHERE ROW({old_image})::record *<> ROW({new_image})::record LIMIT {limit} + 1)
+                {gather};
+            END IF;
+        EXCEPTION WHEN OTHERS THEN
+            NULL; -- As after a column was renamed: what moved cannot be named, the whole table did.
+        END;
     END IF;
     IF counted = 0 THEN RETURN NULL; END IF;
     IF moved IS NULL OR counted > {limit} THEN moved := ARRAY[{star}]; END IF;
@@ -84,10 +92,10 @@ _GATHER = """SELECT (SELECT count(*) FROM moved_rows), (SELECT array_agg(DISTINC
 
 def function_name(tracking: Tracking) -> str:
     """The name of the capture function, within PostgreSQL's 63 bytes."""
-    name = f"cachecontrol_capture_{tracking.relation}"
+    name = FUNCTION + tracking.relation
     if len(name.encode()) <= 63:
         return name
-    return f"cachecontrol_capture_{hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()}"
+    return f"{FUNCTION}{hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()}"
 
 
 def function_sql(tracking: Tracking, schema: str) -> sql.Composed:
@@ -180,9 +188,7 @@ def captured(connection: BaseDatabaseWrapper, digest: str) -> Captured:
     with connection.cursor() as cursor:
         cursor.execute(_CAPTURED_SQL)
         rows = cursor.fetchall()
-    serving = {
-        relation: (set(columns), set(slices)) for relation, columns, slices, _, stands in rows if stands
-    }
+    serving = {relation: (set(columns), slices) for relation, columns, slices, _, stands in rows if stands}
     found = Captured(
         frozenset(t.relation for t in trackings() if _serves(serving.get(t.relation), t)),
         frozenset(relation for relation, *_, is_restricted, _ in rows if is_restricted),
@@ -192,11 +198,12 @@ def captured(connection: BaseDatabaseWrapper, digest: str) -> Captured:
     return found
 
 
-def _serves(registered: tuple[set[str], set[str]] | None, tracking: Tracking) -> bool:
+def _serves(registered: tuple[set[str], list[str]] | None, tracking: Tracking) -> bool:
+    if registered is None:
+        return False
+    columns, named = registered
     return (
-        registered is not None
-        and registered[0] >= {*tracking.columns}
-        and registered[1] >= {*tracking.slices}
+        columns >= {*tracking.columns} and named[:1] == [tracking.pk] and {*named[1:]} >= {*tracking.slices}
     )
 
 
@@ -205,26 +212,38 @@ def synchronise(connection: BaseDatabaseWrapper) -> list[str]:
 
     A table that the code no longer tracks keeps its triggers: an older release may still be running.
     """
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(
             "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('cachecontrol_change')"
         )
         row = cursor.fetchone()
-        if row is None:
-            return []
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cachecontrol_capture'))")
-        return [t.relation for t in trackings() if _synchronise_table(cursor, t, row[0])]
+    if row is None:
+        return []
+    changed = []
+    for tracking in trackings():
+        # One table at a time, so that nobody who writes several waits for one while this waits for another.
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cachecontrol_capture'))")
+            if _synchronise_table(cursor, tracking, row[0]):
+                changed.append(tracking.relation)
+    return changed
 
 
 def _synchronise_table(cursor: CursorWrapper, tracking: Tracking, schema: str) -> bool:
     tables = _family(cursor, tracking.relation)
-    if not tables or not _has_columns(cursor, tracking):
+    fits, needed = _fitness(cursor, tracking), {tracking.pk, *tracking.columns, *tracking.slices}
+    if not tables or not needed <= fits.keys():
         return False
+    if not all(fits[name] for name in needed):
+        cursor.execute("DELETE FROM cachecontrol_tracked WHERE relation = %s", [tracking.relation])
+        return bool(cursor.rowcount)
     wanted = definition(tracking, schema)
     cursor.execute("SELECT definition FROM cachecontrol_tracked WHERE relation = %s", [tracking.relation])
     lacking = [table for table, is_captured in tables.items() if not is_captured]
     if cursor.fetchone() == (wanted,) and not lacking:
         return False
+    # Who wrote with the function before and commits later named less than readers of this code rely on: they end first.
+    cursor.execute(sql.SQL(f"LOCK TABLE {', '.join(tables)} IN SHARE ROW EXCLUSIVE MODE"))
     cursor.execute(function_sql(tracking, schema))
     for table in lacking:
         _create_triggers(cursor, table, sql.Identifier(schema, function_name(tracking)))
@@ -237,7 +256,7 @@ def _register(cursor: CursorWrapper, tracking: Tracking, wanted: str) -> None:
         "INSERT INTO cachecontrol_tracked (relation, definition, columns, slices) VALUES (%s, %s, %s, %s)"
         " ON CONFLICT (relation) DO UPDATE"
         " SET definition = EXCLUDED.definition, columns = EXCLUDED.columns, slices = EXCLUDED.slices",
-        [tracking.relation, wanted, list(tracking.columns), list(tracking.slices)],
+        [tracking.relation, wanted, list(tracking.columns), [tracking.pk, *tracking.slices]],
     )
     cursor.execute(
         "INSERT INTO cachecontrol_change (operation, relation, tags) VALUES ('TRACK', %s, %s)",
@@ -246,37 +265,55 @@ def _register(cursor: CursorWrapper, tracking: Tracking, wanted: str) -> None:
 
 
 def _family(cursor: CursorWrapper, relation: str) -> dict[str, bool]:
-    """The table and its partitions (quoted, schema-qualified), each with whether all of its triggers stand."""
+    """The table and its partitions that can be captured (quoted names), each with whether all of its triggers stand."""
     cursor.execute(FAMILY_SQL.format(roots="SELECT to_regclass(quote_ident(%s)) AS root"), [relation])
-    return {name: is_captured for _, _, name, is_captured, _ in cursor.fetchall()}
+    return {name: is_captured for _, _, name, is_captured, _ in cursor.fetchall() if is_captured is not None}
 
 
 FAMILY_SQL = """
-WITH RECURSIVE family (root, oid) AS (
-    SELECT root, root::oid FROM ({roots}) AS roots
-    UNION SELECT family.root, i.inhrelid FROM family JOIN pg_inherits AS i ON i.inhparent = family.oid
+WITH RECURSIVE family (root, oid, capture, is_part) AS (
+    SELECT root, root::oid, to_regproc(quote_ident(
+               CASE WHEN octet_length(relname) > 63 - length('%(function)s') THEN '%(function)s' || md5('%(function)s' || relname)
+                    ELSE '%(function)s' || relname END)), EXISTS (SELECT FROM pg_inherits WHERE inhrelid = root)
+      FROM ({roots}) AS roots JOIN pg_class ON pg_class.oid = root
+    UNION SELECT family.root, i.inhrelid, capture, is_part FROM family JOIN pg_inherits AS i ON i.inhparent = family.oid
 )
 SELECT family.root::oid, c.oid, c.oid::regclass::text,
-       (SELECT count(*) FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgname = ANY('{{%(triggers)s}}')
-           AND t.tgenabled = CASE t.tgname WHEN '%(replica)s' THEN 'R' ELSE 'A' END)
-       = CASE c.relkind WHEN 'p' THEN %(all)s - 1 ELSE %(all)s END,
-       concat_ws('/', c.oid, c.xmin, CASE WHEN c.relrowsecurity THEN (
+       CASE WHEN c.relkind <> 'f' AND NOT is_part THEN
+           (SELECT count(*) FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgname = ANY('{{%(triggers)s}}')
+               AND t.tgfoid = capture AND t.tgenabled = CASE t.tgname WHEN '%(replica)s' THEN 'R' ELSE 'A' END)
+           = CASE c.relkind WHEN 'p' THEN %(all)s - 1 ELSE %(all)s END END,
+       concat_ws('/', c.oid, c.xmin, (
+           SELECT string_agg(a.xmin::text, ',' ORDER BY a.attnum) FROM pg_attribute AS a
+            WHERE a.attrelid = c.oid AND a.attnum > 0), CASE WHEN c.relrowsecurity THEN (
            SELECT string_agg(concat_ws(':', p.oid, p.xmin), ',' ORDER BY p.oid) FROM pg_policy AS p
             WHERE p.polrelid = c.oid) END, (SELECT string_agg(concat_ws(':', t.oid, t.xmin, t.tgenabled), ',' ORDER BY t.oid)
            FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgname = ANY('{{%(triggers)s}}')))
-  FROM family JOIN pg_class AS c USING (oid) WHERE c.relkind IN ('r', 'p')
-""" % {"triggers": ",".join(TRIGGERS), "replica": REPLICA_NAME, "all": len(TRIGGERS)}  # noqa: UP031  # braces are for format()
-"""A row for each table and partition under ``roots``: root, oid, name, whether all triggers stand, fingerprint."""
+  FROM family JOIN pg_class AS c USING (oid) WHERE c.relkind IN ('r', 'p', 'f')
+""" % {"function": FUNCTION, "triggers": ",".join(TRIGGERS), "replica": REPLICA_NAME, "all": len(TRIGGERS)}  # noqa: UP031  # braces are for format()
+"""A row for each table and partition under ``roots``: root, oid, name, whether all triggers stand, fingerprint.
+
+NULL in place of whether they stand where none could capture all: foreign tables, and tables that are a part of another,
+through which they may be written.
+"""
 
 
-def _has_columns(cursor: CursorWrapper, tracking: Tracking) -> bool:
-    cursor.execute(
-        "SELECT array_agg(attname::text) FROM pg_attribute"
-        " WHERE attrelid = to_regclass(quote_ident(%s)) AND attnum > 0 AND NOT attisdropped",
-        [tracking.relation],
-    )
-    row = cursor.fetchone()
-    return bool(row) and {tracking.pk, *tracking.columns, *tracking.slices} <= set(row[0] or ())
+_COLUMNS_SQL = """
+SELECT a.attname::text, a.attgenerated <> 'v' AND (a.attname <> ALL(%s)
+       OR a.atttypid = ANY('{int2,int4,int8,uuid,bool,text,varchar}'::regtype[]) AND COALESCE(c.collisdeterministic, true))
+  FROM pg_attribute AS a LEFT JOIN pg_collation AS c ON c.oid = a.attcollation
+ WHERE a.attrelid = to_regclass(quote_ident(%s)) AND a.attnum > 0 AND NOT a.attisdropped
+"""
+
+
+def _fitness(cursor: CursorWrapper, tracking: Tracking) -> dict[str, bool]:
+    """The table's columns, each with whether triggers can watch it and, if it stands in tags, write it as Python does.
+
+    They do not see virtual columns; and text of some types and collations is equal in several written forms.
+    """
+    named = [column for column in (tracking.pk, *tracking.slices) if tracking.can_name(column)]
+    cursor.execute(_COLUMNS_SQL, [named, tracking.relation])
+    return dict(cursor.fetchall())
 
 
 def _create_triggers(cursor: CursorWrapper, table: str, function: sql.Identifier) -> None:

@@ -15,6 +15,8 @@ from cachecontrol.position import epoch_text, position_text
 if TYPE_CHECKING:
     from cachecontrol.store import Clock
 
+FURTHEST_EPOCH = 5_000_000_000
+"""Epochs are numbered by the seconds since 1970: this one is of the year 2128."""
 NO_XID = str(2**63 - 1)
 """An xid that no transaction reaches: changes from there on are none, and a tag that moves with it always moves."""
 
@@ -35,10 +37,10 @@ CARRY_SQL = f"""{_ALWAYS},
 _ROOTS = "SELECT to_regclass(quote_ident(relation)) AS root FROM cachecontrol_tracked"
 _TABLES = f"""(
 WITH family AS MATERIALIZED ({FAMILY_SQL.format(roots=_ROOTS)})
-SELECT json_object_agg(t.relation, COALESCE((
-           SELECT bool_and(f.captured)::text || md5(string_agg(f.print, ';' ORDER BY f.member))
+SELECT COALESCE(json_object_agg(t.relation, COALESCE((
+           SELECT bool_and(f.captured IS TRUE)::text || md5(string_agg(f.print, ';' ORDER BY f.member))
              FROM family AS f (root, member, name, captured, print)
-            WHERE f.root = to_regclass(quote_ident(t.relation))), 'gone'))
+            WHERE f.root = to_regclass(quote_ident(t.relation))), 'gone')), '{{}}')
   FROM cachecontrol_tracked AS t)"""
 DRAIN_SQL = f"""
 WITH pending AS MATERIALIZED ({_PENDING} LIMIT %(limit)s + 1),
@@ -200,7 +202,9 @@ def altered(clock: Clock, found: Found) -> list[Moving]:
     if not isinstance(before, dict):
         before = {}
     changed = {
-        name for name, now in found.tables.items() if before.get(name) != now or now.startswith("false")
+        name
+        for name in before.keys() | found.tables.keys()
+        if before.get(name) != (now := found.tables.get(name, "gone")) or now.startswith("false")
     }
     return [
         Moving(NO_XID, tag) for name in sorted(changed) for tag in (tags.table(name), tags.anything(name))
@@ -221,5 +225,6 @@ def first_clock(found: Found, now: int) -> dict[str, str]:
 
 
 def epoch_number(epoch: str) -> int:
-    """The number of an epoch; 0 of what is none."""
-    return int(epoch.partition(".")[0]) if _SHAPES["epoch"].fullmatch(epoch) else 0
+    """The number of an epoch; 0 of what is none, and of what comes from no clock: it must not use the ten digits up."""
+    number = int(epoch.partition(".")[0]) if _SHAPES["epoch"].fullmatch(epoch) else 0
+    return number if number < FURTHEST_EPOCH else 0

@@ -62,6 +62,7 @@ class Tracked(models.Model):
     """Digest of the capture function; another one means that the triggers are not of this code."""
     columns = ArrayField(models.TextField())
     slices = ArrayField(models.TextField())
+    """The columns whose values stand in tags: the primary key, then the slices."""
 
     class Meta:
         managed = False

@@ -37,7 +37,8 @@ if is_last and tonumber(ARGV[4]) <= (tonumber(clock[3] or '') or -1) then
     if ARGV[8] ~= '' then set('tables', ARGV[8]) end
   end
   local last = tonumber(clock[4] or '') or 0
-  if ARGV[7] ~= '' and (last > now or tonumber(ARGV[7]) > last) then set('time', ARGV[7]) end
+  local begun = tonumber(ARGV[7])
+  if begun and begun <= now and (last > now or begun > last) then set('time', ARGV[7]) end
 end
 if #fields > 0 then redis.call('HSET', KEYS[1], unpack(fields)) end
 -- A tag is its position, when it moved there, and the position before.

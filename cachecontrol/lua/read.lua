@@ -11,6 +11,8 @@ if not (clock[1] and clock[3] and tonumber(clock[2] or '')) then
   return {'clock', 'clock_gone', stamp}
 end
 local age = now - tonumber(clock[2])
+-- Time that went back would come to the clock's again, with nothing drained meanwhile.
+if age < 0 then redis.call('HSET', KEYS[1], 'time', '0') end
 if age < 0 or age > tonumber(ARGV[1]) then
   return {'clock', 'clock_old', stamp}
 end

@@ -35,7 +35,15 @@ CREATE TABLE cachecontrol_snapshot (
 );
 """
 
-UNDO = "DROP TABLE cachecontrol_change, cachecontrol_epoch, cachecontrol_tracked, cachecontrol_snapshot"
+# With their functions go the triggers of the tracked tables, which would refuse every writer without the change log.
+UNDO = """
+DO $$ DECLARE capture regprocedure; BEGIN
+    FOR capture IN SELECT p.oid FROM pg_proc AS p JOIN pg_class AS c ON p.pronamespace = c.relnamespace
+        WHERE c.oid = 'cachecontrol_change'::regclass AND starts_with(p.proname, 'cachecontrol_capture_')
+    LOOP EXECUTE format('DROP FUNCTION %s CASCADE', capture); END LOOP;
+END $$;
+DROP TABLE cachecontrol_change, cachecontrol_epoch, cachecontrol_tracked, cachecontrol_snapshot
+"""
 
 
 class Migration(migrations.Migration):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
+from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import psycopg
 import pytest
 from django.db import connection
 
-from cachecontrol import capture
+from cachecontrol import capture, collect, tracking
 from cachecontrol.policy import Outcome
 from tests import settings as test_settings
 from tests.patience import LONG
@@ -43,6 +47,13 @@ ACTS: dict[str, str | Any] = {
     "truncate cascade": "TRUNCATE shelf_shelf CASCADE",
     "merge": "MERGE INTO shelf_item USING (SELECT 1 AS id) AS s ON shelf_item.id = s.id WHEN MATCHED THEN UPDATE SET price = 0",
     "upsert": f"{ITEM} (1, '', 4, 0) ON CONFLICT DO NOTHING",
+    "upsert that updates": "INSERT INTO shelf_item (id, shelf_id, name, price, looks) VALUES (1, 2, '', 4, 0), (9, 1, '', 5, 0)"
+    " ON CONFLICT (id) DO UPDATE SET shelf_id = EXCLUDED.shelf_id, price = EXCLUDED.price",
+    "merge of every kind": "MERGE INTO shelf_item AS i USING (VALUES (1), (2), (9)) AS s (id) ON i.id = s.id"
+    " WHEN MATCHED AND s.id = 1 THEN DELETE WHEN MATCHED THEN UPDATE SET shelf_id = 2"
+    " WHEN NOT MATCHED THEN INSERT (id, shelf_id, name, price, looks) VALUES (s.id, 1, '', 5, 0)",
+    "one statement of many": f"WITH a AS ({PRICE}), b AS (UPDATE shelf_item SET shelf_id = 2 WHERE id = 2),"
+    f" c AS (DELETE FROM shelf_item WHERE id = 3) {ITEM} (1, '', 6, 0), (2, '', 6, 0)",
     "cte": f"WITH changed AS ({PRICE} RETURNING id) SELECT * FROM changed",
     "replica role": f"SET session_replication_role = replica; {PRICE}; RESET session_replication_role",
     "many rows": f"{ITEM.removesuffix(' VALUES')} SELECT 1, '', 5, 0 FROM generate_series(1, 500)",
@@ -118,20 +129,27 @@ def test_what_changes_no_watched_column_moves_nothing(world: World) -> None:
 
 DEFINITIONS = {
     "column type": "ALTER TABLE shelf_item ALTER price TYPE bigint USING price * 2",
+    "columns swapped by rename": "ALTER TABLE shelf_item RENAME price TO price_old;"
+    "ALTER TABLE shelf_item RENAME price_new TO price",
     "swapped by rename": "CREATE TABLE shelf_new (LIKE shelf_item INCLUDING ALL);"
     "INSERT INTO shelf_new (id, name, price, looks, shelf_id) SELECT id, name, price * 3, looks, shelf_id FROM shelf_item;"
     "ALTER TABLE shelf_item RENAME TO shelf_old; ALTER TABLE shelf_new RENAME TO shelf_item",
     "triggers off": f"ALTER TABLE shelf_item DISABLE TRIGGER ALL; {PRICE}; ALTER TABLE shelf_item ENABLE TRIGGER ALL",
     "triggers gone": f"DROP TRIGGER cachecontrol_update ON shelf_item; {PRICE}",
 }
+BEFORE = {
+    "columns swapped by rename": "ALTER TABLE shelf_item ADD price_new integer; UPDATE shelf_item SET price_new = price * 7",
+}
 UNDO = {
     "column type": "ALTER TABLE shelf_item ALTER price TYPE integer",
+    "columns swapped by rename": "ALTER TABLE shelf_item DROP price; ALTER TABLE shelf_item RENAME price_old TO price",
     "swapped by rename": "DROP TABLE shelf_item; ALTER TABLE shelf_old RENAME TO shelf_item",
 }
 
 
 @pytest.fixture(params=DEFINITIONS)
 def definition(world: World, request: pytest.FixtureRequest) -> Iterator[str]:
+    world.run(BEFORE.get(request.param, "SELECT 1"))
     yield request.param
     connection.close()
     world.run(UNDO.get(request.param, "SELECT 1"))
@@ -156,6 +174,102 @@ def test_a_table_without_its_triggers_is_moved_at_every_drain(world: World, defi
     world.run("UPDATE shelf_item SET price = 5 WHERE id = 1")
     world.drain()
     assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
+
+
+@contextmanager
+def defined(world: World, statement: str, undo: str) -> Iterator[None]:
+    """Another definition of the tables, as long as the block lasts."""
+    world.run(statement)
+    try:
+        yield
+    finally:
+        connection.close()
+        world.run(undo)
+        capture.synchronise(connection)
+
+
+def test_no_writer_is_refused_where_a_watched_column_has_another_name(world: World) -> None:
+    """As between two steps of a migration: what moved cannot be named, and the table moves."""
+    door.ask(Subject.COUNT)
+    before, after = (f"ALTER TABLE shelf_item RENAME {names}" for names in ("price TO cost", "cost TO price"))
+    with defined(world, before, after):
+        world.drain()
+        world.run("INSERT INTO shelf_item (shelf_id, name, cost, looks) VALUES (1, '', 5, 0)")
+        world.run("UPDATE shelf_item SET shelf_id = 2 WHERE id = 1; DELETE FROM shelf_item WHERE id = 2")
+        (tags,) = world.run("SELECT tags FROM cachecontrol_change WHERE operation = 'UPDATE'").fetchone()
+        assert tags == ["shelf_item*", "shelf_item"]
+
+
+def test_no_function_of_the_schema_stands_in_for_one_of_postgresql(world: World) -> None:
+    rival = "CREATE FUNCTION octet_length(text) RETURNS integer LANGUAGE sql AS 'SELECT 1/0'"
+    with defined(world, rival, "DROP FUNCTION public.octet_length(text)"):
+        world.run(PRICE)
+        (tags,) = world.run("SELECT tags FROM cachecontrol_change ORDER BY id DESC LIMIT 1").fetchone()
+        assert "shelf_item#1" in tags
+
+
+def test_without_the_change_log_nobody_writes_to_it(world: World) -> None:
+    """The first migration, undone, takes the triggers with it."""
+    migration = import_module("cachecontrol.migrations.0001_change_log")
+    with world.rival.transaction(force_rollback=True):
+        world.run(migration.UNDO)
+        world.run(PRICE)
+
+
+TWIN = (
+    "CREATE TABLE shelf_twin (LIKE shelf_item INCLUDING ALL); INSERT INTO shelf_twin SELECT * FROM shelf_item"
+)
+SWAP = """BEGIN; ALTER TABLE shelf_item RENAME TO shelf_other; ALTER TABLE shelf_twin RENAME TO shelf_item;
+          ALTER TABLE shelf_other RENAME TO shelf_twin; COMMIT"""
+NO_TWIN = f"{SWAP}; DROP TABLE shelf_twin; DELETE FROM cachecontrol_tracked WHERE relation = 'shelf_twin'"
+
+
+@pytest.mark.parametrize("is_migrated", [False, True], ids=["at once", "after migrate"])
+def test_triggers_that_name_another_table_do_not_count(world: World, is_migrated: bool) -> None:
+    """Two tracked tables changed their names, and their triggers with them."""
+    twin = dataclasses.replace(tracking.find("shelf_item"), relation="shelf_twin")
+    with defined(world, TWIN, NO_TWIN), mock.patch.dict(tracking._trackings, {"shelf_twin": twin}):
+        capture.synchronise(connection)
+        world.run(SWAP)
+        connection.close()
+        if is_migrated:
+            capture.synchronise(connection)
+        world.drain()
+        assert door.ask(Subject.ROW) == "10"
+        world.run(PRICE)
+        world.drain()
+        assert door.ask(Subject.ROW) == door.truth(Subject.ROW) == "11"
+
+
+UNLIKE = {
+    "virtual": "ALTER TABLE shelf_item DROP price;"
+    "ALTER TABLE shelf_item ADD price integer GENERATED ALWAYS AS (looks + 1) VIRTUAL",
+    "numeric": "ALTER TABLE shelf_item ALTER id DROP IDENTITY; ALTER TABLE shelf_item ALTER id TYPE numeric",
+}
+ALIKE = {
+    "virtual": "ALTER TABLE shelf_item DROP price; ALTER TABLE shelf_item ADD price integer NOT NULL DEFAULT 0",
+    "numeric": "DELETE FROM shelf_item WHERE id <> trunc(id);"
+    "ALTER TABLE shelf_item ALTER id TYPE bigint; ALTER TABLE shelf_item ALTER id ADD GENERATED BY DEFAULT AS IDENTITY",
+}
+UNSEEN = {
+    "virtual": "UPDATE shelf_item SET looks = 50",
+    "numeric": "UPDATE shelf_item SET id = 99.0 WHERE id = 1",
+}
+
+
+@pytest.mark.parametrize("kind", UNLIKE)
+def test_a_column_that_is_not_what_its_field_says_is_served_and_not_stored(world: World, kind: str) -> None:
+    """Triggers do not see virtual columns, and write some values otherwise than Python does."""
+    with defined(world, UNLIKE[kind], ALIKE[kind]):
+        connection.close()
+        capture.synchronise(connection)
+        world.drain()
+        before = door.ask(Subject.MISSING), door.ask(Subject.TABLE)
+        world.run(UNSEEN[kind])
+        world.drain()
+        now = door.ask(Subject.MISSING), door.ask(Subject.TABLE)
+        assert now == (door.truth(Subject.MISSING), door.truth(Subject.TABLE)) != before
+        assert world.last.outcome is Outcome.MISS
 
 
 @pytest.fixture
@@ -201,6 +315,53 @@ def test_a_write_to_a_partition_ends_what_was_read_of_the_whole(
     world.drain()
     now = door.ask(Subject.TABLE), door.ask(Subject.LIST)
     assert now == (door.truth(Subject.TABLE), door.truth(Subject.LIST)) != before
+
+
+def test_a_part_of_another_table_is_served_and_not_stored(world: World, partitions: None) -> None:
+    """What is written through the whole fires no trigger of the part."""
+    part = dataclasses.replace(tracking.find("shelf_item"), relation="shelf_item_1")
+    with mock.patch.dict(tracking._trackings, {"shelf_item_1": part}):
+        capture.synchronise(connection)
+        collection = collect.Collection("default")
+        collection.add("default", ["shelf_item_1"])
+        assert collection.verdict() == ("untracked", "shelf_item_1")
+
+
+FAR = """CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw
+         OPTIONS (dbname '{dbname}', host '{host}');
+         CREATE USER MAPPING FOR CURRENT_USER SERVER far OPTIONS (user '{user}'); CREATE TABLE shelf_far (LIKE shelf_plain);
+         INSERT INTO shelf_far (id, shelf_id, name, price, looks) VALUES (9, 3, '', 5, 0);
+         CREATE FOREIGN TABLE shelf_item_3 PARTITION OF shelf_item FOR VALUES IN (3) SERVER far
+         OPTIONS (table_name 'shelf_far')"""
+NEAR = "DROP FOREIGN TABLE IF EXISTS shelf_item_3; DROP TABLE shelf_far; DROP EXTENSION postgres_fdw CASCADE"
+
+
+def test_a_partition_that_is_far_away_moves_the_whole_at_every_drain(world: World, partitions: None) -> None:
+    """No trigger sees what is written there."""
+    info = world.rival.info
+    with defined(world, FAR.format(dbname=info.dbname, host=info.host, user=info.user), NEAR):
+        capture.synchronise(connection)
+        world.drain()
+        before = door.ask(Subject.TABLE)
+        world.run("UPDATE shelf_far SET price = 6")
+        world.drain()
+        assert door.ask(Subject.TABLE) == door.truth(Subject.TABLE) != before
+
+
+def test_a_table_that_inherits_is_captured(world: World) -> None:
+    with defined(world, "CREATE TABLE shelf_heir () INHERITS (shelf_item)", "DROP TABLE shelf_heir"):
+        capture.synchronise(connection)
+        world.drain()
+        for statement in (
+            "INSERT INTO shelf_heir (id, shelf_id, name, price, looks) VALUES (9, 1, '', 5, 0)",
+            "UPDATE shelf_heir SET price = 6",
+            "UPDATE shelf_item SET price = 7",
+            "ALTER TABLE shelf_heir NO INHERIT shelf_item",
+        ):
+            before = door.ask(Subject.TABLE)
+            world.run(statement)
+            world.drain()
+            assert door.ask(Subject.TABLE) == door.truth(Subject.TABLE) != before
 
 
 def test_a_row_that_logical_replication_brings_is_captured(world: World) -> None:

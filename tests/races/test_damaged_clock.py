@@ -50,6 +50,14 @@ def test_a_write_and_the_reads_after_it_go_on(world: World, damages: Iterator[by
         assert elsewhere(lambda: door.ask(Subject.ROW)) == door.truth(Subject.ROW), damage
 
 
+def test_an_epoch_of_a_far_future_does_not_use_up_the_numbers(world: World) -> None:
+    world.redis.hset(keys.CLOCK, "epoch", "9999999999.0")
+    world.drain()
+    for expected in (Outcome.MISS, Outcome.HIT):
+        door.ask(Subject.ROW)
+        assert world.last.outcome is expected
+
+
 def test_the_next_drain_sets_it_right(world: World, damages: Iterator[bytes | None]) -> None:
     for damage in damages:
         assert drain.catch_up(), damage

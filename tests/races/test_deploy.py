@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -12,9 +13,10 @@ from django.db import connection
 
 from cachecontrol import capture, store, tracking
 from cachecontrol.policy import Outcome
+from tests.shelf import cluster
 from tests.shelf.reads import CHANGES, Subject
 from tests.shelf.staging import staged
-from tests.shelf.world import elsewhere
+from tests.shelf.world import DOORS, elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -126,6 +128,35 @@ def test_what_was_read_before_the_triggers_followed_the_code_is_not_believed_aft
     with running(older), staged(store, "fill", before=deploy):
         assert door.ask(Subject.ROW) == "10"
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW) == "77"
+
+
+def test_who_wrote_before_the_triggers_followed_the_code_ends_before_they_do(
+    world: World, newer: Tracking
+) -> None:
+    """Its change names no slice, and readers of the new code rely on one."""
+    door = DOORS["query"]
+    migrate(dataclasses.replace(newer, slices=()))
+    world.run("BEGIN; UPDATE shelf_item SET price = 77 WHERE id = 1")
+    deploys = threading.Thread(target=migrate, args=[newer], daemon=True)
+    deploys.start()
+    waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'shelf_item'::regclass AND NOT granted"
+    cluster._wait(lambda: not deploys.is_alive() or world.run(waiting).fetchone()[0])
+    world.drain()
+    assert door.ask(Subject.LIST) == "[10, 20]"
+    world.run("COMMIT")
+    deploys.join(20)
+    world.drain()
+    assert door.ask(Subject.LIST) == door.truth(Subject.LIST) == "[77, 20]"
+
+
+def test_a_release_that_knows_rows_by_another_key_serves_and_does_not_store(
+    world: World, newer: Tracking
+) -> None:
+    migrate(dataclasses.replace(newer, pk="name"))
+    for price in ("10", "11"):
+        assert DOORS["query"].ask(Subject.ROW) == price
+        assert world.last.outcome is Outcome.MISS
+        world.change_and_drain(Subject.ROW)
 
 
 def test_an_entry_of_code_that_knows_other_columns_is_a_miss(

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
-from cachecontrol import store
+from cachecontrol import drain, keys, store
 from cachecontrol.drain import Drain
 from cachecontrol.policy import Outcome
 from tests.shelf.reads import Subject
 from tests.shelf.staging import staged
+from tests.shelf.world import DOORS
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.shelf.world import Door, World
 
 MAX_LAG = 0.3
@@ -75,3 +80,28 @@ def test_a_clock_in_the_future_is_not_believed_and_is_set_right(world: World, do
     world.redis.hset("cc:{0}:clock", "time", store.clock().now + 3600_000_000)
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
     assert int(store.clock().time) <= store.clock().now
+
+
+def test_a_clock_in_the_future_is_not_believed_when_time_has_come_to_it(
+    world: World, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis' clock steps back while nothing can be drained."""
+    settings.CACHECONTROL = {"MAX_LAG": 0.3}
+    door = DOORS["query"]
+    world.drain()
+    door.ask(Subject.ROW)
+    monkeypatch.setattr(drain, "catch_up", lambda **_: False)
+    world.change(Subject.ROW)
+    world.redis.hset(keys.CLOCK, "time", store.clock().now + 400_000)
+    assert door.ask(Subject.ROW) == "11"
+    time.sleep(0.45)
+    assert door.ask(Subject.ROW) == "11"
+
+
+def test_a_drain_that_began_in_the_future_says_nothing_of_the_time(world: World) -> None:
+    """Redis' clock steps back between its first step and its last."""
+    clock = store.clock()
+    future = dataclasses.replace(clock, now=clock.now + 3600_000_000)
+    with mock.patch.object(store, "clock", lambda: future):
+        world.drain()
+    assert store.clock().time == clock.time
