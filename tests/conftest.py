@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+from django.utils import translation
 from redis import Redis
 from redis.connection import AbstractConnection
 
@@ -66,6 +67,12 @@ def valkey() -> Valkey:
 def closed_breaker() -> None:
     """Each test asks Redis, whatever the test before it did to the server."""
     store.breaker.answered()
+
+
+@pytest.fixture(autouse=True)
+def own_language() -> None:
+    """Each test begins in the site's language, whatever the last visitor of the test before it spoke."""
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)
