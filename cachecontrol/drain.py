@@ -125,6 +125,7 @@ class Drain:
 
     def _carry(self) -> Drained | None:
         """Move what was committed since this process drained last. None if only a whole drain can tell what that is."""
+        self._connected()  # which forgets what a connection before found: its backend's number may come again
         if (last := self._found) is None:
             return None
         found = _fit(Found.of(self._ask(history.CARRY_SQL, last.snapshot), identity=last.identity))

@@ -159,7 +159,9 @@ def _exchange(connection: Any, command: tuple[Any, ...]) -> Any:
     try:
         connection.send_command(*command)
         return connection.read_response()
-    except ResponseError:
+    except ResponseError as error:
+        if isinstance(error, ReadOnlyError):
+            connection.disconnect()  # it was the primary: the name may mean another server by now
         raise
     except BaseException:
         connection.disconnect()

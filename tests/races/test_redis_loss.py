@@ -133,3 +133,14 @@ def test_a_writer_cut_off_from_redis_is_carried_by_whoever_drains_next(
     assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
     world.drain()
     assert elsewhere(lambda: door.ask(Subject.LIST)) == door.truth(Subject.LIST)
+
+
+def test_a_server_that_became_a_replica_is_left(world: World, door: Door) -> None:
+    """Its name may mean the new primary by then."""
+    before = store._line.ask("CLIENT", "ID")
+    world.redis.replicaof("127.0.0.1", 1)
+    try:
+        assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+    finally:
+        world.redis.replicaof("no", "one")
+    assert store._line.ask("CLIENT", "ID") != before

@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from cachecontrol import drain, store
+from cachecontrol import drain, history, store
 from tests.shelf.reads import Subject
 from tests.shelf.staging import staged
 
@@ -52,6 +52,18 @@ def test_it_begins_a_new_epoch_where_the_clock_is_gone(world: World) -> None:
     world.redis.flushall()
     drain.drain.run(certify=False)
     assert store.clock().tables
+
+
+def test_a_new_connection_knows_nothing_of_the_drains_before(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its backend may have the number of the last one's: a server that started again counts from the beginning."""
+    for name in ("CARRY_SQL", "DRAIN_SQL"):
+        monkeypatch.setattr(history, name, getattr(history, name).replace("pg_backend_pid()", "1"))
+    drain.drain.run()
+    drain.drain.close()
+    with staged(store, "clock", after=lambda: None):
+        drain.drain.run(certify=False)
 
 
 def test_it_asks_redis_once_and_the_database_once(world: World) -> None:
