@@ -150,6 +150,7 @@ UNDO = {
 @pytest.fixture(params=DEFINITIONS)
 def definition(world: World, request: pytest.FixtureRequest) -> Iterator[str]:
     world.run(BEFORE.get(request.param, "SELECT 1"))
+    world.drain()
     yield request.param
     connection.close()
     world.run(UNDO.get(request.param, "SELECT 1"))

@@ -153,6 +153,7 @@ def test_a_release_that_knows_rows_by_another_key_serves_and_does_not_store(
     world: World, newer: Tracking
 ) -> None:
     migrate(dataclasses.replace(newer, pk="name"))
+    world.drain()
     for price in ("10", "11"):
         assert DOORS["query"].ask(Subject.ROW) == price
         assert world.last.outcome is Outcome.MISS
