@@ -99,7 +99,7 @@ def _watermark() -> None:
 
 def _time_before_the_snapshot() -> None:
     """Set the clock's time to now when a drain ends, not to when it began."""
-    _script("move", "tonumber(ARGV[7]) > last", "true")
+    _script("move", "begun > last", "true")
     _script("move", "set('time', ARGV[7])", "set('time', stamp)")
 
 
