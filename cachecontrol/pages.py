@@ -198,7 +198,7 @@ class CachedPageMiddleware:
     def _asked(self, request: HttpRequest, page: Page) -> HttpResponseBase:
         if page.size > conf.max_key_bytes:
             with fetch.bypass("key_too_long"):
-                return self._sent(request, page)
+                return self._sent(request, page, warm=False)
         try:
             return self._sent(request, page)
         except DamagedData:
@@ -208,8 +208,8 @@ class CachedPageMiddleware:
             with fetch.bypass("damaged"):
                 return self._sent(request, page)
 
-    def fetch(self, page: Page) -> Fetched[Stored]:
-        """The page from a fresh entry, or computed and, if it may be, stored."""
+    def fetch(self, page: Page, *, warm: bool = True) -> Fetched[Stored]:
+        """The page from a fresh entry, or computed and, if it may be, stored. ``warm``: whether keepers may fill it."""
         return fetch.get(
             fetch.Request(
                 policy=page.policy,
@@ -217,7 +217,7 @@ class CachedPageMiddleware:
                 compute=lambda: self.compute(page),
                 alias=fetch.default_alias(),
                 recipe=page.recipe,
-                hot=page.policy.warm and page.size <= conf.max_key_bytes,
+                hot=warm and page.policy.warm,
                 is_sound=responses.is_sound,
             )
         )
@@ -234,9 +234,9 @@ class CachedPageMiddleware:
             collection.refuse(refusal, page.path)
         return responses.to_store(response)
 
-    def _sent(self, request: HttpRequest, page: Page) -> HttpResponseBase:
+    def _sent(self, request: HttpRequest, page: Page, *, warm: bool = True) -> HttpResponseBase:
         varies_by = [VARY[name][0] for name in page.policy.vary]
-        return responses.send(request, self.fetch(page), varies_by=varies_by)
+        return responses.send(request, self.fetch(page, warm=warm), varies_by=varies_by)
 
     def _passed_on(self, request: HttpRequest, kept: Policy) -> HttpResponseBase:
         stats.record(kept.name, Outcome.BYPASS, "method", 0.0)
