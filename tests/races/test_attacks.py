@@ -115,9 +115,9 @@ def form(request: HttpRequest) -> HttpResponse:
 
 @cached_page("attack.fragment")
 def fragment(request: HttpRequest) -> HttpResponse:
-    """Tries to get a token and a name into a fragment."""
+    """Tries to get a name into a fragment."""
     get_token(request)
-    source = "{% load cachecontrol %}{% cached 'attack.inner' 1 %}[{{ csrf_token }}{{ user }}{{ request }}]{% endcached %}"
+    source = "{% load cachecontrol %}{% cached 'attack.inner' 1 %}[{{ user }}{{ request }}]{% endcached %}"
     return HttpResponse(engines["django"].from_string(source).render({}, request))
 
 
