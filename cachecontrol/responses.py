@@ -60,6 +60,11 @@ def to_store(response: HttpResponseBase) -> Stored:
     return response.status_code, headers, b"" if packed else body, packed, quote_etag(digest)
 
 
+def is_found(stored: Stored) -> bool:
+    """Whether the page is there: addresses that somebody invented, which answer 404, are not worth keeping warm."""
+    return stored[0] < 400
+
+
 def is_sound(value: Any) -> bool:
     """Whether a stored value is a page: whoever can write to Redis could store anything."""
     match value:
