@@ -28,9 +28,9 @@ def livez(request: HttpRequest) -> HttpResponse:
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
     """Say whether requests can be served: 503 without PostgreSQL, "degraded" (200) without a cache."""
-    database, clock = _database(), _clock()
-    status = "unavailable" if database != "ok" else "ready" if clock == "ok" else "degraded"
-    checks = {"postgresql": database, "redis": "down" if clock == "down" else "ok", "clock": clock}
+    database, redis, clock = _database(), _redis(), _clock()
+    status = "unavailable" if database != "ok" else "ready" if redis == clock == "ok" else "degraded"
+    checks = {"postgresql": database, "redis": redis, "clock": clock}
     return JsonResponse({"status": status, "checks": checks}, status=200 if database == "ok" else 503)
 
 
@@ -41,6 +41,14 @@ def _database() -> str:
     except DatabaseError:
         return "down"
     return "ok"
+
+
+def _redis() -> str:
+    """Return ok, full if Redis takes no writes, or down if it does not answer."""
+    try:
+        return "full" if store.is_full() else "ok"
+    except StoreDown:
+        return "down"
 
 
 def _clock() -> str:

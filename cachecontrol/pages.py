@@ -239,7 +239,7 @@ class CachedPageMiddleware:
                 compute=lambda: self.compute(page),
                 alias=fetch.default_alias(),
                 recipe=page.recipe,
-                hot=warm and page.policy.warm,
+                is_hot=lambda stored: warm and page.policy.warm and responses.is_found(stored),
                 is_sound=responses.is_sound,
             )
         )

@@ -68,6 +68,11 @@ def discard(response: HttpResponseBase) -> None:
         close()
 
 
+def is_found(stored: Stored | str) -> bool:
+    """Whether a shared page is there: addresses that somebody invented, which answer 404, are not worth keeping warm."""
+    return not isinstance(stored, str) and stored[0] < 400
+
+
 def is_sound(value: Any) -> bool:
     """Whether a stored value is a page: whoever can write to Redis could store anything."""
     match value:

@@ -57,13 +57,18 @@ def has_pending() -> bool:
     return getattr(_pending, "is_set", False)
 
 
-def settle() -> None:
-    """Drain what this thread committed, if anything is left. Never raises; what failed is tried again before a read."""
-    if has_pending():
-        _pending.is_set = False
-        # A read of a replica may come before the commit of what this thread wrote on the primary.
-        is_open = position.in_transaction(connections[conf.database])
-        _pending.is_set = not drain.catch_up(certify=False) or is_open
+def settle() -> bool:
+    """Drain what this thread committed, if anything is left, and return whether all of it is carried.
+
+    Never raises; what failed is tried again before a read.
+    """
+    if not has_pending():
+        return True
+    _pending.is_set = False
+    # A read of a replica may come before the commit of what this thread wrote on the primary.
+    is_open = position.in_transaction(connections[conf.database])
+    _pending.is_set = not drain.catch_up(certify=False) or is_open
+    return not _pending.is_set
 
 
 def _handler(listener: ref[Any]) -> Callable[[psycopg.errors.Diagnostic], None]:
@@ -74,7 +79,8 @@ def _handler(listener: ref[Any]) -> Callable[[psycopg.errors.Diagnostic], None]:
             return
         collect.wrote(connection)
         _pending.is_set = True
-        if connection.in_atomic_block and not any(hook is settle for _, hook, *_ in connection.run_on_commit):
+        hooks: list[object] = [hook for _, hook, *_ in connection.run_on_commit]
+        if connection.in_atomic_block and settle not in hooks:
             connection.run_on_commit.insert(0, (set(), settle, True))  # type: ignore[arg-type]  # stubs lack "robust"
 
     return hear

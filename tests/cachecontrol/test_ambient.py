@@ -21,17 +21,16 @@ from cachecontrol import drain, fetch, keys, pages, recipes, reconcile, stats, s
 from cachecontrol.api import cached_page
 from cachecontrol.reconcile import Finding
 from catalog.models import Brand
+from tests.shelf.world import transactional_db
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from django.http import HttpRequest
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.urls(__name__),
-    pytest.mark.usefixtures("redis"),
-]
+__all__ = ["transactional_db"]
+
+pytestmark = [pytest.mark.urls(__name__), pytest.mark.usefixtures("transactional_db", "redis")]
 
 MOMENT = datetime(2026, 7, 1, 10, 0, tzinfo=UTC)
 LOCALE = "django.middleware.locale.LocaleMiddleware"
@@ -138,6 +137,13 @@ def as_before() -> Iterator[None]:
     structlog.contextvars.clear_contextvars()
 
 
+@pytest.fixture
+def brand() -> Iterator[Callable[[], Brand]]:
+    """Makes a brand, for as long as the test runs."""
+    yield lambda: Brand.objects.create(name="Acme", slug="acme")
+    Brand.objects.all().delete()
+
+
 @pytest.fixture(autouse=True)
 def template(settings: Any) -> None:
     loader = ("django.template.loaders.locmem.Loader", {"fragment.html": FRAGMENT})
@@ -226,13 +232,15 @@ def test_what_a_computation_sets_ends_within_its_request(client: Client) -> None
     assert state() == (language, zone, None, mount, bound)
 
 
-def test_a_keeper_computes_what_a_visitor_gets_and_keeps_its_own_state(client: Client) -> None:
+def test_a_keeper_computes_what_a_visitor_gets_and_keeps_its_own_state(
+    client: Client, brand: Callable[[], Brand]
+) -> None:
     answer = client.get("/spoken/", headers={"accept-language": "en"})
     client.get("/links/")
     key = entry("ambient.spoken")
     before = occupy()
     assert {reconcile.look_at(key) for key in store.entry_keys(at_least=10)} == {Finding.SAME}
-    Brand.objects.create(name="Acme", slug="acme")
+    brand()
     drain.drain.run()
     page = recipes.page_of(key, recipes.recipe_of(key))
     assert page is not None

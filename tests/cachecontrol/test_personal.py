@@ -17,6 +17,7 @@ from django.views.decorators.cache import never_cache
 from cachecontrol import personal, stats, store
 from cachecontrol.api import cached_page
 from cachecontrol.policy import Outcome
+from tests.shelf.world import transactional_db
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +25,9 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from redis import Redis
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.urls(__name__),
-    pytest.mark.usefixtures("redis"),
-]
+__all__ = ["transactional_db"]
+
+pytestmark = [pytest.mark.urls(__name__), pytest.mark.usefixtures("transactional_db", "redis")]
 
 FORM = "<form method='post'>{% csrf_token %}<button>Send</button></form>"
 runs: list[str] = []
@@ -108,7 +107,8 @@ urlpatterns = [
 
 
 @pytest.fixture(autouse=True)
-def own_runs() -> None:
+def own_runs(settings: Any) -> None:
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
     runs.clear()
     closed.clear()
 
@@ -203,10 +203,12 @@ def test_a_visitors_session_goes_on(client: Client) -> None:
 
 
 def test_a_private_page_knows_its_visitor(client: Client, django_user_model: Any) -> None:
-    client.force_login(django_user_model.objects.create_user("alice"))
+    alice = django_user_model.objects.create_user("alice")
+    client.force_login(alice)
     for _ in range(2):
         assert client.get("/private/").content == b"alice"
         assert another(client).get("/private/").content == b""
+    alice.delete()
 
 
 def test_a_nonce_is_that_of_its_own_answer(client: Client, settings: Any) -> None:

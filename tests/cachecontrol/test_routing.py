@@ -16,13 +16,16 @@ from django.utils.translation import gettext_lazy as _
 
 from cachecontrol import routing
 from cachecontrol.api import cached_page
+from tests.shelf.world import transactional_db
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.http import HttpRequest
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis")]
+__all__ = ["transactional_db"]
+
+pytestmark = pytest.mark.usefixtures("transactional_db", "redis")
 
 HIT, STORED = "larder; hit", "larder; fwd=uri-miss; stored"
 
