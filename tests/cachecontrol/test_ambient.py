@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
+from asgiref.sync import async_to_sync
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpResponse
 from django.template import engines
-from django.test import Client, RequestFactory
+from django.test import AsyncClient, Client, RequestFactory
 from django.urls import get_script_prefix, get_urlconf, include, path, reverse, set_script_prefix, set_urlconf
 from django.utils import timezone, translation
 from django.utils.translation import gettext
@@ -317,3 +318,11 @@ def test_a_fragment_is_computed_again_in_its_language_and_zone(language: str | N
         fragment()
     occupy()
     assert reconcile.look_at(entry("ambient.link")) is Finding.SAME
+
+
+def test_so_it_is_under_asgi() -> None:
+    visitor = async_to_sync(AsyncClient().get)
+    visitor("/leave/")
+    for _ in range(2):
+        assert visitor("/hours/").content == b"10:00 Yes /hours/"
+    assert visitor("/hours/").headers["Cache-Status"] == "larder; hit"
