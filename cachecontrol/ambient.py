@@ -87,9 +87,9 @@ class Ambient:
         return act()
 
 
-def begin_request() -> None:
+def begin_request(language: str = "") -> None:
     """Forget the language and time zone of the thread's last visitor. The handler has set URLconf and mount."""
-    translation.deactivate()
+    translation.activate(language or settings.LANGUAGE_CODE)
     timezone.deactivate()
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.utils import translation
 
@@ -88,6 +88,12 @@ VARY: Final[dict[str, tuple[str, str, Callable[[HttpRequest], str]]]] = {
 """What a page can vary by: the header it stands for, its name in a request, and how a request's value is normalised."""
 NOBODY: Final = "192.0.2.1"
 """The address that a view sees: of a net that is for documentation, so that no list of trusted addresses holds it."""
+
+
+def _spoken(kept: Policy, request: HttpRequest) -> str:
+    """The language of a page of this policy; empty for the project's."""
+    has_language = "language" in kept.vary or routing.is_translated(settings.ROOT_URLCONF)
+    return routing.language_of(request) if has_language else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +187,7 @@ class Page:
 
     def ambient(self, request: HttpRequest) -> Ambient:
         """What is active when the middlewares begin with its hermetic request."""
-        has_language = "language" in self.policy.vary or routing.is_translated(settings.ROOT_URLCONF)
-        return Ambient.default(
-            language=routing.language_of(request) if has_language else "", mount=self.mount
-        )
+        return Ambient.default(language=_spoken(self.policy, request), mount=self.mount)
 
 
 ELSEWHERE: Final = "elsewhere"
@@ -206,10 +209,14 @@ class CachedPageMiddleware:
             stats.record(kept.name, Outcome.BYPASS, "method", 0.0)
             return self._passed_on(request, "fwd=method")
         try:
-            page = Page.of(kept, request)
-        except SuspiciousOperation:
+            return self._asked(request, Page.of(kept, request))
+        except DisallowedHost:
             return self._passed_on(request)
-        return self._asked(request, page)
+        except (
+            Exception
+        ):  # too many parameters, or no database: Django draws the error page around this middleware
+            ambient.begin_request(_spoken(kept, request))
+            raise
 
     def _asked(self, request: HttpRequest, page: Page) -> HttpResponseBase:
         if reason := self.personal.reason(page):

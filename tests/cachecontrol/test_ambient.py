@@ -101,6 +101,10 @@ class Closed:
         return self.get_response(request)
 
 
+def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return handler500(request)
+
+
 def handler500(request: HttpRequest) -> HttpResponse:
     return HttpResponse(f"broken {gettext('Yes')} {timezone.localtime(MOMENT):%H:%M}", status=500)
 
@@ -185,7 +189,11 @@ def test_an_uncached_view_begins_without_them_too(client: Client, settings: Any)
     assert client.post("/hours/").content == b"10:00 Yes /hours/"
 
 
-@pytest.mark.parametrize("url", ["/closed/", "/closed/by/"], ids=["cached", "uncached"])
+@pytest.mark.parametrize(
+    "url",
+    ["/closed/", "/closed/by/", f"/hours/?{'a=1&' * 1001}"],
+    ids=["cached", "uncached", "too many parameters"],
+)
 def test_an_error_before_the_language_is_known_is_told_in_the_projects(
     client: Client, settings: Any, url: str
 ) -> None:
@@ -198,6 +206,15 @@ def test_of_a_page_that_varies_by_language_it_is_told_in_the_visitors(client: Cl
     settings.MIDDLEWARE = [settings.MIDDLEWARE[0], f"{__name__}.Closed", *settings.MIDDLEWARE[1:]]
     answer = client.get("/closed/spoken/", headers={"accept-language": "de"})
     assert answer.content == b"broken Ja 10:00"
+
+
+@pytest.mark.parametrize(("language", "yes"), [("en", b"Yes"), ("de", b"Ja")])
+def test_without_a_database_a_page_fails_in_its_visitors_language(
+    client: Client, postgresql_down: None, language: str, yes: bytes
+) -> None:
+    client.get("/leave/")
+    answer = client.get("/spoken/", headers={"accept-language": language})
+    assert answer.content == b"broken " + yes + b" 10:00"
 
 
 def state() -> tuple[Any, ...]:
