@@ -188,7 +188,7 @@ class Faults:
 
     def _limit_memory(self, policy: str) -> None:
         client = self.redis()
-        limits: dict[str, Any] = client.config_get("maxmemory", "maxmemory-policy")
+        limits: Any = client.config_get("maxmemory", "maxmemory-policy")
         if not int(limits["maxmemory"]):
             return
         used = client.info("memory")["used_memory"]
