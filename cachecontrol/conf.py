@@ -67,14 +67,16 @@ class _LazyConf:
 
     def __getattr__(self, name: str) -> Any:
         if self._read is None:
-            self._read = _from_settings(getattr(settings, "CACHECONTROL", {}))
+            self._read = read()
         return getattr(self._read, name)
 
     def forget(self) -> None:
         self._read = None
 
 
-def _from_settings(given: dict[str, Any]) -> Conf:
+def read() -> Conf:
+    """Read ``settings.CACHECONTROL``. Raises Misconfigured for a name that is no setting."""
+    given: dict[str, Any] = getattr(settings, "CACHECONTROL", {})
     known = {field.name for field in dataclasses.fields(Conf)}
     unknown = [name for name in given if name.lower() not in known or not name.isupper()]
     if unknown:

@@ -53,6 +53,14 @@ def test_a_page_that_is_never_kept_is_never_warmed(client: Client, settings: Any
     assert hot.hottest("tests.brand", 10) == []
 
 
+def test_an_address_that_somebody_invented_is_never_warmed(client: Client) -> None:
+    for _ in range(3):
+        assert client.get("/brand/invented/").status_code == 404
+    assert status(client, "/brand/invented/") == "larder; hit"
+    assert stats.flush()
+    assert hot.hottest("tests.brand", 10) == []
+
+
 def status(client: Client, path: str) -> str:
     return client.get(path).headers["Cache-Status"]
 
