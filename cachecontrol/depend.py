@@ -21,7 +21,7 @@ from cachecontrol import provable, tags, tracking
 from cachecontrol.conf import conf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models.sql.compiler import SQLCompiler
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _EQUALITIES = (Exact, In, IsNull, IntegerFieldExact, RelatedExact, RelatedIn, RelatedIsNull)
 """Lookups that tags can tell: any other may match what is written otherwise."""
+DISTINCT_ON, GROUP_BY = "DISTINCT ON", "GROUP BY"
 _PLAIN_COLUMN = re.compile(r'"([^"]+)"\."[^"]+"')
 
 
@@ -62,7 +63,7 @@ class Walk:
     Note [What decides, and what is only shown]. A column that decides which rows come back, in which order or with what
     beside them, depends on every row of its table. One that is only shown depends on the rows that came back. Django
     compiles what is shown as columns that stand alone; all else has an expression around it, is named by the query
-    (``values()``, annotations) or stands in DISTINCT ON.
+    (``values()``, annotations) or stands in DISTINCT ON or GROUP BY, where the key of a row that is shown decides nothing.
     """
 
     connection: BaseDatabaseWrapper
@@ -82,7 +83,7 @@ class Walk:
                 self._judge(node)
             case RawSQL() if not self._around:
                 pass  # of extra(), which is judged as a whole; an annotation is named by the query
-            case Col() if not self._around:
+            case Col() if not self._around or (self._around[-1] == GROUP_BY and node.target.primary_key):
                 self._judge(node)
             case Col() if isinstance(self._around[-1], Join):
                 self._judge(node)
@@ -91,9 +92,9 @@ class Walk:
                 self.visit(node)
         return self.within(node, lambda: compile_it(node))
 
-    def within(self, node: Any, run: Callable[[], Any]) -> Any:
-        """Run what compiles the parts of ``node``."""
-        self._around.append(node)
+    def within(self, place: Any, run: Callable[[], Any]) -> Any:
+        """Run what compiles the parts of an expression, or of a clause of which each column decides."""
+        self._around.append(place)
         try:
             return run()
         finally:
@@ -140,7 +141,7 @@ def of(compiler: SQLCompiler, walk: Walk) -> Dependence:
     query = compiler.query
     if found := _doubt(query, walk.connection):
         return Dependence(refusal=found)
-    for node in _named(query):
+    for node in (*query.select, *query.annotation_select.values()):
         walk.visit(node)
     # DISTINCT ON decides which rows come back.
     shown = _came_back(compiler) if walk.sources and not query.distinct_fields else {}
@@ -168,14 +169,6 @@ def _doubt(query: Query, connection: BaseDatabaseWrapper) -> provable.Doubt | No
     if query.select_for_update:
         return "for_update", query.get_meta().db_table
     return None
-
-
-def _named(query: Query) -> Iterator[Any]:
-    """What the query names to be given back or grouped by."""
-    yield from query.select
-    yield from query.annotation_select.values()
-    if isinstance(query.group_by, tuple):
-        yield from query.group_by
 
 
 def _is_joined_by_key(source: Any, parent: Any) -> bool:

@@ -103,7 +103,16 @@ VOLATILE = (Now, Random, RandomUUID, TransactionNow)
 _ARRAY = {"function": "ARRAY", "template": "%(function)s[%(expressions)s]"}
 """How Django writes an array that a lookup compares with."""
 _STATE = frozenset(
-    {"for_save", "function", "is_summary", "kind", "output_field", "possibly_multivalued", "tzinfo"}
+    {
+        "for_save",
+        "function",
+        "is_summary",
+        "kind",
+        "output_field",
+        "possibly_multivalued",
+        "resolved",
+        "tzinfo",
+    }
 )
 """What Django sets on instances over the class's own: flags, parameters of the SQL, and what is looked at for itself."""
 _WORDS: dict[str, tuple[Any, ...]] = {
@@ -113,7 +122,11 @@ _WORDS: dict[str, tuple[Any, ...]] = {
     ),
     "exclusion": (None, *WindowFrameExclusion),
     "extra": ({}, _ARRAY),
-    "function": (*SearchQuery.SEARCH_TYPES.values(), "ts_rank_cd"),
+    "function": (
+        *SearchQuery.SEARCH_TYPES.values(),
+        *(f"{name}_{of}" for name in ("COVAR", "STDDEV", "VAR") for of in ("POP", "SAMP")),
+        "ts_rank_cd",
+    ),
     "join_type": (INNER, LOUTER),
 }
 """Attributes that become SQL as they are, each with what Django puts there."""

@@ -129,7 +129,12 @@ class _TrackedCompiler(SQLCompiler):
     def get_distinct(self) -> Any:
         if self._walk is None:
             return super().get_distinct()
-        return self._walk.within(self.query, super().get_distinct)
+        return self._walk.within(depend.DISTINCT_ON, super().get_distinct)
+
+    def get_group_by(self, *args: Any) -> Any:
+        if self._walk is None:
+            return super().get_group_by(*args)
+        return self._walk.within(depend.GROUP_BY, functools.partial(super().get_group_by, *args))
 
     @contextlib.contextmanager
     def _walking(self, reports: _Reports) -> Iterator[Walk]:
