@@ -314,7 +314,7 @@ AGGREGATES = {
     **{kind: ("aggregate", lambda h, kind=kind: kind(h.truth, filter=Q(h.condition))) for kind in (a.BoolAnd, a.BoolOr)},
     a.ArrayAgg: ("aggregate", lambda h: a.ArrayAgg(h.number, order_by=[h.text, "pk"], filter=Q(h.condition), default=[])),
     a.JSONBAgg: ("aggregate", lambda h: a.JSONBAgg(h.number, order_by=[h.text, "pk"])),
-    a.StringAgg: ("aggregate", lambda h: a.StringAgg(h.text, h.text, order_by=OrderBy(h.number))),
+    a.StringAgg: ("aggregate", lambda h: a.StringAgg(h.text, ", ", order_by=OrderBy(h.number))),
     **{
         kind: ("aggregate", lambda h, kind=kind: kind(Cast(h.number, FloatField()), Cast(h.number, FloatField())))
         for kind in (a.Corr, a.CovarPop, a.RegrAvgX, a.RegrAvgY, a.RegrCount, a.RegrIntercept, a.RegrR2, a.RegrSXX,
