@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import django
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, Warning
 
-from cachecontrol import tracking
+from cachecontrol import provable, tracking
 from cachecontrol.conf import conf
 
 FIRST = "cachecontrol.pages.CachedPageMiddleware"
@@ -23,6 +24,7 @@ def register() -> None:
     checks.register(middleware, Tags.compatibility)
     checks.register(alias, Tags.caches)
     checks.register(models, Tags.models)
+    checks.register(release_of_django, Tags.compatibility)
     checks.register(servers, Tags.database)
 
 
@@ -95,6 +97,22 @@ def models(**_: Any) -> list[CheckMessage]:
                 )
             )
     return found
+
+
+def release_of_django(**_: Any) -> list[CheckMessage]:
+    """W005: a Django whose classes were not read, so that a known name may write other SQL."""
+    if django.VERSION[:2] in provable.TESTED:
+        return []
+    tested = ", ".join(".".join(map(str, release)) for release in provable.TESTED)
+    found = ".".join(map(str, django.VERSION[:2]))
+    hint = f"Use Django {tested}, or turn the cache off (ENABLED) until this release was looked at."
+    return [
+        Warning(
+            f"What queries depend on was tested with Django {tested}, not {found}.",
+            hint,
+            id="cachecontrol.W005",
+        )
+    ]
 
 
 def servers(*, databases: Any = None, **_: Any) -> list[CheckMessage]:
