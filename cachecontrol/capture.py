@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 TELL_SETTING = "cachecontrol.tell"
 """A session that sets this to ``on`` gets a notice for each change it makes."""
+TELL_OPTION = f"-c {TELL_SETTING}=on"
+"""As a startup option: what RESET returns to."""
 TELL_CODE = "LD001"
 
 NAMES = {

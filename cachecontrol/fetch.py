@@ -86,6 +86,7 @@ class Request(Generic[T]):
 def get(request: Request[T]) -> Fetched[T]:
     """Answer from a fresh entry, or compute and store. Every read is counted once, with its outcome and reason."""
     begun = time.perf_counter()
+    collect.note_stranger(request.policy.name)
     fetched = _get(request)
     recipe = request.recipe if request.hot else None
     seconds = time.perf_counter() - begun

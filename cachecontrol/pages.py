@@ -185,6 +185,7 @@ class CachedPageMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        collect.serve()
         kept = _policy_of(request)
         if kept is None:
             return self.get_response(request)

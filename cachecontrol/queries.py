@@ -5,9 +5,11 @@ Every query of a tracked model, cached or not, reports what it depends on to the
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import Counter
 from contextvars import ContextVar
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, cast
 
 from django.core.exceptions import EmptyResultSet
@@ -22,7 +24,7 @@ from cachecontrol.exceptions import DamagedData, UnknownType
 from cachecontrol.policy import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from cachecontrol.depend import Dependence
     from cachecontrol.policy import Policy
@@ -207,7 +209,21 @@ def _covered(
         _report(collection, alias, dependence, result, None)
     for dependence in reports[-1:]:
         _report(collection, alias, dependence, result, rows_of)
-    return result
+    return _fetched_later(collection, result) if isinstance(result, GeneratorType) else result
+
+
+def _fetched_later(collection: collect.Collection, chunks: Any) -> Iterator[Any]:
+    """Chunks of rows that a cursor fetches as they are asked for: covered in the collection that the query reported to."""
+    try:
+        while True:
+            with collect.covered() if collect.current() is collection else contextlib.nullcontext():
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+    finally:
+        with collect.covered():  # closing the cursor reads nothing
+            chunks.close()
 
 
 def _report(

@@ -9,6 +9,7 @@ scope itself, its word counts instead.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -19,9 +20,12 @@ from django.conf import settings
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from cachecontrol.capture import TELL_OPTION
 from cachecontrol.conf import conf
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 _SETTINGS = (
@@ -77,15 +81,29 @@ class Session:
 
 
 def begin(raw: Any, began: str) -> None:
-    """Remember what connecting gave on a psycopg connection."""
-    raw.cachecontrol_session = Session(began, _reported(raw))
+    """Remember what connecting gave on a psycopg connection. Nothing is like an empty text: such a session stays doubtful."""
+    raw.cachecontrol_session = Session(began, _reported(raw), doubts=0 if began else 1)
 
 
-def note(cursor: Any, query: Any) -> None:
+def note(cursor: Any, query: Any) -> bool:
     """Let a statement that may have changed its session leave a doubt; several in one, and DO, have semicolons."""
     text, session = str(query), _session(cursor.connection)
     if session and (cursor.statusmessage in _ALTERS or ";" in text or _SETS.search(text)):
         session.doubts += 1
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def trusted(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Run SQL of the cache's own, which leaves no doubt: it changes nothing of the session, whatever it looks like."""
+    session = _session(connection.connection)
+    before = session.doubts if session else 0
+    try:
+        yield
+    finally:
+        if session:
+            session.doubts = before
 
 
 def mark(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:
@@ -137,9 +155,8 @@ def _constant() -> str:
     for alias in (conf.database, *conf.replicas):
         given = settings.DATABASES.get(alias, {})
         options = given.get("OPTIONS", {})
-        connecting.append(
-            [given.get("USER"), given.get("TIME_ZONE"), *(str(options.get(name)) for name in _CONNECTING)]
-        )
+        named = [str(options.get(name) or "").replace(TELL_OPTION, "").strip() for name in _CONNECTING]
+        connecting.append([given.get("USER"), given.get("TIME_ZONE"), *named])
     return repr((conf.release, connecting, os.environ.get("PGUSER"), os.environ.get("PGOPTIONS")))
 
 

@@ -129,7 +129,7 @@ def _dirty_transaction() -> None:
     from cachecontrol import collect, position
 
     position.Standing.unfit = property(lambda self: "")  # type: ignore[method-assign, assignment]
-    collect.wrote = lambda connection: None
+    collect.wrote = lambda alias: None
 
 
 def _drain_after_commit() -> None:
