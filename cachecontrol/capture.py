@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from psycopg import sql
 
-from cachecontrol import tags
+from cachecontrol import position, tags
 from cachecontrol.conf import conf
+from cachecontrol.scope import TELL_SETTING
 from cachecontrol.tags import LONGEST_VALUE
 from cachecontrol.tracking import Tracking, trackings
 
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.backends.utils import CursorWrapper
 
-TELL_SETTING = "cachecontrol.tell"
-"""A session that sets this to ``on`` gets a notice for each change it makes."""
-TELL_OPTION = f"-c {TELL_SETTING}=on"
-"""As a startup option: what RESET returns to."""
 TELL_CODE = "LD001"
 
 NAMES = {
@@ -195,13 +192,11 @@ def captured(connection: BaseDatabaseWrapper, digest: str) -> Captured:
     """What is captured of the tables that this session's names mean. ``digest`` names the state of the registry.
 
     After a deploy two releases run side by side, and the triggers follow one of them. In another schema a name may mean a
-    table without triggers, which nobody remembers: they may come.
+    table without triggers, which nobody remembers: they may come. Raises DatabaseError.
     """
     if digest in _captured:
         return _captured[digest]
-    with connection.cursor() as cursor:
-        cursor.execute(_CAPTURED_SQL)
-        rows = cursor.fetchall()
+    rows = position.ask(connection, _CAPTURED_SQL)
     serving = {relation: (set(columns), slices) for relation, columns, slices, _, stands in rows if stands}
     found = Captured(
         frozenset(t.relation for t in trackings() if _serves(serving.get(t.relation), t)),

@@ -66,7 +66,7 @@ def alias(**_: Any) -> list[CheckMessage]:
 
 def asking(**_: Any) -> list[CheckMessage]:
     """W005: connections to the primary do not ask at startup to be told of their writes."""
-    from cachecontrol.capture import TELL_OPTION
+    from cachecontrol.scope import TELL_OPTION
 
     options = settings.DATABASES.get(conf.database, {}).get("OPTIONS", {})
     if TELL_OPTION in str(options.get("options", "")):

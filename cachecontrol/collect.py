@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections
+from django.db import DatabaseError, connections
 from psycopg.sql import Composable
 
 from cachecontrol import capture, position, scope, tracking
@@ -86,15 +86,25 @@ class Collection:
             return
         standing, names = self.standing(alias), list(tags)
         captured, relations = self._captured(alias, standing), {*map(relation_of, names)}
+        if captured is None:
+            return
         if bare := relations - captured.tables:
             self.refuse("untracked", ", ".join(sorted(bare)))
         if (restricted := relations & captured.restricted) and not conf.scope:
             self.refuse("row_security", ", ".join(sorted(restricted)))
         self.take(dict.fromkeys(names, standing.position), whose=scope.current())
 
-    def _captured(self, alias: str, standing: Standing) -> Captured:
-        with covered():
-            return capture.captured(connections[alias], standing.captured)
+    def _captured(self, alias: str, standing: Standing) -> Captured | None:
+        """What is captured of the tables there; None, and refused, if the server does not tell."""
+        failure = standing.failure
+        if not failure:
+            try:
+                with covered():
+                    return capture.captured(connections[alias], standing.captured)
+            except DatabaseError as error:
+                failure = str(error)
+        self.refuse("position_unknown", failure)
+        return None
 
     def take(self, positions: dict[str, str], ends: float | None = None, *, whose: str = "") -> None:
         """Depend on what a hit or a nested collection depended on, each tag at its own position.
@@ -127,7 +137,7 @@ class Collection:
             return self.refusal
         for alias, before in self.standings.items():
             if before.unfit:
-                return before.unfit, alias
+                return before.unfit, before.failure or alias
             if before.epoch != self.own.epoch or before.place != self.own.place:
                 return "epoch", alias
             if scope.mark(connections[alias]) != before.session:
@@ -226,7 +236,7 @@ def declared(relations: list[str]) -> Iterator[None]:
 
 def watch(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
     """Execute wrapper of every connection: SQL that nobody covers makes the work around it not storable."""
-    if not str(sql).startswith(_TRANSACTION_CONTROL):
+    if not str(sql).startswith(_TRANSACTION_CONTROL) or ";" in str(sql):
         judge(context["connection"].alias, context["connection"].connection, sql)
     if _current.get() is None:
         return execute(sql, params, many, context)

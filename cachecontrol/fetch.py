@@ -229,6 +229,10 @@ def _filled(request: Request[T], reading: Reading, token: str, was: str = "") ->
     try:
         with collect.collecting(Collection(request.alias)) as collection:
             unfit = collection.own.unfit
+            if unfit == "position_unknown":
+                stats.refused(request.policy.name, unfit, collection.own.failure)
+                _release(request, token)
+                return _computed(request, unfit)
             value = request.compute()
             blame = (unfit, request.alias) if unfit else collection.verdict()
         refusal = blame[0] if blame else _store(request, reading, token, collection, value)

@@ -20,7 +20,6 @@ from django.conf import settings
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from cachecontrol.capture import TELL_OPTION
 from cachecontrol.conf import conf
 
 if TYPE_CHECKING:
@@ -28,6 +27,10 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+TELL_SETTING = "cachecontrol.tell"
+"""A session that sets this to ``on`` gets a notice for each change it makes."""
+TELL_OPTION = f"-c {TELL_SETTING}=on"
+"""The same as a startup option, to which RESET returns."""
 _SETTINGS = (
     "search_path",
     "row_security",

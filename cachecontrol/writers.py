@@ -22,7 +22,8 @@ import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 
 from cachecontrol import collect, drain, scope
-from cachecontrol.capture import TELL_CODE, TELL_SETTING
+from cachecontrol.capture import TELL_CODE
+from cachecontrol.scope import TELL_SETTING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,8 +11,8 @@ import pytest
 from django.db import connection, connections, transaction
 
 from cachecontrol import stats, store, writers
-from cachecontrol.capture import TELL_OPTION, TELL_SETTING
 from cachecontrol.drain import drain
+from cachecontrol.scope import TELL_OPTION, TELL_SETTING
 from catalog.models import Brand
 from project import environment
 from tests.shelf import cluster

@@ -14,8 +14,8 @@ from django.test.utils import CaptureQueriesContext
 
 from cachecontrol import keys, reconcile, scope, stats
 from cachecontrol.api import TrackedQuerySet, depends_on
-from cachecontrol.capture import TELL_SETTING
 from cachecontrol.policy import Outcome
+from cachecontrol.scope import TELL_SETTING
 from tests.shelf import reads
 from tests.shelf.models import Item
 from tests.shelf.reads import Subject
