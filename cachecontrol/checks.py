@@ -23,6 +23,7 @@ def register() -> None:
     """Register every check of this application."""
     checks.register(middleware, Tags.compatibility)
     checks.register(alias, Tags.caches)
+    checks.register(asking, Tags.compatibility)
     checks.register(models, Tags.models)
     checks.register(release_of_django, Tags.compatibility)
     checks.register(servers, Tags.database)
@@ -63,6 +64,26 @@ def alias(**_: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+def asking(**_: Any) -> list[CheckMessage]:
+    """W006: connections to the primary do not ask at startup to be told of their writes."""
+    from cachecontrol.scope import TELL_OPTION
+
+    options = settings.DATABASES.get(conf.database, {}).get("OPTIONS", {})
+    if TELL_OPTION in str(options.get("options", "")):
+        return []
+    hint = (
+        f"Add {TELL_OPTION!r} to 'options' in its OPTIONS. Silence this check behind a pooler that refuses it:"
+        " a statement asks then, which a function may reset."
+    )
+    return [
+        Warning(
+            f"Connections to {conf.database!r} do not ask at startup to be told of their writes.",
+            hint,
+            id="cachecontrol.W006",
+        )
+    ]
 
 
 def models(**_: Any) -> list[CheckMessage]:

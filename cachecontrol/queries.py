@@ -10,6 +10,7 @@ import functools
 from collections import Counter
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, cast
 
 from django.core.exceptions import EmptyResultSet, FullResultSet
@@ -277,7 +278,21 @@ def _covered(alias: Any, run: Callable[[], Any], *, rows_of: Any = None) -> Any:
         _report(collection, alias, dependence, result, None)
     for dependence in reports.found[-1:]:
         _report(collection, alias, dependence, result, rows_of)
-    return result
+    return _fetched_later(collection, result) if isinstance(result, GeneratorType) else result
+
+
+def _fetched_later(collection: collect.Collection, chunks: Any) -> Iterator[Any]:
+    """Chunks of rows that a cursor fetches as they are asked for: covered in the collection that the query reported to."""
+    try:
+        while True:
+            with collect.covered() if collect.current() is collection else contextlib.nullcontext():
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+    finally:
+        with collect.covered():  # closing the cursor reads nothing
+            chunks.close()
 
 
 def _report(

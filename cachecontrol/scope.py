@@ -10,6 +10,7 @@ before it looks anywhere else.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -23,8 +24,14 @@ from django.utils.module_loading import import_string
 from cachecontrol.conf import conf
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+TELL_SETTING = "cachecontrol.tell"
+"""A session that sets this to ``on`` gets a notice for each change it makes."""
+TELL_OPTION = f"-c {TELL_SETTING}=on"
+"""The same as a startup option, to which RESET returns."""
 _SETTINGS = (
     "search_path",
     "row_security",
@@ -86,18 +93,34 @@ class Session:
 
 
 def begin(raw: Any, began: str) -> None:
-    """Remember what connecting gave on a psycopg connection."""
-    raw.cachecontrol_session = Session(began, _reported(raw))
+    """Remember what connecting gave on a psycopg connection. Nothing is like an empty text: such a session stays doubtful."""
+    raw.cachecontrol_session = Session(began, _reported(raw), doubts=0 if began else 1)
 
 
-def note(cursor: Any, query: Any) -> None:
-    """Let a statement that may have changed its session leave a doubt; several in one, and DO, have semicolons."""
+def note(cursor: Any, query: Any) -> bool:
+    """Let a statement that may have changed its session leave a doubt, and return whether it may have changed settings.
+
+    Several statements in one, and DO, are known by their semicolons.
+    """
     text, session = str(query), _session(cursor.connection)
     if session is None:
-        return
-    may_set = cursor.statusmessage in _ALTERS or _SETS.search(text)
+        return False
+    may_set = ";" in text or cursor.statusmessage in _ALTERS or bool(_SETS.search(text))
     if ";" in text or _CREATES.search(text) or (may_set and not conf.scope):
         session.doubts += 1
+    return may_set
+
+
+@contextlib.contextmanager
+def trusted(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Run SQL of the cache's own, which leaves no doubt: it changes nothing of the session, whatever it looks like."""
+    session = _session(connection.connection)
+    before = session.doubts if session else 0
+    try:
+        yield
+    finally:
+        if session:
+            session.doubts = before
 
 
 def mark(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:
@@ -149,9 +172,8 @@ def _constant() -> str:
     for alias in (conf.database, *conf.replicas):
         given = settings.DATABASES.get(alias, {})
         options = given.get("OPTIONS", {})
-        connecting.append(
-            [given.get("USER"), given.get("TIME_ZONE"), *(str(options.get(name)) for name in _CONNECTING)]
-        )
+        named = [str(options.get(name) or "").replace(TELL_OPTION, "").strip() for name in _CONNECTING]
+        connecting.append([given.get("USER"), given.get("TIME_ZONE"), *named])
     return repr((conf.release, connecting, os.environ.get("PGUSER"), os.environ.get("PGOPTIONS")))
 
 

@@ -13,9 +13,9 @@ from django.db.models.functions import MD5, Cast
 from django.test.utils import CaptureQueriesContext
 
 from cachecontrol import keys, reconcile, scope, stats
-from cachecontrol.api import TrackedQuerySet
-from cachecontrol.capture import TELL_SETTING
+from cachecontrol.api import TrackedQuerySet, depends_on
 from cachecontrol.policy import Outcome
+from cachecontrol.scope import TELL_SETTING
 from tests.shelf import reads
 from tests.shelf.models import Item
 from tests.shelf.reads import Subject
@@ -317,10 +317,12 @@ def test_what_was_read_in_a_session_altered_meanwhile_is_not_stored(
     world: World, schema: None, name: str
 ) -> None:
     def alter() -> None:
-        raw(ALTERED)
+        with depends_on():  # so that only the session is to blame
+            raw(ALTERED)
 
     def put_back() -> None:
-        raw("RESET search_path")
+        with depends_on():
+            raw("RESET search_path")
 
     with staged(TrackedQuerySet, "_fetch_all", before=alter, after=put_back):
         answer, why = reasons(DOORS[name], Subject.ROW)
