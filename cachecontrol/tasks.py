@@ -9,7 +9,7 @@ from celery import shared_task
 from celery.schedules import crontab
 from django.utils import timezone
 
-from cachecontrol import keeper, prune, reconcile, rollup, warm
+from cachecontrol import keeper, mend, prune, reconcile, rollup, warm
 from cachecontrol.models import KeeperRun
 
 KEEP_RUNS = timedelta(days=7)
@@ -35,6 +35,18 @@ def prune_changes() -> None:
         KeeperRun.objects.filter(started_at__lt=timezone.now() - KEEP_RUNS).delete()
 
 
+@shared_task(name="cachecontrol.mend")
+def mend_triggers() -> None:
+    """Put triggers of tracked tables back that somebody dropped, disabled or enabled otherwise."""
+    with keeper.recorded("mend") as run:
+        for relation, error in mend.mend():
+            if error:
+                run.failed(f"{relation}: {error}")
+            else:
+                run.step()
+                run.note(relation)
+
+
 @shared_task(name="cachecontrol.rollup")
 def roll_up() -> None:
     """Carry the last minutes' statistics to PostgreSQL."""
@@ -58,6 +70,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "warm": _every("cachecontrol.warm", 30),
     "reconcile": _every("cachecontrol.reconcile", 60),
     "rollup": _every("cachecontrol.rollup", 60),
+    "mend": _every("cachecontrol.mend", 60),
     "prune": _every("cachecontrol.prune", 300),
     "forget": {"task": "cachecontrol.forget", "schedule": crontab(minute="17", hour="3")},
 }
