@@ -142,7 +142,7 @@ def _large_writes() -> Check:
     if limits:
         text = _(
             "a statement that changes very many rows may be refused: triggers keep its rows in temporary files, which"
-            " temp_file_limit bounds ({limits}). Raise it, or change fewer rows at once"
+            " temp_file_limit bounds ({limits}). Raise it or work_mem, or change fewer rows at once"
         )
         return Check(name, State.WARNING, text.format(limits=", ".join(limits)))
     return Check(name, State.GOOD, _("no temp_file_limit that triggers could exceed"))
