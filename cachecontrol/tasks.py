@@ -7,12 +7,19 @@ from typing import Any
 
 from celery import shared_task
 from celery.schedules import crontab
+from celery.signals import task_prerun
 from django.utils import timezone
 
-from cachecontrol import keeper, mend, prune, reconcile, rollup, warm
+from cachecontrol import collect, keeper, mend, prune, reconcile, rollup, warm
 from cachecontrol.models import KeeperRun
 
 KEEP_RUNS = timedelta(days=7)
+
+
+@task_prerun.connect
+def _serve(**_: Any) -> None:
+    """A task works for itself, whichever thread of a worker runs it."""
+    collect.serve()
 
 
 @shared_task(name="cachecontrol.warm")
