@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import django
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, Warning
 
-from cachecontrol import tracking
+from cachecontrol import provable, tracking
 from cachecontrol.conf import conf
 
 FIRST = "cachecontrol.pages.CachedPageMiddleware"
@@ -24,6 +25,7 @@ def register() -> None:
     checks.register(alias, Tags.caches)
     checks.register(asking, Tags.compatibility)
     checks.register(models, Tags.models)
+    checks.register(release_of_django, Tags.compatibility)
     checks.register(servers, Tags.database)
 
 
@@ -65,7 +67,7 @@ def alias(**_: Any) -> list[CheckMessage]:
 
 
 def asking(**_: Any) -> list[CheckMessage]:
-    """W005: connections to the primary do not ask at startup to be told of their writes."""
+    """W006: connections to the primary do not ask at startup to be told of their writes."""
     from cachecontrol.scope import TELL_OPTION
 
     options = settings.DATABASES.get(conf.database, {}).get("OPTIONS", {})
@@ -79,7 +81,7 @@ def asking(**_: Any) -> list[CheckMessage]:
         Warning(
             f"Connections to {conf.database!r} do not ask at startup to be told of their writes.",
             hint,
-            id="cachecontrol.W005",
+            id="cachecontrol.W006",
         )
     ]
 
@@ -118,8 +120,24 @@ def models(**_: Any) -> list[CheckMessage]:
     return found
 
 
+def release_of_django(**_: Any) -> list[CheckMessage]:
+    """W005: a Django whose classes were not read, so that a known name may write other SQL."""
+    if django.VERSION[:2] in provable.TESTED:
+        return []
+    tested = ", ".join(".".join(map(str, release)) for release in provable.TESTED)
+    found = ".".join(map(str, django.VERSION[:2]))
+    hint = f"Use Django {tested}, or turn the cache off (ENABLED) until this release was looked at."
+    return [
+        Warning(
+            f"What queries depend on was tested with Django {tested}, not {found}.",
+            hint,
+            id="cachecontrol.W005",
+        )
+    ]
+
+
 def servers(*, databases: Any = None, **_: Any) -> list[CheckMessage]:
-    """W001 to W004 and W006: servers too old, triggers not in order, Redis silent, large writes. Runs with ``--database``."""
+    """W001 to W004 and W007: servers too old, triggers not in order, Redis silent, large writes. Runs with ``--database``."""
     if conf.database not in (databases or ()):
         return []
     return [*_postgresql(), *_redis()]
@@ -156,7 +174,7 @@ def _limited(limits: list[str]) -> list[CheckMessage]:
         return []
     hint = "Raise temp_file_limit or work_mem, or change fewer rows in one statement."
     text = f"A statement that changes very many rows may be refused: temp_file_limit is {', '.join(limits)}."
-    return [Warning(text, hint, id="cachecontrol.W006")]
+    return [Warning(text, hint, id="cachecontrol.W007")]
 
 
 def _redis() -> list[CheckMessage]:

@@ -30,11 +30,11 @@ def livez(request: HttpRequest) -> HttpResponse:
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
     """Say whether requests can be served: 503 without PostgreSQL, "degraded" (200) without a cache."""
-    database, clock = _database(), _asked_clock()
-    found = {"clock": _age(clock), "triggers": _triggers(clock)}
+    database, redis, clock = _database(), _redis(), _asked_clock()
+    found = {"redis": redis, "clock": _age(clock), "triggers": _triggers(clock)}
     is_whole = all(word == "ok" for word in found.values())
     status = "unavailable" if database != "ok" else "ready" if is_whole else "degraded"
-    checks = {"postgresql": database, "redis": "ok" if clock else "down", **found}
+    checks = {"postgresql": database, **found}
     return JsonResponse({"status": status, "checks": checks}, status=200 if database == "ok" else 503)
 
 
@@ -45,6 +45,14 @@ def _database() -> str:
     except DatabaseError:
         return "down"
     return "ok"
+
+
+def _redis() -> str:
+    """Return ok, full if Redis takes no writes, or down if it does not answer."""
+    try:
+        return "full" if store.is_full() else "ok"
+    except StoreDown:
+        return "down"
 
 
 def _asked_clock() -> Clock | None:

@@ -122,7 +122,12 @@ def _is_stored(field: models.Field[Any, Any]) -> bool:
 
 @functools.cache
 def _is_written_alike(tracked: Tracking, column: str | None) -> bool:
-    return _may_have_written_form(_fields(tracked)[column], is_resolved=True)
+    return is_written_alike(_fields(tracked)[column])
+
+
+def is_written_alike(field: models.Field[Any, Any]) -> bool:
+    """Whether Python and the database write the values of this field alike."""
+    return _may_have_written_form(field, is_resolved=True)
 
 
 def _fields(tracked: Tracking) -> dict[str | None, models.Field[Any, Any]]:
@@ -145,11 +150,15 @@ def _may_have_written_form(field: models.Field[Any, Any], *, is_resolved: bool =
     target = _target(field)
     if target is None:
         return not is_resolved
+    if target is not field and not _converts_as_django(type(field)):  # type: ignore[arg-type]
+        return False
     if not isinstance(target, SLICEABLE) or isinstance(target, CITextField | ArrayField):
         return False
-    kind = type(target)
-    django = next(base for base in kind.__mro__ if base.__module__.startswith("django.db.models."))
     # Another collation may call two texts equal that are written differently.
-    return not getattr(target, "db_collation", None) and all(
-        getattr(kind, name) is getattr(django, name) for name in _CONVERSIONS
-    )
+    return not getattr(target, "db_collation", None) and _converts_as_django(type(target))  # type: ignore[arg-type]
+
+
+@functools.cache
+def _converts_as_django(kind: Any) -> bool:
+    django = next(base for base in kind.__mro__ if base.__module__.startswith("django.db.models."))
+    return all(getattr(kind, name) is getattr(django, name) for name in _CONVERSIONS)

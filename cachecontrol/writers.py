@@ -76,10 +76,14 @@ def has_pending() -> bool:
     return getattr(_pending, "is_set", False)
 
 
-def settle() -> None:
-    """Drain what this thread committed, if anything is left. Never raises; what failed is tried again before a read."""
+def settle() -> bool:
+    """Drain what this thread committed, if anything is left, and return whether all of it is carried.
+
+    Never raises; what failed is tried again before a read.
+    """
     if has_pending():
         _pending.is_set = not drain.catch_up(certify=False)
+    return not has_pending()
 
 
 def _handler(listener: ref[Any]) -> Callable[[psycopg.errors.Diagnostic], None]:

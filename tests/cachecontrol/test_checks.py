@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import django
 import pytest
 from django.core import checks
 from django.db import connection, models
@@ -42,6 +43,14 @@ def test_the_page_middleware_must_be_there(settings: Any) -> None:
 def test_the_debug_toolbar_may_stand_before_it(settings: Any) -> None:
     settings.MIDDLEWARE = ["debug_toolbar.middleware.DebugToolbarMiddleware", *settings.MIDDLEWARE]
     assert ours.middleware() == []
+
+
+def test_a_django_that_was_not_tested_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ours.release_of_django() == []
+    monkeypatch.setattr(django, "VERSION", (6, 1, 0, "final", 0))
+    (found,) = ours.release_of_django()
+    assert found.id == "cachecontrol.W005"
+    assert "Django 5.2, not 6.1" in found.msg
 
 
 def test_the_alias_must_exist_and_be_django_redis(settings: Any) -> None:
@@ -100,14 +109,14 @@ def test_a_limit_of_temporary_files_is_told(limit: str, whose: str) -> None:
         cursor.execute(limit.format(name))
         (warning,) = ours.servers(databases=["default"])
         cursor.execute("RESET temp_file_limit")
-    assert warning.id == "cachecontrol.W006"
+    assert warning.id == "cachecontrol.W007"
     assert warning.msg.endswith(f"temp_file_limit is {whose.format(name)}.")
 
 
 def test_connections_ask_at_startup_to_be_told(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ours.asking() == []
     monkeypatch.setitem(settings.DATABASES["default"]["OPTIONS"], "options", "-c geqo=off")
-    assert ids(ours.asking()) == ["cachecontrol.W005"]
+    assert ids(ours.asking()) == ["cachecontrol.W006"]
 
 
 @pytest.mark.django_db
