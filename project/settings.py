@@ -98,9 +98,8 @@ TEMPLATES = [
 _urls = services.urls()
 _pooler = env.bool("DATABASE_POOLER", default=False)
 DATABASES = {"default": environment.database(_urls.database, behind_pooler=_pooler)}
-SILENCED_SYSTEM_CHECKS = (
-    ["cachecontrol.W006"] if _pooler else []
-)  # it cannot ask at startup to be told of writes
+# Behind a pooler connections cannot ask at startup to be told of their writes.
+SILENCED_SYSTEM_CHECKS = ["cachecontrol.W006"] if _pooler else []
 CACHES = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",

@@ -28,7 +28,7 @@ def test_ready_with_everything_in_order(client, redis):
     assert catch_up()
     assert checks(client) == (
         200,
-        {"status": "ready", "checks": {"postgresql": "ok", "redis": "ok", "clock": "ok"}},
+        {"status": "ready", "checks": {"postgresql": "ok", "redis": "ok", "clock": "ok", "triggers": "ok"}},
     )
 
 
