@@ -1,11 +1,20 @@
-"""How the product logs: one event a line, readable on a console, JSON in production."""
+"""How the product logs: one event a line, readable on a console, JSON in production, and never a secret.
+
+Tracebacks carry no local variables: those of a log-in hold the password.
+"""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+
+from project import masking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 BROKER = ("celery.beat", "celery.worker.consumer")
 """Loggers that tell of a lost broker with whole tracebacks, several times a minute; a line of each says it."""
@@ -29,8 +38,8 @@ SHARED: list[Any] = [
 ]
 
 
-def configure(*, json: bool, level: str) -> dict[str, Any]:
-    """Set structlog up and return Django's LOGGING; requests are logged one by one at level DEBUG only."""
+def configure(*, json: bool, level: str, secrets: Iterable[str] = ()) -> dict[str, Any]:
+    """Set structlog up and return Django's LOGGING, which hides ``secrets``; requests are logged at level DEBUG only."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -48,7 +57,7 @@ def configure(*, json: bool, level: str) -> dict[str, Any]:
         "formatters": {
             "line": {
                 "()": structlog.stdlib.ProcessorFormatter,
-                "processors": [strip, *_renderers(json=json)],
+                "processors": [strip, *_renderers(json=json), _masker(secrets)],
                 "foreign_pre_chain": SHARED,
             },
         },
@@ -57,6 +66,8 @@ def configure(*, json: bool, level: str) -> dict[str, Any]:
         "loggers": {
             "django": {"handlers": [], "propagate": True},
             "django.server": {"handlers": ["console"], "propagate": False},
+            "_granian": {"handlers": [], "propagate": True},
+            "multiprocessing": {"handlers": ["console"], "level": "ERROR", "propagate": False},
             "django_structlog": {"level": "DEBUG" if level == "DEBUG" else "WARNING"},
         },
     }
@@ -64,5 +75,13 @@ def configure(*, json: bool, level: str) -> dict[str, Any]:
 
 def _renderers(*, json: bool) -> list[Any]:
     if json:
-        return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(pad_event_to=0, colors=sys.stderr.isatty())]
+        tracebacks = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+        return [tracebacks, structlog.processors.JSONRenderer()]
+    plain, colors = structlog.dev.plain_traceback, sys.stderr.isatty()
+    return [structlog.dev.ConsoleRenderer(pad_event_to=0, colors=colors, exception_formatter=plain)]
+
+
+def _masker(secrets: Iterable[str]) -> Callable[[Any, str, str], str]:
+    """Return the last processor: it hides secrets in the finished line, wherever in the event they stood."""
+    hide = masking.hider(secrets)
+    return lambda _logger, _method, line: hide(line)

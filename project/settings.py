@@ -1,6 +1,6 @@
 """One settings module, driven by the environment: production is the default, development is switched on.
 
-``docs/deploy.md`` lists the variables. With ``DATABASE_URL`` unset the checkout is taken for a local one
+``docs/deploy.md`` lists the variables. While none of production's is set, the checkout is taken for a local one
 (``LOCAL``): it keeps its own secret key, speaks plain HTTP and logs for a person.
 """
 
@@ -13,12 +13,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from project import environment, logs, services
+from project.masking import url_secrets
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = BASE_DIR / "var"
 env = environment.Env()
 
-LOCAL = env.bool("LOCAL", default=not env.str("DATABASE_URL", default=""))
+LOCAL = environment.is_local()
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or (
     environment.secret_key(VAR / "secret-key") if LOCAL else ""
@@ -115,8 +116,11 @@ CACHECONTROL = {
     "RELEASE": env.str("RELEASE", default="debug" if DEBUG else ""),
     "METRICS_TOKEN": env.str("METRICS_TOKEN", default=""),
 }
-CELERY_BROKER_URL = env.str("BROKER_URL", default="") or environment.broker(_urls.redis)
+CELERY_BROKER_URL, CELERY_BROKER_TRANSPORT_OPTIONS = environment.broker_of(
+    env.str("BROKER_URL", default=""), redis_url=_urls.redis
+)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True  # a Redis without memory left refuses: wait for room, as for a connection
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -160,7 +164,16 @@ LOGIN_URL = "admin:login"
 
 # Logs
 
-LOGGING = logs.configure(json=not LOCAL, level=env.log_level("LOG_LEVEL", default="INFO"))
+LOGGING = logs.configure(
+    json=not LOCAL,
+    level=env.log_level("LOG_LEVEL", default="INFO"),
+    secrets=[
+        SECRET_KEY,
+        CACHECONTROL["METRICS_TOKEN"],
+        env.str("ADMIN_PASSWORD", default=""),
+        *(secret for url in (_urls.database, _urls.redis, CELERY_BROKER_URL) for secret in url_secrets(url)),
+    ],
+)
 DJANGO_STRUCTLOG_USER_ID_FIELD = None  # asking for the user would read the session on every page
 DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = logging.INFO  # Django warns of them already
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
