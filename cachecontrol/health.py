@@ -27,11 +27,24 @@ def livez(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Say whether requests can be served: 503 without PostgreSQL, "degraded" (200) without a cache."""
-    database, clock = _database(), _clock()
-    status = "unavailable" if database != "ok" else "ready" if clock == "ok" else "degraded"
-    checks = {"postgresql": database, "redis": "down" if clock == "down" else "ok", "clock": clock}
-    return JsonResponse({"status": status, "checks": checks}, status=200 if database == "ok" else 503)
+    """Say whether requests can be served, and what is degraded.
+
+    200 as long as they can, "ready" or "degraded"; 503 ("unavailable") without PostgreSQL. ``degraded`` names whatever is
+    not in order.
+    """
+    clock = _clock()
+    checks = {
+        "postgresql": _database(),
+        "redis": "down" if clock == "down" else "ok",
+        "clock": clock,
+        "drain": _drain(),
+    }
+    degraded = [f"{name}_{state}" for name, state in checks.items() if state != "ok"]
+    is_able = checks["postgresql"] == "ok"
+    status = "unavailable" if not is_able else "degraded" if degraded else "ready"
+    return JsonResponse(
+        {"status": status, "degraded": degraded, "checks": checks}, status=200 if is_able else 503
+    )
 
 
 def _database() -> str:
@@ -52,3 +65,11 @@ def _clock() -> str:
     if not clock.time.isdecimal():
         return "missing"
     return "ok" if 0 <= clock.now - int(clock.time) <= conf.max_lag * 1e6 else "old"
+
+
+def _drain() -> str:
+    """Return ok, missing, or unknown if Redis does not answer."""
+    try:
+        return "ok" if store.has_drain() else "missing"
+    except StoreDown:
+        return "unknown"

@@ -19,6 +19,7 @@ MARK = f"{PREFIX}m:"
 MEMBERS = f"{PREFIX}n:"
 KEEPER = f"{PREFIX}k:"
 SCAN = f"{PREFIX}scan"
+DRAIN = f"{PREFIX}drain"
 
 
 def entry(policy: str, parts: Iterable[bytes | str]) -> str:

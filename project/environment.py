@@ -25,6 +25,8 @@ from project import services
 
 DATABASE_SCHEMES = ("postgres://", "postgresql://")
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+BROKER_PATIENCE = {"socket_connect_timeout": 2.0, "socket_timeout": 5.0}
+"""Seconds: a process that waits for a broker that hangs is deaf to signals meanwhile."""
 QUOTING = "Write / ? # @ % & and : in a password as %2F %3F %23 %40 %25 %26 and %3A."
 PRODUCTION = ("SECRET_KEY", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "BEHIND_PROXY")
 """Variables that no local checkout needs: one that is set says that this is production."""
@@ -71,6 +73,22 @@ class Env(environ.Env):  # type: ignore[misc]
         except (KeyError, ValueError, OSError) as error:
             raise ImproperlyConfigured(f"{var} must be like Europe/Berlin, not “{name}”.") from error
         return name
+
+
+    def proxy_header(self, var: str) -> tuple[str, str] | None:
+        """Return the header in which a proxy says that a visitor came by HTTPS, as Django wants it, and its value.
+
+        WSGI does not tell ``X_Forwarded_Proto``, which a visitor may send, from ``X-Forwarded-Proto``, which the proxy
+        replaces. ``Forwarded`` (RFC 7239) has no second spelling. Another header has to be named.
+        """
+        text = str(self.get_value(var, default="off"))
+        if text.lower() in WORDS:
+            return ("HTTP_FORWARDED", "proto=https") if WORDS[text.lower()] else None
+        if not re.fullmatch(r"[A-Za-z]+(-[A-Za-z]+)*", text):
+            raise ImproperlyConfigured(
+                f"{var} must be on, off or the name of a header such as X-Forwarded-Proto, not “{text}”."
+            )
+        return f"HTTP_{text.upper().replace('-', '_')}", "https"
 
 
 def is_local() -> bool:
@@ -155,7 +173,8 @@ def broker(url: str, *, database: int | None = None) -> tuple[str, dict[str, Any
     number = options.get("db", 0) if database is None else database
     names = (quote(options.get(name, ""), safe="") for name in ("username", "password"))
     login = f"{credentials}@" if (credentials := ":".join(names)) != ":" else ""
-    known = {name: value for name, value in options.items() if name in Channel.from_transport_options}
+    given = {name: value for name, value in options.items() if name in Channel.from_transport_options}
+    known = BROKER_PATIENCE | given
     if "path" in options:
         return f"redis+socket://{login}{quote(options['path'])}?virtual_host={number}", known
     host = options.get("host", "localhost")

@@ -58,7 +58,8 @@ def test_another_redis_url_is_refused_by_name():
     ],
 )
 def test_tasks_live_in_a_database_that_flushing_the_cache_does_not_touch(redis_url, broker_url, options):
-    assert environment.broker(redis_url, database=1) == (broker_url, options)
+    patient = {"socket_connect_timeout": 2.0, "socket_timeout": 5.0}
+    assert environment.broker(redis_url, database=1) == (broker_url, patient | options)
 
 
 def test_another_broker_keeps_its_database_and_is_verified_as_well():
