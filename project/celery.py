@@ -16,6 +16,9 @@ from project import services
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 services.use()
 
+# Celery's command line takes BROKER_URL as it stands, which does not verify certificates; the settings have read it.
+os.environ.pop("CELERY_BROKER_URL", None)
+
 # It warns of root because of pickled tasks; ours are JSON, and nothing else is accepted.
 warnings.filterwarnings("ignore", category=SecurityWarning)
 

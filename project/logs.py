@@ -5,7 +5,9 @@ Tracebacks carry no local variables: those of a log-in hold the password.
 
 from __future__ import annotations
 
+import logging
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -26,6 +28,24 @@ def brief(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
         event.pop("exc_info", None)
         event["event"] = event["event"].partition("\n")[0]
     return event
+
+
+class Sparing(logging.Filter):
+    """Lets what is said of the broker through once in ``EVERY`` seconds: a worker that waits for it tries several times a second."""
+
+    EVERY = 10.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be logged."""
+        if not record.name.startswith(BROKER):
+            return True
+        text, now = record.getMessage(), time.monotonic()
+        self._said = {known: moment for known, moment in self._said.items() if now < moment + self.EVERY}
+        return self._said.setdefault(text, now) == now
 
 
 SHARED: list[Any] = [
@@ -61,7 +81,10 @@ def configure(*, json: bool, level: str, secrets: Iterable[str] = ()) -> dict[st
                 "foreign_pre_chain": SHARED,
             },
         },
-        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "filters": {"sparing": {"()": Sparing}},
+        "handlers": {
+            "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["sparing"]},
+        },
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
             "django": {"handlers": [], "propagate": True},
