@@ -12,3 +12,4 @@ WHITENOISE_AUTOREFRESH = True
 CACHES["default"]["OPTIONS"] |= patience.REDIS
 CACHECONTROL = {**CACHECONTROL, **patience.CACHE}
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / f"test-beat-{os.getpid()}")
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # as in tests.settings

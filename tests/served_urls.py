@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from django.http import HttpResponse
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
 
 
 def broken(request: HttpRequest) -> HttpResponse:
-    """Fail while the request and a password are at hand."""
+    """Fail with secrets at hand, and with some of them in the message."""
+    cookie = request.COOKIES.get("sessionid", "")
     password = request.GET.get("password", "")
-    raise RuntimeError(f"broken on purpose, with {len(password)} characters")
+    known = [os.environ[name] for name in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "METRICS_TOKEN")]
+    raise RuntimeError(f"broken on purpose: {known} sessionid={cookie} password={password!r}")
 
 
 def scheme(request: HttpRequest) -> HttpResponse:

@@ -211,6 +211,13 @@ def test_production_logs_json_a_line_and_a_local_checkout_logs_for_a_person(prod
     assert "{" not in line
 
 
+def test_celery_takes_its_broker_from_the_settings_and_not_as_its_command_line_found_it():
+    code = "from project.celery import app; print(app.conf.broker_url)"
+    url = {"BROKER_URL": "rediss://queue/5", "CELERY_BROKER_URL": "rediss://queue/5"}
+    result = manage("shell", "--no-imports", "-c", code, DJANGO_SETTINGS_MODULE="project.settings", **url)
+    assert result.stdout == "rediss://queue:6379/5?ssl_cert_reqs=required\n"
+
+
 def test_a_lost_broker_is_told_in_a_line_each_time():
     code = "import logging; logging.getLogger('celery.beat').error('Message Error: gone\\nstack', exc_info=OSError('x'))"
     said = manage("shell", "--no-imports", "-c", code, DJANGO_SETTINGS_MODULE="project.settings").stderr
