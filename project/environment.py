@@ -74,7 +74,6 @@ class Env(environ.Env):  # type: ignore[misc]
             raise ImproperlyConfigured(f"{var} must be like Europe/Berlin, not “{name}”.") from error
         return name
 
-
     def proxy_header(self, var: str) -> tuple[str, str] | None:
         """Return the header in which a proxy says that a visitor came by HTTPS, as Django wants it, and its value.
 
@@ -169,7 +168,7 @@ def broker(url: str, *, database: int | None = None) -> tuple[str, dict[str, Any
     Whoever is trusted as the cache is trusted as the broker: credentials, options and the way in which certificates are
     verified stay the same. A ``database`` replaces that of the URL.
     """
-    options = parse_url(url)
+    options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
     number = options.get("db", 0) if database is None else database
     names = (quote(options.get(name, ""), safe="") for name in ("username", "password"))
     login = f"{credentials}@" if (credentials := ":".join(names)) != ":" else ""

@@ -31,7 +31,7 @@ def brief(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
 
 
 class Sparing(logging.Filter):
-    """Lets what is said of the broker through once in ``EVERY`` seconds: a worker that waits for it tries several times a second."""
+    """Lets each message about the broker through once in ``EVERY`` seconds: a worker that waits tries five times a second."""
 
     EVERY = 10.0
 
@@ -70,7 +70,9 @@ def configure(*, json: bool, level: str, secrets: Iterable[str] = ()) -> dict[st
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    logging.raiseExceptions = not json  # what cannot be logged would be printed as it stands, secrets included
+    logging.raiseExceptions = (
+        not json
+    )  # what cannot be logged would be printed as it stands, secrets included
     strip = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     return {
         "version": 1,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin.forms import AdminAuthenticationForm
@@ -24,14 +24,15 @@ from django.utils.translation import ngettext
 from project.models import LoginAttempts
 
 if TYPE_CHECKING:
-    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import User
     from django.http import HttpRequest
 
 logger = logging.getLogger("project.throttle")
 
 FREE = 5
 """Attempts that need not wait."""
-FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(seconds=60)
+FIRST_WAIT, LONGEST_WAIT = 5, 60
+"""Seconds."""
 MEMORY = timedelta(minutes=15)
 """How long after the last wait the attempts are forgotten."""
 
@@ -40,8 +41,12 @@ class ThrottledBackend(ModelBackend):
     """Django's backend, which looks at no password of a name whose attempts have to wait."""
 
     def authenticate(
-        self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
-    ) -> AbstractBaseUser | None:
+        self,
+        request: HttpRequest | None,
+        username: str | None = None,
+        password: str | None = None,
+        **kwargs: Any,
+    ) -> User | None:
         name = username or kwargs.get(get_user_model().USERNAME_FIELD) or ""
         if not attempt(name):
             raise PermissionDenied
@@ -87,21 +92,22 @@ def attempt(name: str) -> bool:
 def wait(name: str) -> timedelta:
     """Return how long the next attempt under this name has to wait."""
     found = LoginAttempts.objects.filter(name_digest=_digest(name)).first()
-    blocked_until: datetime | None = found and found.blocked_until
-    return max(blocked_until - timezone.now(), timedelta()) if blocked_until else timedelta()
+    return max(found.blocked_until - timezone.now(), timedelta()) if found else timedelta()
 
 
 def _wait_after(count: int) -> timedelta:
     if count < FREE:
         return timedelta()
-    doublings = min(count - FREE, 10)
-    return min(FIRST_WAIT * 2**doublings, LONGEST_WAIT)
+    seconds: int = FIRST_WAIT << min(count - FREE, 10)
+    return timedelta(seconds=min(seconds, LONGEST_WAIT))
 
 
 def _report(name: str) -> None:
     """Log once that a name's attempts have to wait; a name that no user has may be a password."""
     is_known = get_user_model().objects.filter(**{get_user_model().USERNAME_FIELD: name}).exists()
-    logger.warning("Log-ins as %s are slowed down after %d attempts", name if is_known else "an unknown user", FREE)
+    logger.warning(
+        "Log-ins as %s are slowed down after %d attempts", name if is_known else "an unknown user", FREE
+    )
 
 
 def _digest(name: str) -> str:

@@ -14,13 +14,23 @@ if TYPE_CHECKING:
 def self_signed(folder: Path, name: str, *, subject: str = "IP:127.0.0.1") -> tuple[Path, Path]:
     """Make a certificate for ``subject`` that is its own authority; return the files of it and of its key."""
     certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
-    command = [program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    command = [
+        program("openssl"),
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+    ]
     command += ["-nodes", "-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName={subject}"]
     subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     return certificate, key
 
 
-def signed(folder: Path, name: str, *, by: tuple[Path, Path], subject: str = "IP:127.0.0.1") -> tuple[Path, Path]:
+def signed(
+    folder: Path, name: str, *, by: tuple[Path, Path], subject: str = "IP:127.0.0.1"
+) -> tuple[Path, Path]:
     """Make a certificate for ``subject`` that the authority ``by`` signs; return the files of it and of its key."""
     certificate, key, request = (folder / f"{name}.{kind}" for kind in ("pem", "key", "csr"))
     options = folder / f"{name}.ext"

@@ -10,7 +10,9 @@ import pytest
 
 def program(name: str) -> str:
     """Return the path of a program. Without it skip the test; with LARDER_REQUIRE_PROGRAMS=1 fail it."""
-    path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin{os.pathsep}/sbin")
+    path = shutil.which(
+        name, path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin{os.pathsep}/sbin"
+    )
     if path is None and os.environ.get("LARDER_REQUIRE_PROGRAMS") == "1":
         pytest.fail(f"LARDER_REQUIRE_PROGRAMS is set and {name} was not found")
     if path is None:

@@ -76,13 +76,13 @@ def filter_calls(options: dict[str, list[str]]) -> None:
     for name in allowed(options["SystemCallFilter"]) - {"socket"}:
         if (number := library.seccomp_syscall_resolve_name(name.encode())) >= 0:
             library.seccomp_rule_add(context, ALLOW, number, 0)
-    number = library.seccomp_syscall_resolve_name(b"clone3")  # its flags lie in memory: libraries then use clone
+    number = library.seccomp_syscall_resolve_name(
+        b"clone3"
+    )  # its flags lie in memory: libraries then use clone
     library.seccomp_rule_add(context, ERRNO | errno.ENOSYS, number, 0)
     number = library.seccomp_syscall_resolve_name(b"socket")
     for family in options["RestrictAddressFamilies"][0].split():
-        library.seccomp_rule_add(
-            context, ALLOW, number, 1, Comparison(0, EQUAL, getattr(socket, family), 0)
-        )
+        library.seccomp_rule_add(context, ALLOW, number, 1, Comparison(0, EQUAL, getattr(socket, family), 0))
     if library.seccomp_load(context):
         sys.exit("the filter of system calls cannot be loaded")
 

@@ -52,7 +52,9 @@ def start_command(unit: str, **values: str) -> str:
 
 
 def substitute(command: str, values: dict[str, str]) -> str:
-    command = command.replace("/srv/larder/.venv/bin/python", sys.executable).replace("%i", values.pop("instance", ""))
+    command = command.replace("/srv/larder/.venv/bin/python", sys.executable).replace(
+        "%i", values.pop("instance", "")
+    )
     for name, value in values.items():
         command = command.replace(f"${{{name}}}", value)
     assert "$" not in command
@@ -121,7 +123,9 @@ WRITTEN = dict(re.findall(r"^(\w+)='(.*)'$", EXAMPLE.read_text(), re.MULTILINE))
 def test_a_shell_reads_the_file_of_variables_as_it_is_written():
     assert "&" in WRITTEN["DATABASE_URL"]
     script = f"set -a; . {EXAMPLE}; set +a; exec {sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
-    read = json.loads(subprocess.run(["/bin/sh", "-eu", "-c", script], env={}, check=True, capture_output=True).stdout)
+    read = json.loads(
+        subprocess.run(["/bin/sh", "-eu", "-c", script], env={}, check=True, capture_output=True).stdout
+    )
     assert read.items() >= WRITTEN.items()
 
 
@@ -231,15 +235,20 @@ def test_every_request_is_answered_while_one_web_process_after_the_other_restart
         until(lambda: listens(first) and listens(second) and reaches(tls))
         with visitors(tls) as answers:
             for port in (first, second):  # as systemctl restart does, which waits for ExecStartPost
-                before = answers.total()
+                seen = answers.total()
                 instances[port].close()
-                until(lambda seen=before: answers.total() > seen + 50)
+                until_more(answers, seen)
                 start(port)
                 waiting = substitute(after, {"instance": str(port)}).split()
                 subprocess.run(waiting, cwd=BASE_DIR, env=environment(), check=True, timeout=LONG)
-                until(lambda seen=answers.total(): answers.total() > seen + 50)
+                until_more(answers, answers.total())
     assert {*answers} == {("GET", 200), ("POST", 403)}, answers  # forms without a token are refused by Django
     assert answers.total() > 200
+
+
+def until_more(answers: Counter[tuple[str, int | str]], seen: int) -> None:
+    """Wait until fifty more requests than ``seen`` were answered."""
+    until(lambda: answers.total() > seen + 50)
 
 
 def reaches(port: int) -> bool:

@@ -46,7 +46,10 @@ def filled(url: str) -> Iterator[None]:
 
 
 def test_a_worker_outlives_a_full_broker_and_goes_on_when_there_is_room(django_db_setup, broker, tmp_path):
-    with running("worker", tmp_path, BROKER_URL=broker) as worker, Celery(broker=broker_url(broker)) as client:
+    with (
+        running("worker", tmp_path, BROKER_URL=broker) as worker,
+        Celery(broker=broker_url(broker)) as client,
+    ):
         workers = client.control.inspect(timeout=0.5)
         until(workers.ping, worker)
         worker.process.send_signal(signal.SIGSTOP)

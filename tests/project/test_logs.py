@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 PASSWORDS = {"right": "opensesame-7391", "wrong": "letmein-4827", "in the address": "address-5511"}
 DATABASE_PASSWORD, REDIS_PASSWORD, METRICS_TOKEN = "pg/geheim&1", "redis@geheim:2", "metrics-geheim-3"
 PLANTED = {*PASSWORDS.values(), DATABASE_PASSWORD, REDIS_PASSWORD, METRICS_TOKEN, SECRET_KEY}
-END_BACKENDS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+END_BACKENDS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+)
 
 
 class Site:
@@ -69,7 +71,9 @@ class Site:
         with connection.cursor() as cursor:
             cursor.execute(END_BACKENDS, [connection.settings_dict["NAME"]])
 
-    def ask(self, path: str, method: str = "GET", *, cookies: str = "", **form: str) -> http.client.HTTPResponse:
+    def ask(
+        self, path: str, method: str = "GET", *, cookies: str = "", **form: str
+    ) -> http.client.HTTPResponse:
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LONG)
         headers = {
             "Host": "shop.example",
@@ -118,7 +122,7 @@ def test_no_process_logs_a_secret_whatever_goes_wrong(tmp_path, home, redis):
     User.objects.create_superuser("shopkeeper", "s@shop.example", PASSWORDS["right"])
     with ExitStack() as stack:
         site = Site(tmp_path, home, stack)
-        web, worker, beat, drain = site.programs.values()
+        web, worker, _, drain = site.programs.values()
         site.visit()
         assert site.session, web.log
         web.says("broken on purpose")
@@ -145,7 +149,11 @@ def test_no_process_logs_a_secret_whatever_goes_wrong(tmp_path, home, redis):
 
 def found(logs: str, *more: str) -> list[str]:
     """Return the secrets that occur in the logs, as they stand or as a URL or JSON writes them."""
-    forms = {form for secret in {*PLANTED, *more} for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
+    forms = {
+        form
+        for secret in {*PLANTED, *more}
+        for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])
+    }
     return sorted(form for form in forms if form in logs)
 
 

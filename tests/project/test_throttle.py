@@ -43,7 +43,10 @@ def test_of_twelve_wrong_passwords_at_full_speed_five_are_looked_at(log_in, time
     assert waits == 4 * [False] + 8 * [True]
     assert LoginAttempts.objects.get().count == 5
     assert not is_in(log_in("right"))
-    assert "Zu viele falsche Passwörter. Versuchen Sie es in 5 Sekunden" in log_in("x", language="de").content.decode()
+    assert (
+        "Zu viele falsche Passwörter. Versuchen Sie es in 5 Sekunden"
+        in log_in("x", language="de").content.decode()
+    )
 
 
 def test_who_knows_the_password_gets_in_after_the_wait_and_all_is_forgotten(log_in, time_machine):

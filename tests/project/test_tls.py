@@ -43,7 +43,12 @@ def server(folder: Path, certificate: tuple[Path, Path]) -> Iterator[str]:
     file, key = map(str, certificate)
     with reserved_port() as port:
         options = {"port": "0", "tls-port": str(port), "bind": "127.0.0.1", "save": "", "dir": str(folder)}
-        options |= {"tls-cert-file": file, "tls-key-file": key, "tls-auth-clients": "no", "requirepass": PASSWORD}
+        options |= {
+            "tls-cert-file": file,
+            "tls-key-file": key,
+            "tls-auth-clients": "no",
+            "requirepass": PASSWORD,
+        }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         process = subprocess.Popen([program("redis-server"), *arguments], stdout=subprocess.DEVNULL)
         try:
@@ -103,7 +108,9 @@ def test_a_certificate_of_another_host_is_refused_by_cache_and_broker(folder, au
         assert not broker_takes(f"{url}?ssl_ca_certs={certificate}")
 
 
-def test_a_certificate_of_a_trusted_authority_is_accepted_by_cache_and_broker_with_the_password(folder, authority):
+def test_a_certificate_of_a_trusted_authority_is_accepted_by_cache_and_broker_with_the_password(
+    folder, authority
+):
     certificate, _ = authority
     with server(folder, signed(folder, "shop", by=authority)) as url:
         assert cache_takes(f"{url}?ssl_ca_certs={certificate}")

@@ -96,7 +96,17 @@ def test_requests_that_are_sent_by_half_do_not_hold_up_the_end(django_db_setup, 
 def test_a_worker_that_still_loads_the_application_ends_at_once(tmp_path):
     (tmp_path / "slow.py").write_text(SLOW)
     variables = environment(DATABASE_URL="postgres://localhost/none", PYTHONPATH=f"{tmp_path}:{BASE_DIR}")
-    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--port", "0", "--blocking-threads", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "granian",
+        "--interface",
+        "wsgi",
+        "--port",
+        "0",
+        "--blocking-threads",
+        "1",
+    ]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
             [*command, "slow:application"],
