@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils.translation import ngettext
 from simple_history.admin import SimpleHistoryAdmin
 
-from catalog.admin.snapshots import SnapshotForm, SnapshotFormSet
+from catalog.admin.snapshots import NUMBERS, SnapshotForm, SnapshotFormSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,6 +28,7 @@ class HistoryAdmin(SimpleHistoryAdmin):  # type: ignore[misc]
     """
 
     form = SnapshotForm
+    formfield_overrides = NUMBERS
     object_history_list_template = "admin/catalog/history_list.html"
     object_history_form_template = "admin/catalog/history_form.html"
 

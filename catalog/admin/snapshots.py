@@ -28,9 +28,16 @@ from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 from simple_history.models import SIMPLE_HISTORY_REVERSE_ATTR_NAME
 
+from catalog.numbers import NumberField, NumberText, WholeNumberField
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+NUMBERS: dict[type[models.Field[Any, Any]], dict[str, Any]] = {
+    models.DecimalField: {"form_class": NumberField},
+    models.IntegerField: {"form_class": WholeNumberField, "widget": NumberText},
+}
+"""How numbers are typed in the admin (`formfield_overrides`)."""
 LONGEST_SHOWN = 120
 EMPTY = "–"
 
@@ -321,6 +328,7 @@ class SnapshotInline(admin.TabularInline):  # type: ignore[type-arg]
 
     form = SnapshotForm
     formset = SnapshotInlineFormSet
+    formfield_overrides = NUMBERS
     extra = 0
 
 

@@ -7,4 +7,13 @@ from catalog.models.image import ProductImage
 from catalog.models.product import Product, Status
 from catalog.models.variant import Variant
 
-__all__ = ["Brand", "Category", "FormerCategoryPath", "FormerProductSlug", "Product", "ProductImage", "Status", "Variant"]
+__all__ = [
+    "Brand",
+    "Category",
+    "FormerCategoryPath",
+    "FormerProductSlug",
+    "Product",
+    "ProductImage",
+    "Status",
+    "Variant",
+]
