@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.db import transaction
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from simple_history.admin import SimpleHistoryAdmin
 
@@ -32,6 +34,9 @@ class HistoryAdmin(SimpleHistoryAdmin):  # type: ignore[misc]
     object_history_list_template = "admin/catalog/history_list.html"
     object_history_form_template = "admin/catalog/history_form.html"
 
+    class Media:
+        css = {"screen": ["catalog/admin.css"]}
+
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Model | None:
         """Return the row; while its form is handled nobody else changes it."""
         found: Model | None = super().get_object(request, object_id, from_field)
@@ -46,17 +51,15 @@ class HistoryAdmin(SimpleHistoryAdmin):  # type: ignore[misc]
 
     def save_formset(self, request: HttpRequest, form: SnapshotForm, formset: Any, change: bool) -> None:
         super().save_formset(request, form, formset, change)
-        _tell(request, _notices_of(formset))
+        _tell(request, formset.notices())
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> Any:
         """Show the form; where it comes back for an error, say what others changed meanwhile."""
-        form = context["adminform"].form
+        form, inlines = context["adminform"].form, context["inline_admin_formsets"]
         if form.is_bound:
-            _tell(request, form.notices())
-            for inline in context["inline_admin_formsets"]:
-                _tell(request, _notices_of(inline.formset))
+            _tell(request, chain(form.notices(), *(inline.formset.notices() for inline in inlines)))
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> Any:
@@ -82,22 +85,14 @@ class HistoryAdmin(SimpleHistoryAdmin):  # type: ignore[misc]
         return super().history_form_view(request, *args, **kwargs)  # type: ignore[no-any-return]
 
 
-def _notices_of(formset: Any) -> Iterable[str]:
-    """Yield the notices of each row, with what the row is called."""
-    for form in formset.initial_forms:
-        for notice in form.notices():
-            yield notice if form.is_gone else f"{form.instance}: {notice}"
-
-
 def _tell(request: HttpRequest, notices: Iterable[str]) -> None:
-    """Show the notices; of many only the first, and how many more there are."""
-    remaining = iter(notices)
-    for notice in islice(remaining, MOST_NOTICES):
-        messages.warning(request, notice)
-    if more := sum(1 for _notice in remaining):
-        text = ngettext(
-            "Somebody else changed %(count)d more value.",
-            "Somebody else changed %(count)d more values.",
-            more,
-        )
-        messages.warning(request, text % {"count": more})
+    """Show the notices as a list; of many only the first, and how many more there are."""
+    lines = list(notices)
+    if not lines:
+        return
+    if more := len(lines) - MOST_NOTICES if len(lines) > MOST_NOTICES else 0:
+        text = ngettext("and %(count)d more value", "and %(count)d more values", more)
+        lines[MOST_NOTICES:] = [text % {"count": more}]
+    head = _("Somebody else made changes while you edited. They were kept:")
+    items = format_html_join("", "<li>{}</li>", ((line,) for line in lines))
+    messages.warning(request, format_html("{}<ul>{}</ul>", head, items))

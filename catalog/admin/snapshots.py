@@ -39,6 +39,7 @@ NUMBERS: dict[type[models.Field[Any, Any]], dict[str, Any]] = {
 }
 """How numbers are typed in the admin (`formfield_overrides`)."""
 LONGEST_SHOWN = 120
+CONTEXT_SHOWN = 20
 EMPTY = "–"
 
 
@@ -154,32 +155,21 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
     def notices(self) -> Iterator[str]:
         """Yield what somebody else changed and the editor did not, in words."""
         if self.is_gone and not self.has_changed():
-            yield _("“%(row)s” was deleted by somebody else while you edited.") % {"row": self._shown_row()}
-        for name, (shown, stored) in self.theirs.items():
+            yield _("“%(row)s” was deleted") % {"row": self._shown_row()}
+        for name in self.theirs:
             if name in self.columns and name not in self.changed_data:
-                yield _(
-                    "%(field)s was changed by somebody else from “%(shown)s” to “%(stored)s” and stays so."
-                ) % {
-                    "field": self._label(name),
-                    "shown": self._spoken(name, shown),
-                    "stored": self._spoken(name, stored),
-                }
+                yield self._change(name)
 
     def refuse_deletion(self) -> str:
         """Return why the row is not deleted yet: somebody else changed it. Deleting it again is accepted."""
-        changes = [
-            f"{self._label(name)}: {self._spoken(name, shown)} → {self._spoken(name, stored)}"
-            for name, (shown, stored) in self.theirs.items()
-        ]
+        changes = [self._change(name) for name in self.theirs]
         if not changes:
             return ""
         self._renew(*self.theirs)
-        return _(
+        text = _(
             "“%(row)s” was changed by somebody else (%(changes)s). Save again to delete it nevertheless."
-        ) % {
-            "row": self.instance,
-            "changes": ", ".join(changes),
-        }
+        )
+        return text % {"row": self.instance, "changes": ", ".join(changes)}
 
     def _stored_row(self) -> models.Model | None:
         """Return the row as it is stored, which a version of its history is not."""
@@ -252,8 +242,8 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
             "Somebody else changed this from “%(shown)s” to “%(stored)s”; you entered “%(sent)s”. "
             "Save again to replace the stored value with yours."
         )
-        spoken = {"shown": shown, "stored": stored, "sent": sent}
-        self.add_error(name, text % {key: self._spoken(name, value) for key, value in spoken.items()})
+        spoken = zip(("shown", "stored", "sent"), self._spoken(name, shown, stored, sent), strict=True)
+        self.add_error(name, text % dict(spoken))
         self._renew(name)
 
     def _renew(self, *names: str) -> None:
@@ -261,23 +251,30 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
         self.shown |= {name: self.theirs[name][1] for name in names}
         self.fields["snapshot"].renewed = self._signed(self.shown)  # type: ignore[attr-defined]
 
-    def _label(self, name: str) -> str:
-        return capfirst(str(self.fields[name].label or name))
+    def _change(self, name: str) -> str:
+        shown, stored = self._spoken(name, *self.theirs[name])
+        return f"{capfirst(str(self.fields[name].label or name))}: “{shown}” → “{stored}”"
 
-    def _spoken(self, name: str, value: Any) -> str:
-        """Return a value of a snapshot as people read it."""
-        field = self.fields[name]
+    def _spoken(self, name: str, *values: Any) -> list[str]:
+        """Return values of a snapshot as people read them; of long texts the part from where they differ."""
+        texts = [str(self._spoken_one(name, value) or EMPTY) for value in values]
+        if max(map(len, texts)) <= LONGEST_SHOWN:
+            return texts
+        letters = enumerate(zip(*texts, strict=False))
+        same = next((place for place, each in letters if len({*each}) > 1), min(map(len, texts)))
+        start = max(0, same - CONTEXT_SHOWN)
+        return [("…" if start else "") + Truncator(text[start:]).chars(LONGEST_SHOWN) for text in texts]
+
+    def _spoken_one(self, name: str, value: Any) -> Any:
+        field, column = self.fields[name], self.columns.get(name)
         if isinstance(field, forms.ModelChoiceField) and value is not None:
             model: type[models.Model] = field.queryset.model  # type: ignore[union-attr]
-            row = model._base_manager.filter(pk=value).first()
-            return str(row or value)
+            return model._base_manager.filter(pk=value).first() or value
         if isinstance(value, bool):
             return _("Yes") if value else _("No")
-        column = self.columns.get(name)
-        spoken = (
-            display_for_field(self._initial(name, value), column, EMPTY, avoid_link=True) if column else value
-        )
-        return Truncator(str(spoken or EMPTY)).chars(LONGEST_SHOWN)
+        if column is None:
+            return dict(getattr(field, "choices", ())).get(value, value)
+        return display_for_field(self._initial(name, value), column, EMPTY, avoid_link=True)
 
     def _shown_row(self) -> models.Model:
         row: models.Model = self._meta.model()
@@ -313,6 +310,12 @@ class SnapshotFormSet(forms.BaseModelFormSet):  # type: ignore[type-arg]
         refusals = [refusal for form in deleted if (refusal := form.refuse_deletion())]
         if refusals:
             raise ValidationError(refusals)
+
+    def notices(self) -> Iterator[str]:
+        """Yield what somebody else changed in the rows, with what each row is called."""
+        for form in self.initial_forms:
+            for notice in form.notices():  # type: ignore[attr-defined]
+                yield notice if form.is_gone else f"{form.instance}, {notice}"  # type: ignore[attr-defined]
 
     def is_deleted(self, form: Any) -> bool:
         """Whether the form is marked for deletion."""
