@@ -6,10 +6,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
-from django.db import transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
+from psycopg.errors import DeadlockDetected, ForeignKeyViolation, UniqueViolation
 from simple_history.admin import SimpleHistoryAdmin
 
 from catalog.admin.snapshots import NUMBERS, SnapshotForm, SnapshotFormSet
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 MOST_NOTICES = 10
+RACES = (UniqueViolation, ForeignKeyViolation, DeadlockDetected)
 
 
 class HistoryAdmin(SimpleHistoryAdmin):  # type: ignore[misc]
@@ -37,12 +39,19 @@ class HistoryAdmin(SimpleHistoryAdmin):  # type: ignore[misc]
     class Media:
         css = {"screen": ["catalog/admin.css"]}
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Model | None:
-        """Return the row; while its form is handled nobody else changes it."""
-        found: Model | None = super().get_object(request, object_id, from_field)
-        if found is None or request.method != "POST":
-            return found
-        return type(found)._base_manager.select_for_update().filter(pk=found.pk).first()
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Handle a form; if somebody else's commit came between its checks and its save, check and save once more."""
+        try:
+            return super().changeform_view(request, *args, **kwargs)  # type: ignore[no-any-return]
+        except (IntegrityError, OperationalError) as error:
+            if not isinstance(error.__cause__, RACES):
+                raise
+        return super().changeform_view(request, *args, **kwargs)  # type: ignore[no-any-return]
+
+    def save_related(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        """Save the rows below, and let the database check now what it would check at the end: before success is told."""
+        super().save_related(request, *args, **kwargs)
+        connection.check_constraints()
 
     def save_model(self, request: HttpRequest, obj: Model, form: SnapshotForm, change: bool) -> None:
         obj._history_user = request.user  # type: ignore[attr-defined]

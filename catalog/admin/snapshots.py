@@ -2,7 +2,7 @@
 
 Note [Three values of a field]. The form of a stored row carries a signed snapshot of the values that it showed. When the form
 comes back, each field has three values: the one shown, the one sent, and the one stored now, in a row that stays locked until
-the transaction ends.
+the transaction ends if anything is to be saved in it.
 
 - Only the value sent differs from the one shown: the editor changed it, and it is saved.
 - Only the stored value differs: somebody else changed it. It stays as it is, and a notice says so.
@@ -113,8 +113,10 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
         return [name for name in changed if not (self.is_gone and name == self._meta.model._meta.pk.name)]
 
     def full_clean(self) -> None:
+        if self.is_bound and self.stored and self.has_changed():
+            self._lock()
         super().full_clean()
-        if self.is_gone and self.errors:
+        if self.is_gone and self.has_changed():
             self.errors.clear()
             text = _(
                 "This was deleted by somebody else while you edited. Mark it for deletion to save the rest."
@@ -174,11 +176,17 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
     def _stored_row(self) -> models.Model | None:
         """Return the row as it is stored, which a version of its history is not."""
         if hasattr(self.instance, SIMPLE_HISTORY_REVERSE_ATTR_NAME):
-            rows: models.QuerySet[models.Model] = type(self.instance)._base_manager.filter(
-                pk=self.instance.pk
-            )
-            return (rows.select_for_update() if self.is_bound else rows).first()
+            rows: models.QuerySet[models.Model] = type(self.instance)._base_manager.all()
+            return rows.filter(pk=self.instance.pk).first()
         return None if self.instance._state.adding else self.instance
+
+    def _lock(self) -> None:
+        """Read the row anew; from here on nobody else changes it until the transaction ends."""
+        rows = type(self.instance)._base_manager.select_for_update(no_key=True)
+        row = rows.filter(pk=self.instance.pk).first()
+        self.instance = row or self.instance
+        self.stored = self._values(row) if row else {}
+        vars(self).pop("theirs", None)
 
     def _values(self, row: models.Model) -> dict[str, Any]:
         return {name: _plain(field.value_from_object(row)) for name, field in self.columns.items()}
@@ -285,12 +293,7 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class SnapshotFormSet(forms.BaseModelFormSet):  # type: ignore[type-arg]
-    """The forms of several rows, which are locked meanwhile. What the editor left alone is neither validated nor saved."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.is_bound:
-            self.queryset: Any = self.queryset.select_for_update(of=("self",))
+    """The forms of several rows. Those that the editor left alone are not locked, validated or saved."""
 
     def get_queryset(self) -> Any:
         """Return the stored rows; once there are forms, the row of each, so that no row is shown beside another's form."""
