@@ -15,6 +15,7 @@ from django.contrib.postgres.search import SearchQuery, SearchRank
 from django.db.models import Case, F, Q, TextField, Value, When
 from django.db.models.functions import Upper
 
+from catalog.fields import normal
 from catalog.models import Product, Variant
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Found:
 
 def find(text: str, *, among: ProductQuerySet) -> Found:
     """Find products by a shopper's words, in the loosest way that is needed to find any."""
+    text = normal(text)
     exact = _coded(text)
     query = _all(text)
     found = among.filter(Q(search=query) | Q(pk__in=exact)) if exact else among.filter(search=query)
