@@ -9,7 +9,7 @@ from django.contrib.postgres.search import SearchVector, SearchVectorField
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q, Value
-from django.db.models.functions import Coalesce, Upper
+from django.db.models.functions import Coalesce, Reverse, Upper
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -18,7 +18,7 @@ from simple_history.models import HistoricalRecords
 from cachecontrol.api import TrackedQuerySet, track
 from catalog import currencies
 from catalog.fields import NormalCharField, NormalJSONField, NormalTextField
-from catalog.functions import AttributesValid, JsonVector
+from catalog.functions import AttributesValid, Code, JsonVector
 from catalog.validators import SLUG, validate_attributes
 
 if TYPE_CHECKING:
@@ -177,6 +177,11 @@ class Product(models.Model):
             models.Index("unpublish_at", name="product_unpublish", condition=Q(unpublish_at__isnull=False)),
             # Of this operator class, so that it finds the beginnings of SKUs too.
             models.Index(OpClass(Upper("sku"), name="text_pattern_ops"), name="product_sku_prefix"),
+            # Whole SKUs, their beginnings and, backwards, their ends, whatever stands between letters and digits.
+            models.Index(OpClass(Code("sku"), name="text_pattern_ops"), name="product_code"),
+            models.Index(
+                OpClass(Reverse(Code("sku")), name="text_pattern_ops"), name="product_code_reversed"
+            ),
             GinIndex("search", name="product_search"),
             GinIndex(OpClass("name", name="gin_trgm_ops"), name="product_name_trigrams"),
         ]
