@@ -40,7 +40,7 @@ MOST_NAMES = 200
 MOST_CODES = 20
 SHORTEST_CODE = 4
 SHORTEST_PART = 4
-SHORTEST_OTHER_PART = 2
+SHORTEST_OTHER_PART = 2  # where a sign may be a word
 LAST_OF_ALPHABETS = "\u07ff"
 """Beyond it words are written without spaces, and regular expressions are not answered by the index of trigrams."""
 LIKE_ENOUGH = 0.7
