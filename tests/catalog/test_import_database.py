@@ -141,6 +141,25 @@ def test_a_batch_that_loses_a_deadlock_is_written_again(bring):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_what_was_made_for_a_batch_that_its_commit_undid_is_made_again(bring):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$"
+        )
+        cursor.execute(
+            "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON catalog_product DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW WHEN (NEW.sku = 'B') EXECUTE FUNCTION refuse()"
+        )
+    try:
+        said = bring(GOOD | {"brand": "Fernweh"}, GOOD | {"sku": "B", "brand": "Fernweh"})
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION refuse CASCADE")
+    assert "1 taken, 1 left out" in said
+    assert Product.objects.get().brand.name == "Fernweh"
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_connection_that_ends_in_a_batch_is_told_as_such(bring):
     with connection.cursor() as cursor:
         cursor.execute(

@@ -176,8 +176,9 @@ def test_cells_beyond_the_header_are_reported_only_with_something_in_them(bring)
 
 
 def test_a_carriage_return_within_a_row_does_not_end_it_where_lines_end_otherwise(bring):
-    bring(b'sku,name,category,price,description\nA,a,c,1,"one\rtwo"\n')
+    said = bring(b'sku,name,category,price,description\nA,a,c,1,"one\rtwo"\nB,b,c,x,\n')
     assert Product.objects.get().description == "one\rtwo"
+    assert "Line 3, price" in said
 
 
 def test_a_line_feed_in_a_quoted_cell_does_not_end_a_row_where_carriage_returns_do(bring):
