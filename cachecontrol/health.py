@@ -29,13 +29,25 @@ def livez(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Say whether requests can be served: 503 without PostgreSQL, "degraded" (200) without a cache."""
-    database, redis, clock = _database(), _redis(), _asked_clock()
-    found = {"redis": redis, "clock": _age(clock), "triggers": _triggers(clock)}
-    is_whole = all(word == "ok" for word in found.values())
-    status = "unavailable" if database != "ok" else "ready" if is_whole else "degraded"
-    checks = {"postgresql": database, **found}
-    return JsonResponse({"status": status, "checks": checks}, status=200 if database == "ok" else 503)
+    """Say whether requests can be served, and what is degraded.
+
+    200 as long as they can, "ready" or "degraded"; 503 ("unavailable") without PostgreSQL. ``degraded`` names whatever is
+    not in order.
+    """
+    clock = _asked_clock()
+    checks = {
+        "postgresql": _database(),
+        "redis": _redis(),
+        "clock": _age(clock),
+        "drain": _drain(),
+        "triggers": _triggers(clock),
+    }
+    degraded = [f"{name}_{state.split()[0]}" for name, state in checks.items() if state != "ok"]
+    is_able = checks["postgresql"] == "ok"
+    status = "unavailable" if not is_able else "degraded" if degraded else "ready"
+    return JsonResponse(
+        {"status": status, "degraded": degraded, "checks": checks}, status=200 if is_able else 503
+    )
 
 
 def _database() -> str:
@@ -74,4 +86,12 @@ def _age(clock: Clock | None) -> str:
 def _triggers(clock: Clock | None) -> str:
     """Return ok, or what to do about tables whose triggers do not all stand, as the last whole drain found them."""
     bare = history.bare(clock) if clock else []
-    return f"not all enabled on {', '.join(bare)}: run migrate" if bare else "ok"
+    return f"off on {', '.join(bare)}: run migrate" if bare else "ok"
+
+
+def _drain() -> str:
+    """Return ok, missing, or unknown if Redis does not answer."""
+    try:
+        return "ok" if store.has_drain() else "missing"
+    except StoreDown:
+        return "unknown"
