@@ -268,7 +268,7 @@ def slips_by(alias: str) -> None:
         if not is_covered:
             note_stranger(alias)
     elif not is_covered or (_declared.get() and alias != collection.alias):
-        collection.refuse("uncovered", f"a cursor of its own on {alias}")
+        collection.refuse("uncovered", f"SQL on {alias} that no cursor of Django's has sent")
 
 
 def _text(sql: Any) -> str:
