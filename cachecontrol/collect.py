@@ -12,6 +12,7 @@ work for any fill that is open in this process, and all of them are refused.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ _independent: ContextVar[bool] = ContextVar("cachecontrol_independent", default=
 """Whether this context works for no fill but those that it opens itself."""
 _open: set[Collection] = set()
 """The collections of this process that are being filled."""
+os.register_at_fork(after_in_child=_open.clear)
 _on_primary: ContextVar[bool] = ContextVar("cachecontrol_on_primary", default=False)
 
 _TRANSACTION_CONTROL = ("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
@@ -201,11 +203,11 @@ def serve() -> None:
     _independent.set(True)
 
 
-def note_stranger(blame: str) -> None:
-    """Refuse all open fills if who reads now belongs to none, and does not work for himself. See Note [Whose work it is]."""
+def note_stranger(blame: Any) -> None:
+    """Refuse all open fills if this thread reads for none of them, and not for itself either. See Note [Whose work it is]."""
     if _open and _current.get() is None and not _independent.get():
         for collection in list(_open):
-            collection.refuse("thread", blame)
+            collection.refuse("thread", _text(blame))
 
 
 @contextlib.contextmanager
@@ -248,7 +250,7 @@ def judge(alias: str, raw: Any, sql: Any) -> None:
     """Before SQL runs: may what it gives be stored? What was declared counts on the server that is asked."""
     collection, relations = _current.get(), _declared.get()
     if collection is None:
-        note_stranger(_text(sql))
+        note_stranger(sql)
     elif collection.refuse_other_thread() or (_covered.get() and not relations):
         return
     elif not known(alias) or connections[alias].connection is not raw:
@@ -266,7 +268,7 @@ def slips_by(alias: str) -> None:
         if not is_covered:
             note_stranger(alias)
     elif not is_covered or (_declared.get() and alias != collection.alias):
-        collection.refuse("uncovered", f"a cursor of its own on {alias}")
+        collection.refuse("uncovered", f"SQL on {alias} that no cursor of Django's has sent")
 
 
 def _text(sql: Any) -> str:

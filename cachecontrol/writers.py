@@ -112,23 +112,25 @@ class _Connection(psycopg.Connection[Any]):
     cachecontrol_alias: str
     cachecontrol_is_asking: bool | None = None
     """Whether a startup option asks for notices."""
+    cachecontrol_reads = True
+    """Whether what is sent now may give rows."""
     cachecontrol_has_written = False
     """Whether this connection was told of a write that may not be committed yet."""
 
     def wait(self, *args: Any, **kwargs: Any) -> Any:
-        collect.slips_by(self.cachecontrol_alias)
+        if self.cachecontrol_reads:
+            collect.slips_by(self.cachecontrol_alias)
         try:
             return super().wait(*args, **kwargs)
         finally:
-            self._settle()
+            if self.cachecontrol_has_written:
+                self._settle()
 
     def _settle(self) -> None:
         """Drain if what was written may be committed by now. Within a pipeline nobody can tell, so it is drained each time.
 
         A connection that broke may have committed, now or a moment later: that is drained before the next read.
         """
-        if not self.cachecontrol_has_written:
-            return
         status, pipeline = self.info.transaction_status, self.info.pipeline_status
         is_open = status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
         if is_open or (status == TransactionStatus.ACTIVE and pipeline == PipelineStatus.OFF):
@@ -155,23 +157,29 @@ class _Connection(psycopg.Connection[Any]):
             with super().pipeline() as pipeline:
                 yield pipeline
         finally:
-            self._settle()
+            if self.cachecontrol_has_written:
+                self._settle()
 
     def tpc_commit(self, *args: Any) -> None:
         super().tpc_commit(*args)
         self.carry()
 
     def commit(self) -> None:
-        with collect.covered():
-            super().commit()
+        self._without_reading(super().commit)
 
     def rollback(self) -> None:
-        with collect.covered():
-            super().rollback()
+        self._without_reading(super().rollback)
 
     def set_autocommit(self, value: bool) -> None:
-        with collect.covered():
-            super().set_autocommit(value)
+        self._without_reading(super().set_autocommit, value)
+
+    def _without_reading(self, act: Callable[..., None], *args: Any) -> None:
+        """Do something that gives no rows, so that no fill has to look at it."""
+        self.cachecontrol_reads = False
+        try:
+            act(*args)
+        finally:
+            self.cachecontrol_reads = True
 
 
 class _Cursor:

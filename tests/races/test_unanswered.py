@@ -15,12 +15,14 @@ from cachecontrol.policy import Outcome
 from tests.shelf import reads
 from tests.shelf.models import Item
 from tests.shelf.reads import Subject
+from tests.shelf.world import DOORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.shelf.world import Door, World
 
+query = DOORS["query"]
 READER = f"reader_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 """A role that may read the shelf, and nothing of the cache."""
 
@@ -104,72 +106,72 @@ def test_what_the_cache_cannot_ask_is_a_bypass(
         assert world.last.outcome is outcome
 
 
-def test_without_autocommit_no_failed_transaction_is_left_behind(world: World, door: Door) -> None:
+def test_without_autocommit_no_failed_transaction_is_left_behind(world: World) -> None:
     Item.objects.get(pk=1)
     with _without_tables(world):
         transaction.set_autocommit(False)
         try:
-            assert door.ask(Subject.ROW) == "10"
+            assert query.ask(Subject.ROW) == "10"
             assert world.last.reason == "position_unknown"
             reads.write(Subject.ROW)
             transaction.commit()
         finally:
             transaction.set_autocommit(True)
-    assert door.truth(Subject.ROW) == "11"
+    assert query.truth(Subject.ROW) == "11"
 
 
-def test_a_transaction_keeps_what_it_wrote_before(world: World, door: Door) -> None:
+def test_a_transaction_keeps_what_it_wrote_before(world: World) -> None:
     Item.objects.get(pk=1)
     with _without_tables(world), transaction.atomic():
         reads.write(Subject.ROW)
-        assert door.ask(Subject.ROW) == "11"
+        assert query.ask(Subject.ROW) == "11"
         reads.write(Subject.ROW)
-    assert door.truth(Subject.ROW) == "12"
+    assert query.truth(Subject.ROW) == "12"
 
 
-def test_asking_leaves_no_doubt_about_the_session(world: World, door: Door) -> None:
+def test_asking_leaves_no_doubt_about_the_session(world: World) -> None:
     """Its statement within a transaction has semicolons."""
     with transaction.atomic():
-        door.truth(Subject.ROW)
-        door.ask(Subject.ROW)
-        door.ask(Subject.ROW)
+        query.truth(Subject.ROW)
+        query.ask(Subject.ROW)
+        query.ask(Subject.ROW)
         assert world.last.outcome is Outcome.HIT
-    door.ask(Subject.ROW)
+    query.ask(Subject.ROW)
     assert world.last.outcome is Outcome.HIT
     assert not scope.is_doubtful(connection)
 
 
 @pytest.mark.parametrize("within", [True, False], ids=["in a transaction", "outside"])
 def test_what_is_captured_cannot_be_asked_either(
-    world: World, door: Door, within: bool, monkeypatch: pytest.MonkeyPatch
+    world: World, within: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second question of a fill fails."""
     monkeypatch.setattr(capture, "_captured", {})
     monkeypatch.setattr(capture, "_CAPTURED_SQL", "SELECT 1 / 0")
     with stats.trace() as trace, transaction.atomic() if within else nullcontext():
         if within:
-            door.truth(Subject.ROW)
-        assert door.ask(Subject.ROW) == door.truth(Subject.ROW) == "10"
+            query.truth(Subject.ROW)
+        assert query.ask(Subject.ROW) == query.truth(Subject.ROW) == "10"
     assert {refusal.reason for refusal in trace.refusals} == {"position_unknown"}
 
 
 def test_a_connection_that_cannot_tell_its_settings_does_without_the_cache(
-    world: World, door: Door, monkeypatch: Any
+    world: World, monkeypatch: Any
 ) -> None:
-    door.ask(Subject.ROW)
+    query.ask(Subject.ROW)
     connection.close()
     monkeypatch.setattr(writers, "_BEGIN", "SELECT 1 / 0, ''")
-    assert door.truth(Subject.ROW) == "10"
+    assert query.truth(Subject.ROW) == "10"
     world.change_and_drain(Subject.ROW)
-    door.ask(Subject.ROW)
-    assert door.ask(Subject.ROW) == "11"
+    query.ask(Subject.ROW)
+    assert query.ask(Subject.ROW) == "11"
     assert (world.last.outcome, world.last.reason) == (Outcome.BYPASS, "session")
     connection.close()
     monkeypatch.undo()
 
 
-def test_in_a_transaction_that_failed_the_error_is_the_readers_own(world: World, door: Door) -> None:
+def test_in_a_transaction_that_failed_the_error_is_the_readers_own(world: World) -> None:
     with pytest.raises((InternalError, transaction.TransactionManagementError)), transaction.atomic():
         with pytest.raises(ProgrammingError):
             connection.cursor().execute("SELECT no_such_column")
-        door.ask(Subject.ROW)
+        query.ask(Subject.ROW)
