@@ -33,6 +33,7 @@ import psycopg
 from django.db import connections, transaction
 
 from cachecontrol import budget, history, stats, store, tags
+from cachecontrol.breaker import Breaker
 from cachecontrol.conf import conf
 from cachecontrol.exceptions import DrainRefused, StoreDown
 from cachecontrol.history import Found
@@ -275,7 +276,7 @@ def _connect() -> psycopg.Connection[Any]:
 
 drain = Drain()
 """The drains of this process."""
-breaker = store.Breaker(
+breaker = Breaker(
     failed="A drain failed (%s); until one succeeds, changes wait for the drain process",
     recovered="Drains succeed again",
 )

@@ -3,7 +3,8 @@
 Note [How the cache asks without standing in the way]. It asks on the reader's own connection, where a statement may fail: the
 role has no rights on the cache's tables, they are missing, a timeout ends it. Within a transaction such an error would end the
 reader's transaction too. So the statement has a savepoint of its own there, in the same round trip. In a transaction that failed,
-or in the middle of a pipeline, nothing is asked.
+or in the middle of a pipeline, nothing is asked. Where somebody has locked the cache's tables, the statement waits no longer than
+``WAIT``, and after that only one reader of the process tries now and then.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, OperationalError
+from psycopg import errors
 from psycopg.pq import TransactionStatus
 
 from cachecontrol import scope
+from cachecontrol.breaker import Breaker
+from cachecontrol.conf import conf
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -34,6 +38,13 @@ SELECT epoch.number, epoch.random,
 """.replace("-- session", scope.SESSION_SQL)
 
 _SAVEPOINT = "cachecontrol_asks"
+_BACK = f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}; RELEASE SAVEPOINT {_SAVEPOINT}"
+LOCKED = errors.LockNotAvailable.sqlstate
+breaker = Breaker(
+    failed="The cache's tables are locked (%s); until they are not, nothing is stored",
+    recovered="The cache's tables answer again",
+)
+"""Whether this process could read the cache's tables when it last tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +98,15 @@ def in_transaction(connection: BaseDatabaseWrapper) -> bool:
 
 def standing(connection: BaseDatabaseWrapper) -> Standing:
     """Ask where the server stands that will answer the next queries of this connection: one statement, which raises no error."""
+    if not breaker.lets_ask():
+        return _unknown("the server did not tell in time a moment ago")
     try:
         row = next(iter(ask(connection, STANDING_SQL)), None)
     except DatabaseError as error:
+        if getattr(error.__cause__, "sqlstate", "") == LOCKED:
+            breaker.failed(error)
         return _unknown(str(error))
+    breaker.answered()
     if row is None:
         return _unknown("cachecontrol_epoch has no row; run migrate")
     number, random, wal, is_replica, system, database, has_written, isolation, captured, session = row
@@ -135,8 +151,9 @@ def ask(connection: BaseDatabaseWrapper, statement: str) -> list[tuple[Any, ...]
                 "the transaction failed before, or the connection is in the middle of a statement"
             )
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
+        with scope.trusted(connection), connection.cursor() as cursor:
+            cursor.execute(f"{_patience()}; {statement}")
+            cursor.nextset()
             return list(cursor.fetchall())
     except DatabaseError:
         if (
@@ -147,8 +164,13 @@ def ask(connection: BaseDatabaseWrapper, statement: str) -> list[tuple[Any, ...]
 
 
 def guarded(statement: str) -> str:
-    """A statement that, if it fails, leaves a savepoint to go back to."""
-    return f"SAVEPOINT {_SAVEPOINT}; {statement}; RELEASE SAVEPOINT {_SAVEPOINT}"
+    """A statement that leaves the transaction as it was, its ``lock_timeout`` too."""
+    return f"SAVEPOINT {_SAVEPOINT}; {_patience()}; {statement}; {_BACK}"
+
+
+def _patience() -> str:
+    """Let the rest of the transaction, which may be that of one string of statements, wait for locks as long as ``WAIT``."""
+    return f"SET LOCAL lock_timeout = {max(1, round(conf.wait * 1000))}"
 
 
 def _asked_within(connection: BaseDatabaseWrapper, statement: str) -> list[tuple[Any, ...]]:
@@ -156,7 +178,8 @@ def _asked_within(connection: BaseDatabaseWrapper, statement: str) -> list[tuple
         try:
             cursor.execute(guarded(statement))
             cursor.nextset()
+            cursor.nextset()
             return list(cursor.fetchall())
         except DatabaseError:
-            cursor.execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}; RELEASE SAVEPOINT {_SAVEPOINT}")
+            cursor.execute(_BACK)
             raise

@@ -16,7 +16,7 @@ from redis import Redis
 from redis.connection import AbstractConnection
 
 from cachecontrol import drain as drain_module
-from cachecontrol import store, tracking
+from cachecontrol import position, store, tracking
 from cachecontrol.drain import drain
 from tests import settings as test_settings
 from tests.patience import LONG
@@ -67,7 +67,7 @@ def valkey() -> Valkey:
 @pytest.fixture(autouse=True)
 def closed_breaker() -> None:
     """Each test asks Redis and drains, whatever the test before it did to the servers."""
-    for breaker in (store.breaker, store.memory, drain_module.breaker):
+    for breaker in (store.breaker, store.memory, drain_module.breaker, position.breaker):
         breaker.answered()
 
 

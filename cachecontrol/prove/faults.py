@@ -199,12 +199,13 @@ class Faults:
         for name, value in limits.items():
             client.config_set(name, value)
 
-    def lock_log(self) -> None:
-        """Somebody locks the change log, so that every drain is stuck, and every writer too."""
+    def lock_table(self) -> None:
+        """Somebody locks a table of the cache: drains are stuck, or no position can be told."""
+        table = self.chance.choice(("cachecontrol_change", "cachecontrol_epoch"))
         with psycopg.connect(self.database) as connection:
             connection.execute("SET lock_timeout = '5s'")
             with suppress(psycopg.errors.LockNotAvailable):
-                connection.execute("LOCK TABLE cachecontrol_change IN ACCESS EXCLUSIVE MODE")
+                connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
                 self.pause(2 * self.cast.max_lag)
 
     def freeze_redis(self) -> None:
@@ -292,7 +293,7 @@ FAULTS: dict[str, Callable[[Faults], None]] = {
     "redis-full": Faults.fill_up,
     "redis-freeze": Faults.freeze_redis,
     "redis-restart": Faults.restart_redis,
-    "lock-log": Faults.lock_log,
+    "lock-table": Faults.lock_table,
     "postgres-kill-backends": Faults.kill_backends,
     "postgres-restart": Faults.restart_postgres,
     "replica-pause": Faults.pause_replica,
@@ -310,7 +311,7 @@ UNREACHABLE = frozenset(
         "redis-freeze",
         "redis-restart",
     }
-    | {"postgres-kill-backends", "postgres-restart", "replica-promote", "slow-drain", "lock-log"}
+    | {"postgres-kill-backends", "postgres-restart", "replica-promote", "slow-drain", "lock-table"}
 )
 """Faults by which a writer may not reach Redis, or Redis loses what it was told: nobody is promised to see their own writes."""
 NO_DATABASE = frozenset({"postgres-kill-backends", "postgres-restart", "replica-promote"})

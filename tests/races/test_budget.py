@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
-from cachecontrol import budget, drain, fetch, keys, leases, store
+from cachecontrol import budget, drain, fetch, keys, leases, position, store
 from cachecontrol.policy import Outcome
 from tests.patience import LONG
 from tests.shelf.cluster import _wait, parameters
@@ -53,8 +53,15 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @contextmanager
 def stuck_drains() -> Iterator[None]:
     """Let no drain read the change log within the block."""
+    with locked("cachecontrol_change"):
+        yield
+
+
+@contextmanager
+def locked(table: str) -> Iterator[None]:
+    """Let nobody read this table within the block."""
     with psycopg.connect(**parameters()) as other:
-        other.execute("LOCK TABLE cachecontrol_change IN ACCESS EXCLUSIVE MODE")
+        other.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         yield
         other.rollback()
 
@@ -168,6 +175,34 @@ def test_a_stuck_drain_is_asked_for_once_and_then_left_alone(
     assert len(begun) == 1
     assert [record.getMessage().partition(" (")[0] for record in caplog.records] == ["A drain failed"]
     begun[0].join(LONG)
+
+
+@pytest.mark.parametrize("table", ["cachecontrol_epoch", "cachecontrol_tracked"])
+@pytest.mark.parametrize("around", ["nothing", "a transaction"])
+def test_a_locked_table_of_the_cache_holds_up_one_reader_once(
+    world: World, door: Door, settings: Any, caplog: pytest.LogCaptureFixture, table: str, around: str
+) -> None:
+    """The others compute at once and store nothing; the reader's transaction and its lock_timeout stay as they were."""
+    use(settings, WAIT=0.05, BREAKER_SECONDS=LONG)
+    block = transaction.atomic() if around == "a transaction" else nullcontext()
+    with (
+        caplog.at_level(logging.WARNING, "cachecontrol"),
+        locked(table),
+        block,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SET lock_timeout = '59s'")
+        answers = [door.ask(Subject.ROW) for _ in range(READS)]
+        cursor.execute("SHOW lock_timeout")
+        assert cursor.fetchone() == ("59s",)
+    assert answers == [door.truth(Subject.ROW)] * READS
+    told = [message for message in caplog.messages if "are locked" in message]
+    assert len(told) == 1
+    position.breaker.answered()
+    connection.cursor().execute("RESET lock_timeout")
+    door.ask(Subject.ROW)
+    door.ask(Subject.ROW)
+    assert world.last.outcome is Outcome.HIT
 
 
 def test_a_writer_whose_drain_is_stuck_reads_its_own_write(world: World, settings: Any) -> None:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from django.conf import settings
 from django.db import InternalError, ProgrammingError, connection, transaction
+from django.test import override_settings
 
-from cachecontrol import capture, drain, keys, scope, stats, writers
+from cachecontrol import capture, drain, keys, position, scope, stats, writers
 from cachecontrol.policy import Outcome
 from tests.shelf import reads
 from tests.shelf.models import Item
@@ -61,24 +63,36 @@ def _without_an_epoch(world: World) -> Iterator[None]:
         )
 
 
-def _locked(limit: str) -> Callable[[World], Any]:
-    @contextmanager
-    def locked(world: World) -> Iterator[None]:
-        connection.cursor().execute(f"SET {limit} = '10 ms'")
-        with psycopg.connect(world.rival.info.dsn) as other:
-            other.execute("LOCK TABLE cachecontrol_tracked IN ACCESS EXCLUSIVE MODE")
-            yield
-        connection.close()
+@contextmanager
+def _locked(world: World) -> Iterator[None]:
+    with psycopg.connect(world.rival.info.dsn) as other:
+        other.execute("LOCK TABLE cachecontrol_tracked IN ACCESS EXCLUSIVE MODE")
+        yield
 
-    return locked
+
+@contextmanager
+def _after_a_statement_timeout(world: World) -> Iterator[None]:
+    connection.cursor().execute("SET statement_timeout = '10 ms'")
+    with _locked(world):
+        yield
+    connection.close()
+
+
+@contextmanager
+def _after_waiting(world: World) -> Iterator[None]:
+    connection.cursor().execute("SELECT 1; SELECT 2")  # the session may have changed, so that a read asks
+    short = {**settings.CACHECONTROL, "WAIT": 0.05}
+    with override_settings(CACHECONTROL=short), _locked(world):
+        yield
+    position.breaker.answered()
 
 
 OBSTACLES = {
     "no rights": _without_rights,
     "no tables": _without_tables,
     "no epoch": _without_an_epoch,
-    "statement timeout": _locked("statement_timeout"),
-    "lock timeout": _locked("lock_timeout"),
+    "statement timeout": _after_a_statement_timeout,
+    "locked": _after_waiting,
 }
 
 

@@ -30,7 +30,7 @@ CAUGHT_BY = {
     "drain-after-commit": ("none", {"own write not seen"}),
     "tables-of-many": ("none", {"stale", "own write not seen"}),
     "no-lease-when-full": ("redis-full", {Wrong.SLOW}),
-    "budget": ("kill-web,lock-log", {Wrong.SLOW}),
+    "budget": ("kill-web,lock-table", {Wrong.SLOW}),
 }
 """By which faults, and as what."""
 IN_EVERY_SUITE = {"tag-check", "dirty-transaction"}

@@ -1,0 +1,53 @@
+"""Breakers: what is asked of a server that just failed is left out for a while, so that nobody waits for the same failure."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from cachecontrol.conf import conf
+
+logger = logging.getLogger("cachecontrol")
+
+
+class Breaker:
+    """Stops asking for a while after a failure, and logs the failure and the recovery once each."""
+
+    def __init__(self, *, failed: str, recovered: str) -> None:
+        """Take the two log messages; ``failed`` has one ``%s`` for the error."""
+        self._messages = failed, recovered
+        self._lock = threading.Lock()
+        self._closed_at = 0.0
+        self._down = False
+
+    def lets_ask(self) -> bool:
+        """Whether the caller may ask. After a failure one caller may each ``BREAKER_SECONDS``; the others need not wait too."""
+        if not self._down:
+            return True
+        with self._lock:
+            now = time.monotonic()
+            if now < self._closed_at:
+                return False
+            self._closed_at = now + conf.breaker_seconds
+        return True
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the last answer was a failure."""
+        return self._down
+
+    def failed(self, error: Exception) -> None:
+        with self._lock:
+            self._closed_at = time.monotonic() + conf.breaker_seconds
+            first, self._down = not self._down, True
+        if first:
+            logger.error(self._messages[0], error)
+
+    def answered(self) -> None:
+        if not self._down:
+            return
+        with self._lock:
+            first, self._down = self._down, False
+        if first:
+            logger.warning(self._messages[1])
