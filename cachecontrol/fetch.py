@@ -90,6 +90,7 @@ class Request(Generic[T]):
 def get(request: Request[T]) -> Fetched[T]:
     """Answer from a fresh entry, or compute and store. Every read is counted once, with its outcome and reason."""
     begun = time.perf_counter()
+    collect.note_stranger(request.policy.name)
     fetched = _get(request)
     recipe = request.recipe if request.is_hot(fetched.value) else None
     seconds = time.perf_counter() - begun
@@ -252,6 +253,10 @@ def _computed_and_stored(request: Request[T], reading: Reading, token: str, was:
     try:
         with collect.collecting(Collection(request.alias)) as collection:
             unfit = collection.own.unfit
+            if unfit == "position_unknown":
+                stats.refused(request.policy.name, unfit, collection.own.failure)
+                _release(request, token)
+                return _computed(request, unfit)
             value = request.compute()
             blame = (unfit, request.alias) if unfit else collection.verdict()
         refusal = blame[0] if blame else _store(request, reading, token, collection, value)

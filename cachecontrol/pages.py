@@ -204,6 +204,7 @@ class CachedPageMiddleware:
         self.personal = Personal()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        collect.serve()
         kept = routing.policy_of(request)
         if kept is None:
             return self._passed_on(request)

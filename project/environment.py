@@ -22,6 +22,8 @@ from project import services
 
 DATABASE_SCHEMES = ("postgres://", "postgresql://")
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+TELL_OPTION = "-c cachecontrol.tell=on"
+"""See ``cachecontrol.writers``, which cannot be imported while the settings are read."""
 WORDS = {
     "on": True,
     "yes": True,
@@ -74,14 +76,19 @@ def program() -> str:
     return f"larder {words[0] if name == 'manage' and words else name}"
 
 
-def database(url: str) -> dict[str, Any]:
-    """Return Django's settings for a PostgreSQL URL, with all of libpq's options: its own parser reads it."""
+def database(url: str, *, behind_pooler: bool = False) -> dict[str, Any]:
+    """Return Django's settings for a PostgreSQL URL, with all of libpq's options: its own parser reads it.
+
+    Connections ask at startup to be told of their writes, unless a pooler refuses such options.
+    """
     if not url.startswith(DATABASE_SCHEMES):
         raise ImproperlyConfigured("DATABASE_URL must look like postgres://user:password@host:5432/name.")
     try:
         parts: dict[str, Any] = dict(conninfo_to_dict(url))
     except ProgrammingError as error:
         raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {str(error).strip()}.") from error
+    if not behind_pooler:
+        parts["options"] = f"{parts.get('options', '')} {TELL_OPTION}".strip()
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": parts.pop("dbname", ""),

@@ -96,7 +96,11 @@ TEMPLATES = [
 # Services
 
 _urls = services.urls()
-DATABASES = {"default": environment.database(_urls.database)}
+_pooler = env.bool("DATABASE_POOLER", default=False)
+DATABASES = {"default": environment.database(_urls.database, behind_pooler=_pooler)}
+SILENCED_SYSTEM_CHECKS = (
+    ["cachecontrol.W006"] if _pooler else []
+)  # it cannot ask at startup to be told of writes
 CACHES = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",

@@ -129,7 +129,7 @@ def _dirty_transaction() -> None:
     from cachecontrol import collect, fetch, position
 
     position.Standing.unfit = property(lambda self: "")  # type: ignore[method-assign, assignment]
-    collect.wrote = lambda connection: None
+    collect.wrote = lambda alias: None
     fetch.writers = SimpleNamespace(settle=lambda: True)  # type: ignore[attr-defined, assignment]
 
 

@@ -13,6 +13,7 @@ from django.db import connection, connections
 from django.test import Client
 
 from cachecontrol import drain, stats
+from cachecontrol.api import independent
 from tests.patience import LONG
 from tests.shelf import reads, views
 from tests.shelf.cluster import parameters
@@ -150,11 +151,12 @@ def _record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def elsewhere(act: Callable[[], Any]) -> Any:
-    """Do something in a thread with database connections of its own, and return what it gave."""
+    """Do something for itself in a thread with database connections of its own, and return what it gave."""
 
     def work() -> Any:
         try:
-            return act()
+            with independent():
+                return act()
         finally:
             connections.close_all()
 
