@@ -34,7 +34,7 @@ lint: .venv/requirements-dev.txt ## Check style, types, the direction of imports
 	$(if $(TEMPLATES),.venv/bin/djade --check --target-version 5.2 $(TEMPLATES))
 	$(RUN) manage.py makemigrations --check --dry-run
 	LOCAL=0 SECRET_KEY=$$($(RUN) -c 'import secrets; print(secrets.token_urlsafe(50))') ALLOWED_HOSTS=shop.example \
-		$(RUN) manage.py check --deploy --fail-level WARNING
+		DATABASE_URL=postgres://db.example/larder REDIS_URL=redis://cache.example $(RUN) manage.py check --deploy --fail-level WARNING
 
 bench: .venv/requirements-dev.txt ## Measure the cache against Django's and without one
 	@$(RUN) -m tests.bench

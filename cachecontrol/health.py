@@ -9,12 +9,14 @@ from django.http import HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from cachecontrol import store
+from cachecontrol import history, store
 from cachecontrol.conf import conf
 from cachecontrol.exceptions import StoreDown
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+
+    from cachecontrol.store import Clock
 
 
 @never_cache
@@ -27,11 +29,25 @@ def livez(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Say whether requests can be served: 503 without PostgreSQL, "degraded" (200) without a cache."""
-    database, redis, clock = _database(), _redis(), _clock()
-    status = "unavailable" if database != "ok" else "ready" if redis == clock == "ok" else "degraded"
-    checks = {"postgresql": database, "redis": redis, "clock": clock}
-    return JsonResponse({"status": status, "checks": checks}, status=200 if database == "ok" else 503)
+    """Say whether requests can be served, and what is degraded.
+
+    200 as long as they can, "ready" or "degraded"; 503 ("unavailable") without PostgreSQL. ``degraded`` names whatever is
+    not in order.
+    """
+    clock = _asked_clock()
+    checks = {
+        "postgresql": _database(),
+        "redis": _redis(),
+        "clock": _age(clock),
+        "drain": _drain(),
+        "triggers": _triggers(clock),
+    }
+    degraded = [f"{name}_{state.split()[0]}" for name, state in checks.items() if state != "ok"]
+    is_able = checks["postgresql"] == "ok"
+    status = "unavailable" if not is_able else "degraded" if degraded else "ready"
+    return JsonResponse(
+        {"status": status, "degraded": degraded, "checks": checks}, status=200 if is_able else 503
+    )
 
 
 def _database() -> str:
@@ -51,12 +67,31 @@ def _redis() -> str:
         return "down"
 
 
-def _clock() -> str:
-    """Return ok, old, missing, or down if Redis does not answer."""
+def _asked_clock() -> Clock | None:
     try:
-        clock = store.clock()
+        return store.clock()
     except StoreDown:
+        return None
+
+
+def _age(clock: Clock | None) -> str:
+    """Return ok, old, missing, or down if Redis does not answer."""
+    if clock is None:
         return "down"
     if not clock.time.isdecimal():
         return "missing"
     return "ok" if 0 <= clock.now - int(clock.time) <= conf.max_lag * 1e6 else "old"
+
+
+def _triggers(clock: Clock | None) -> str:
+    """Return ok, or what to do about tables whose triggers do not all stand, as the last whole drain found them."""
+    bare = history.bare(clock) if clock else []
+    return f"off on {', '.join(bare)}: run migrate" if bare else "ok"
+
+
+def _drain() -> str:
+    """Return ok, missing, or unknown if Redis does not answer."""
+    try:
+        return "ok" if store.has_drain() else "missing"
+    except StoreDown:
+        return "unknown"

@@ -21,6 +21,7 @@ MEMBERS = f"{PREFIX}n:"
 ASKED = f"{PREFIX}q:"
 KEEPER = f"{PREFIX}k:"
 SCAN = f"{PREFIX}scan"
+DRAIN = f"{PREFIX}drain"
 
 
 def entry(policy: str, release: str, parts: Iterable[bytes | str]) -> str:

@@ -42,6 +42,9 @@ logger = logging.getLogger("cachecontrol")
 TAGS_PER_MOVE = 500
 """Tags that one Lua call moves: the longest that a drain keeps Redis busy is well under a millisecond."""
 
+DRAIN_NOTED = 5
+"""Seconds after its last drain for which a drain process counts as running."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -320,6 +323,16 @@ def move(
             return None
         total += int(moved)
     return total
+
+
+def note_drain() -> None:
+    """Note that a drain process runs, for ``DRAIN_NOTED`` seconds. Raises StoreDown."""
+    _asked(lambda: redis().set(keys.DRAIN, 1, ex=DRAIN_NOTED))
+
+
+def has_drain() -> bool:
+    """Whether a drain process drained a moment ago. Raises StoreDown."""
+    return bool(_asked(lambda: redis().exists(keys.DRAIN)))
 
 
 def renew(seen: str, fields: Mapping[str, str]) -> bool:

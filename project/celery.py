@@ -1,17 +1,23 @@
 """The Celery application: its worker runs the keepers, its beat calls them."""
 
+import logging
 import os
 import warnings
+from logging.config import dictConfig
 from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 from celery.exceptions import SecurityWarning
+from django.conf import settings
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
 from project import services
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 services.use()
+
+# Celery's command line takes BROKER_URL as it stands, which does not verify certificates; the settings have read it.
+os.environ.pop("CELERY_BROKER_URL", None)
 
 # It warns of root because of pickled tasks; ours are JSON, and nothing else is accepted.
 warnings.filterwarnings("ignore", category=SecurityWarning)
@@ -20,6 +26,13 @@ app = Celery("larder")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.steps["worker"].add(DjangoStructLogInitStep)
 app.autodiscover_tasks()
+
+
+@signals.setup_logging.connect
+def _log_as_the_site_does(loglevel: int, **_: Any) -> None:
+    """Keep Celery from installing its own handlers and formats; its ``--loglevel`` counts for its own loggers."""
+    dictConfig(settings.LOGGING)
+    logging.getLogger("celery").setLevel(loglevel)
 
 
 @app.on_after_finalize.connect

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from kombu.transport.redis import Channel
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from redis import Redis
+from redis.connection import parse_url
 
 from project import services
 
@@ -24,6 +27,11 @@ DATABASE_SCHEMES = ("postgres://", "postgresql://")
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 TELL_OPTION = "-c cachecontrol.tell=on"
 """See ``cachecontrol.writers``, which cannot be imported while the settings are read."""
+BROKER_PATIENCE = {"socket_connect_timeout": 2.0, "socket_timeout": 5.0}
+"""Seconds: a process that waits for a broker that hangs is deaf to signals meanwhile."""
+QUOTING = "Write / ? # @ % & and : in a password as %2F %3F %23 %40 %25 %26 and %3A."
+PRODUCTION = ("SECRET_KEY", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "BEHIND_PROXY")
+"""Variables that no local checkout needs: one that is set says that this is production."""
 WORDS = {
     "on": True,
     "yes": True,
@@ -68,6 +76,41 @@ class Env(environ.Env):  # type: ignore[misc]
             raise ImproperlyConfigured(f"{var} must be like Europe/Berlin, not “{name}”.") from error
         return name
 
+    def proxy_header(self, var: str) -> tuple[str, str] | None:
+        """Return the header in which a proxy says that a visitor came by HTTPS, as Django wants it, and its value.
+
+        WSGI does not tell ``X_Forwarded_Proto``, which a visitor may send, from ``X-Forwarded-Proto``, which the proxy
+        replaces. ``Forwarded`` (RFC 7239) has no second spelling. Another header has to be named.
+        """
+        text = str(self.get_value(var, default="off"))
+        if text.lower() in WORDS:
+            return ("HTTP_FORWARDED", "proto=https") if WORDS[text.lower()] else None
+        if not re.fullmatch(r"[A-Za-z]+(-[A-Za-z]+)*", text):
+            raise ImproperlyConfigured(
+                f"{var} must be on, off or the name of a header such as X-Forwarded-Proto, not “{text}”."
+            )
+        return f"HTTP_{text.upper().replace('-', '_')}", "https"
+
+
+def is_local() -> bool:
+    """Whether this is a local checkout: LOCAL says it, and without LOCAL that no variable of production is set."""
+    return bool(Env().bool("LOCAL", default=not _production_variables()))
+
+
+def require_local(missing: str) -> None:
+    """Refuse to go on without the variable ``missing`` in production: embedded servers must not answer there."""
+    if is_local():
+        return
+    switch = "LOCAL=0" if os.environ.get("LOCAL", "").strip() else " and ".join(_production_variables())
+    raise ImproperlyConfigured(
+        f"{missing} is missing, and production is switched on by {switch}: no server is embedded there."
+        " Quote the value if it holds an &, or set LOCAL=1 in a local checkout."
+    )
+
+
+def _production_variables() -> list[str]:
+    return [name for name in PRODUCTION if os.environ.get(name, "").strip()]
+
 
 def program() -> str:
     """Return what this process tells PostgreSQL that it is: ``larder granian``, ``larder celery``, ``larder import_catalog``."""
@@ -86,7 +129,9 @@ def database(url: str, *, behind_pooler: bool = False) -> dict[str, Any]:
     try:
         parts: dict[str, Any] = dict(conninfo_to_dict(url))
     except ProgrammingError as error:
-        raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {str(error).strip()}.") from error
+        raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {_reason(error, url)}") from None
+    if not all(port.isdecimal() for port in str(parts.get("port", "")).split(",") if port):
+        raise ImproperlyConfigured(f"DATABASE_URL: the port is not a number. {QUOTING}")
     if not behind_pooler:
         parts["options"] = f"{parts.get('options', '')} {TELL_OPTION}".strip()
     return {
@@ -102,25 +147,58 @@ def database(url: str, *, behind_pooler: bool = False) -> dict[str, Any]:
     }
 
 
-def redis(url: str) -> str:
-    """Return a Redis URL that begins as redis-py wants it."""
+def redis(url: str, *, variable: str = "REDIS_URL") -> str:
+    """Return a Redis URL that begins as redis-py wants it, and that redis-py can read."""
     if not url.startswith(REDIS_SCHEMES):
         raise ImproperlyConfigured(
-            "REDIS_URL must look like redis://:password@host:6379/0 or unix:///path/to/socket."
+            f"{variable} must look like redis://:password@host:6379/0 or unix:///path/to/socket."
         )
     try:
         Redis.from_url(url).close()  # nothing is asked yet
     except ValueError as error:
-        raise ImproperlyConfigured(f"REDIS_URL: {error}") from None
+        raise ImproperlyConfigured(f"{variable}: {_reason(error, url)}") from None
     return url
 
 
-def broker(redis_url: str) -> str:
-    """Return Celery's URL on the same server: database 1, so that flushing the cache drops no task."""
-    parts = urlsplit(redis_url)
-    if parts.scheme == "unix":
-        return f"redis+socket://{parts.path}?virtual_host=1"
-    return urlunsplit(parts._replace(path="/1"))
+def _reason(error: Exception, url: str) -> str:
+    """Return what is wrong with a URL; values are left out where they may be parts of a password."""
+    reason = str(error).strip().rstrip(".")
+    if "@" not in url and "password" not in url:
+        return f"{reason}."
+    bare = re.sub(r"""(["']).*\1""", "…", reason)
+    return f"{bare}. {QUOTING}"
+
+
+def broker(url: str, *, database: int | None = None) -> tuple[str, dict[str, Any]]:
+    """Return Celery's URL and transport options for the server of a Redis URL.
+
+    Whoever is trusted as the cache is trusted as the broker: credentials, options and the way in which certificates are
+    verified stay the same. A ``database`` replaces that of the URL.
+    """
+    options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
+    number = options.get("db", 0) if database is None else database
+    names = (quote(options.get(name, ""), safe="") for name in ("username", "password"))
+    login = f"{credentials}@" if (credentials := ":".join(names)) != ":" else ""
+    given = {name: value for name, value in options.items() if name in Channel.from_transport_options}
+    known = BROKER_PATIENCE | given
+    if "path" in options:
+        return f"redis+socket://{login}{quote(options['path'])}?virtual_host={number}", known
+    host = options.get("host", "localhost")
+    address = f"{f'[{host}]' if ':' in host else host}:{options.get('port', 6379)}"
+    if not url.startswith("rediss://"):
+        return f"redis://{login}{address}/{number}", known
+    tls = {"ssl_cert_reqs": "required"} | {n: v for n, v in options.items() if n.startswith("ssl_")}
+    return f"rediss://{login}{address}/{number}?{urlencode(tls)}", known
+
+
+def broker_of(url: str, *, redis_url: str) -> tuple[str, dict[str, Any]]:
+    """Return what ``broker`` says of BROKER_URL, or without one of database 1 of the cache's Redis.
+
+    That is another database than the cache's, so that flushing the cache drops no task.
+    """
+    if not url:
+        return broker(redis_url, database=1)
+    return broker(redis(url, variable="BROKER_URL")) if url.startswith(REDIS_SCHEMES) else (url, {})
 
 
 def secret_key(file: Path) -> str:

@@ -1,11 +1,22 @@
-"""How the product logs: one event a line, readable on a console, JSON in production."""
+"""How the product logs: one event a line, readable on a console, JSON in production, and never a secret.
+
+Tracebacks carry no local variables: those of a log-in hold the password.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+
+from project import masking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 BROKER = ("celery.beat", "celery.worker.consumer")
 """Loggers that tell of a lost broker with whole tracebacks, several times a minute; a line of each says it."""
@@ -19,6 +30,24 @@ def brief(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
     return event
 
 
+class Sparing(logging.Filter):
+    """Lets each message about the broker through once in ``EVERY`` seconds: a worker that waits tries five times a second."""
+
+    EVERY = 10.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be logged."""
+        if not record.name.startswith(BROKER):
+            return True
+        text, now = record.getMessage(), time.monotonic()
+        self._said = {known: moment for known, moment in self._said.items() if now < moment + self.EVERY}
+        return self._said.setdefault(text, now) == now
+
+
 SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -29,8 +58,8 @@ SHARED: list[Any] = [
 ]
 
 
-def configure(*, json: bool, level: str) -> dict[str, Any]:
-    """Set structlog up and return Django's LOGGING; requests are logged one by one at level DEBUG only."""
+def configure(*, json: bool, level: str, secrets: Iterable[str] = ()) -> dict[str, Any]:
+    """Set structlog up and return Django's LOGGING, which hides ``secrets``; requests are logged at level DEBUG only."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -41,6 +70,9 @@ def configure(*, json: bool, level: str) -> dict[str, Any]:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+    logging.raiseExceptions = (
+        not json
+    )  # what cannot be logged would be printed as it stands, secrets included
     strip = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     return {
         "version": 1,
@@ -48,15 +80,20 @@ def configure(*, json: bool, level: str) -> dict[str, Any]:
         "formatters": {
             "line": {
                 "()": structlog.stdlib.ProcessorFormatter,
-                "processors": [strip, *_renderers(json=json)],
+                "processors": [strip, *_renderers(json=json), _masker(secrets)],
                 "foreign_pre_chain": SHARED,
             },
         },
-        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "filters": {"sparing": {"()": Sparing}},
+        "handlers": {
+            "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["sparing"]},
+        },
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
             "django": {"handlers": [], "propagate": True},
             "django.server": {"handlers": ["console"], "propagate": False},
+            "_granian": {"handlers": [], "propagate": True},
+            "multiprocessing": {"handlers": ["console"], "level": "ERROR", "propagate": False},
             "django_structlog": {"level": "DEBUG" if level == "DEBUG" else "WARNING"},
         },
     }
@@ -64,5 +101,13 @@ def configure(*, json: bool, level: str) -> dict[str, Any]:
 
 def _renderers(*, json: bool) -> list[Any]:
     if json:
-        return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(pad_event_to=0, colors=sys.stderr.isatty())]
+        tracebacks = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+        return [tracebacks, structlog.processors.JSONRenderer()]
+    plain, colors = structlog.dev.plain_traceback, sys.stderr.isatty()
+    return [structlog.dev.ConsoleRenderer(pad_event_to=0, colors=colors, exception_formatter=plain)]
+
+
+def _masker(secrets: Iterable[str]) -> Callable[[Any, str, str], str]:
+    """Return the last processor: it hides secrets in the finished line, wherever in the event they stood."""
+    hide = masking.hider(secrets)
+    return lambda _logger, _method, line: hide(line)

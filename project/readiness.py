@@ -115,16 +115,26 @@ def login() -> str:
     return _("your own superuser and password")
 
 
-def answers(host: str, port: int) -> bool:
-    """Whether the web process gives a good answer."""
+def answers(host: str, port: int, *, path: str = "/admin/login/") -> bool:
+    """Whether the web process gives a good answer to who comes through the proxy."""
     client = http.client.HTTPConnection(reachable(host), port, timeout=5)
     try:
-        client.request("HEAD", "/admin/login/")
+        client.request("HEAD", path, headers=_headers())
         return client.getresponse().status == http.client.OK
     except OSError:
         return False
     finally:
         client.close()
+
+
+def _headers() -> dict[str, str]:
+    """Return what the proxy would send: a host that the site answers to, and that the visitor came by HTTPS."""
+    host = (settings.ALLOWED_HOSTS or ["localhost"])[0]
+    headers = {"Host": "localhost" if host == "*" else host.removeprefix(".")}
+    if settings.SECURE_PROXY_SSL_HEADER:
+        name, value = settings.SECURE_PROXY_SSL_HEADER
+        headers[name.removeprefix("HTTP_").replace("_", "-")] = value
+    return headers
 
 
 def reachable(host: str) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from project.processes import alive, end
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from project.embedded import Postgres, Valkey
 
@@ -42,12 +42,15 @@ class Urls:
     embedded: tuple[Postgres | Valkey, ...]
 
 
-def urls(environ: Mapping[str, str] = os.environ) -> Urls:
-    """Return the URLs in the environment, or else of the embedded services under ``var/``; start nothing."""
+def urls() -> Urls:
+    """Return the URLs in the environment, or in a local checkout of the embedded services; start nothing."""
+    from project import environment
     from project.embedded import Postgres, Valkey
 
     postgres, valkey = Postgres(VAR / "postgres"), Valkey(VAR / "valkey")
-    database, redis = environ.get("DATABASE_URL"), environ.get("REDIS_URL")
+    database, redis = (os.environ.get(name, "").strip() for name in ("DATABASE_URL", "REDIS_URL"))
+    if not (database and redis):
+        environment.require_local("REDIS_URL" if database else "DATABASE_URL")
     embedded = [server for server, url in ((postgres, database), (valkey, redis)) if not url]
     return Urls(database or postgres.url, redis or valkey.url, tuple(embedded))
 

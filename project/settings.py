@@ -1,6 +1,6 @@
 """One settings module, driven by the environment: production is the default, development is switched on.
 
-``docs/deploy.md`` lists the variables. With ``DATABASE_URL`` unset the checkout is taken for a local one
+``docs/deploy.md`` lists the variables. While none of production's is set, the checkout is taken for a local one
 (``LOCAL``): it keeps its own secret key, speaks plain HTTP and logs for a person.
 """
 
@@ -13,12 +13,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from project import environment, logs, services
+from project.masking import url_secrets
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = BASE_DIR / "var"
 env = environment.Env()
 
-LOCAL = env.bool("LOCAL", default=not env.str("DATABASE_URL", default=""))
+LOCAL = environment.is_local()
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or (
     environment.secret_key(VAR / "secret-key") if LOCAL else ""
@@ -57,6 +58,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "project.uploads.FormLimitMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -98,9 +100,8 @@ TEMPLATES = [
 _urls = services.urls()
 _pooler = env.bool("DATABASE_POOLER", default=False)
 DATABASES = {"default": environment.database(_urls.database, behind_pooler=_pooler)}
-SILENCED_SYSTEM_CHECKS = (
-    ["cachecontrol.W006"] if _pooler else []
-)  # it cannot ask at startup to be told of writes
+# Behind a pooler connections cannot ask at startup to be told of their writes.
+SILENCED_SYSTEM_CHECKS = ["cachecontrol.W006"] if _pooler else []
 CACHES = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",
@@ -119,8 +120,13 @@ CACHECONTROL = {
     "RELEASE": env.str("RELEASE", default="debug" if DEBUG else ""),
     "METRICS_TOKEN": env.str("METRICS_TOKEN", default=""),
 }
-CELERY_BROKER_URL = env.str("BROKER_URL", default="") or environment.broker(_urls.redis)
+CELERY_BROKER_URL, CELERY_BROKER_TRANSPORT_OPTIONS = environment.broker_of(
+    env.str("BROKER_URL", default=""), redis_url=_urls.redis
+)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CHANNEL_ERROR_RETRY = (
+    True  # a Redis without memory left refuses: wait for room, as for a connection
+)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -132,12 +138,13 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "beat-schedule")
 
 _https = env.bool("HTTPS", default=not LOCAL)
 SECURE_SSL_REDIRECT = _https
+SECURE_REDIRECT_EXEMPT = [
+    r"^(livez|readyz)$"
+]  # who asks whether this process can serve does not come through the proxy
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=365 * 86400 if _https else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
 SECURE_HSTS_PRELOAD = _https
-SECURE_PROXY_SSL_HEADER = (
-    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
-)
+SECURE_PROXY_SSL_HEADER = env.proxy_header("BEHIND_PROXY")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
 CSRF_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
@@ -151,6 +158,7 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
     },
 }
+AUTHENTICATION_BACKENDS = ["project.throttle.ThrottledBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -162,9 +170,24 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "admin:login"
 
+# How large the forms of staff may be; project.uploads holds everybody else to less. A product's form has twelve fields for
+# each variant, and a file for each image.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
+DATA_UPLOAD_MAX_NUMBER_FILES = 1_000
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10_000_000
+
 # Logs
 
-LOGGING = logs.configure(json=not LOCAL, level=env.log_level("LOG_LEVEL", default="INFO"))
+LOGGING = logs.configure(
+    json=not LOCAL,
+    level=env.log_level("LOG_LEVEL", default="INFO"),
+    secrets=[
+        SECRET_KEY,
+        CACHECONTROL["METRICS_TOKEN"],
+        env.str("ADMIN_PASSWORD", default=""),
+        *(secret for url in (_urls.database, _urls.redis, CELERY_BROKER_URL) for secret in url_secrets(url)),
+    ],
+)
 DJANGO_STRUCTLOG_USER_ID_FIELD = None  # asking for the user would read the session on every page
 DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = logging.INFO  # Django warns of them already
 DJANGO_STRUCTLOG_CELERY_ENABLED = True

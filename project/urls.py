@@ -4,6 +4,9 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
+from project.throttle import LoginForm
+
+admin.site.login_form = LoginForm
 admin.site.site_header = admin.site.site_title = "Larder"
 
 urlpatterns: list[URLPattern | URLResolver] = [

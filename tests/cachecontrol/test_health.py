@@ -4,6 +4,7 @@ import pytest
 
 from cachecontrol import store
 from cachecontrol.drain import catch_up
+from tests.product import running, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,21 +27,34 @@ def test_alive_asks_nobody(client, redis, valkey, postgresql_down):
 
 def test_ready_with_everything_in_order(client, redis):
     assert catch_up()
-    assert checks(client) == (
-        200,
-        {"status": "ready", "checks": {"postgresql": "ok", "redis": "ok", "clock": "ok"}},
-    )
+    store.note_drain()
+    checked = {"postgresql": "ok", "redis": "ok", "clock": "ok", "drain": "ok", "triggers": "ok"}
+    assert checks(client) == (200, {"status": "ready", "degraded": [], "checks": checked})
 
 
 def test_degraded_without_a_clock(client, redis):
+    store.note_drain()
     code, answer = checks(client)
-    assert (code, answer["status"], answer["checks"]["clock"]) == (200, "degraded", "missing")
+    assert (code, answer["status"], answer["degraded"]) == (200, "degraded", ["clock_missing"])
+
+
+def test_degraded_without_a_drain_process_though_readers_keep_the_clock_going(client, redis):
+    assert catch_up()
+    code, answer = checks(client)
+    assert (code, answer["status"], answer["degraded"]) == (200, "degraded", ["drain_missing"])
+
+
+def test_a_drain_process_is_seen_while_it_drains_and_not_after_it_ended(client, redis, tmp_path):
+    with running("drain", tmp_path):
+        until(lambda: checks(client)[1]["degraded"] == [])
+    until(lambda: checks(client)[1]["degraded"] == ["drain_missing"])
 
 
 def test_degraded_without_redis(client, redis, valkey):
     valkey.stop()
     code, answer = checks(client)
-    assert (code, answer["status"], answer["checks"]["redis"]) == (200, "degraded", "down")
+    assert (code, answer["status"]) == (200, "degraded")
+    assert "redis_down" in answer["degraded"]
 
 
 def test_unavailable_without_postgresql(client, redis, postgresql_down):

@@ -37,15 +37,56 @@ def test_another_redis_url_is_refused_by_name():
 
 
 @pytest.mark.parametrize(
-    ("redis_url", "broker_url"),
+    ("redis_url", "broker_url", "options"),
     [
-        ("redis://:secret@cache:6379/0", "redis://:secret@cache:6379/1"),
-        ("rediss://cache/3?ssl_cert_reqs=none", "rediss://cache/1?ssl_cert_reqs=none"),
-        ("unix:///var/run/valkey?db=0", "redis+socket:///var/run/valkey?virtual_host=1"),
+        ("redis://:secret@cache:6379/0", "redis://:secret@cache:6379/1", {}),
+        ("redis://cache/?db=3", "redis://cache:6379/1", {}),
+        ("rediss://cache/3", "rediss://cache:6379/1?ssl_cert_reqs=required", {}),
+        ("rediss://cache/3?ssl_cert_reqs=none", "rediss://cache:6379/1?ssl_cert_reqs=none", {}),
+        (
+            "rediss://u:p%2Fw@[::1]:7/4?ssl_ca_certs=/ca.pem&socket_timeout=3",
+            "rediss://u:p%2Fw@[::1]:7/1?ssl_cert_reqs=required&ssl_ca_certs=%2Fca.pem",
+            {"socket_timeout": 3.0},
+        ),
+        ("unix:///var/run/valkey?db=0", "redis+socket:///var/run/valkey?virtual_host=1", {}),
+        ("unix://me:p%40w@/run/v%20k", "redis+socket://me:p%40w@/run/v%20k?virtual_host=1", {}),
+        (
+            "unix:///run/v?password=hidden&max_connections=4",
+            "redis+socket://:hidden@/run/v?virtual_host=1",
+            {"max_connections": 4},
+        ),
     ],
 )
-def test_tasks_live_in_a_database_that_flushing_the_cache_does_not_touch(redis_url, broker_url):
-    assert environment.broker(redis_url) == broker_url
+def test_tasks_live_in_a_database_that_flushing_the_cache_does_not_touch(redis_url, broker_url, options):
+    patient = {"socket_connect_timeout": 2.0, "socket_timeout": 5.0}
+    assert environment.broker(redis_url, database=1) == (broker_url, patient | options)
+
+
+def test_another_broker_keeps_its_database_and_is_verified_as_well():
+    url, _ = environment.broker_of("rediss://queue/5", redis_url="redis://cache/0")
+    assert url == "rediss://queue:6379/5?ssl_cert_reqs=required"
+    assert environment.broker_of("memory://", redis_url="redis://cache/0") == ("memory://", {})
+    with pytest.raises(ImproperlyConfigured, match="BROKER_URL"):
+        environment.broker_of("redis://queue:port", redis_url="redis://cache/0")
+
+
+@pytest.mark.parametrize(
+    ("read", "url"),
+    [
+        (environment.database, "postgres://larder:gehe/im@db:5432/larder"),
+        (environment.database, "postgres://larder:gehe%im@db/larder"),
+        (environment.database, "postgres://larder:geheim@db/larder?no=1"),
+        (environment.redis, "redis://:gehe/im@cache/0"),
+        (environment.redis, "redis://:geheim@cache:port/0"),
+        (environment.redis, "redis:///0?password=geheim&db=x"),
+    ],
+)
+def test_what_is_said_of_a_url_that_cannot_be_read_names_no_part_of_its_password(read, url):
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        read(url)
+    assert "gehe" not in str(refusal.value)
+    assert refusal.value.__suppress_context__ or refusal.value.__context__ is None
+    assert "%2F" in str(refusal.value)
 
 
 def test_processes_that_need_a_secret_key_at_once_agree_on_one_that_only_the_owner_can_read(tmp_path):

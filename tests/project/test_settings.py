@@ -11,7 +11,16 @@ import pytest
 from project.services import BASE_DIR
 from tests.patience import LONG
 
-NAMES = ("LOCAL", "DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "HTTPS", "DJANGO_ALLOW_ASYNC_UNSAFE")
+NAMES = (
+    "LOCAL",
+    "DEBUG",
+    "SECRET_KEY",
+    "ALLOWED_HOSTS",
+    "CSRF_TRUSTED_ORIGINS",
+    "BEHIND_PROXY",
+    "HTTPS",
+    "DJANGO_ALLOW_ASYNC_UNSAFE",
+)
 EMPTY = os.environ["DATABASE_URL"].replace("/larder?", "/postgres?")
 """The URL of a database without a table of ours."""
 
@@ -60,6 +69,43 @@ def test_production_without_a_secret_key_does_not_start(production):
     assert result.returncode == 1
     assert "SECRET_KEY" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("switch", "name"),
+    [
+        ("LOCAL", "DATABASE_URL"),
+        ("SECRET_KEY", "DATABASE_URL"),
+        ("ALLOWED_HOSTS", "REDIS_URL"),
+        ("CSRF_TRUSTED_ORIGINS", "REDIS_URL"),
+        ("BEHIND_PROXY", "DATABASE_URL"),
+    ],
+)
+def test_production_does_not_start_on_embedded_servers(switch, name):
+    variables = {"DJANGO_SETTINGS_MODULE": "project.settings", "SECRET_KEY": "x", "LOCAL": "", name: ""}
+    result = manage("services", **variables | {switch: "0" if switch == "LOCAL" else "on"})
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"manage.py: {name} is missing, and production is switched on by")
+    assert switch in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_foreign_server_alone_is_no_production():
+    assert setting("[settings.LOCAL, settings.SECURE_SSL_REDIRECT]", LOCAL="") == [True, False]
+
+
+def test_the_password_of_a_service_is_not_shown():
+    urls = {
+        "DATABASE_URL": "postgres://larder:geheim1@127.0.0.1/larder",
+        "REDIS_URL": "redis://:geheim2@127.0.0.1/0",
+    }
+    shown = manage("services", DJANGO_SETTINGS_MODULE="project.settings", **urls).stdout
+    assert "geheim" not in shown
+    assert "postgres://larder:***@127.0.0.1/larder" in shown
+    assert "redis://:***@127.0.0.1/0" in shown
+    urls |= {"REDIS_URL": "unix:///run/valkey?password=geheim3&db=1"}
+    shown = manage("services", DJANGO_SETTINGS_MODULE="project.settings", **urls).stdout
+    assert "unix:///run/valkey?password=***&db=1" in shown
 
 
 def test_a_broken_database_url_is_one_line():
@@ -163,6 +209,13 @@ def test_production_logs_json_a_line_and_a_local_checkout_logs_for_a_person(prod
     ).stderr.splitlines()[-1]
     assert "sold_out" in line
     assert "{" not in line
+
+
+def test_celery_takes_its_broker_from_the_settings_and_not_as_its_command_line_found_it():
+    code = "from project.celery import app; print(app.conf.broker_url)"
+    url = {"BROKER_URL": "rediss://queue/5", "CELERY_BROKER_URL": "rediss://queue/5"}
+    result = manage("shell", "--no-imports", "-c", code, DJANGO_SETTINGS_MODULE="project.settings", **url)
+    assert result.stdout == "rediss://queue:6379/5?ssl_cert_reqs=required\n"
 
 
 def test_a_lost_broker_is_told_in_a_line_each_time():

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import threading
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from django.core.management.base import BaseCommand
 from django.utils.translation import gettext as _
 
+from cachecontrol import store
 from cachecontrol.conf import conf
 from cachecontrol.drain import drain
 from cachecontrol.exceptions import DrainRefused, StoreDown
@@ -43,7 +47,7 @@ class Command(BaseCommand):
         self._run(stop)
 
     def _run(self, stop: threading.Event) -> None:
-        pause, failing = conf.drain_interval, ""
+        pause, failing, noted = conf.drain_interval, "", -math.inf
         while not stop.wait(pause):
             try:
                 drain.run(timeout=60)
@@ -56,3 +60,13 @@ class Command(BaseCommand):
                 if failing:
                     logger.warning("Drains go well again")
                 pause, failing = conf.drain_interval, ""
+                noted = _note(noted)
+
+
+def _note(noted: float) -> float:
+    """Let ``/readyz`` see once a second that this process drains; return when it was noted last."""
+    if (now := time.monotonic()) < noted + 1:
+        return noted
+    with suppress(StoreDown):
+        store.note_drain()
+    return now

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand
 from django.utils.translation import gettext as _
 
 from project import services
+from project.masking import hide
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -37,7 +38,7 @@ class Command(BaseCommand):
         urls = services.urls()
         embedded = {server.name: server for server in urls.embedded}
         for name, url in (("PostgreSQL", urls.database), ("Valkey", urls.redis)):
-            self.stdout.write(f"{name:<11} {self.state(embedded.get(name)):<28} {url}")
+            self.stdout.write(f"{name:<11} {self.state(embedded.get(name)):<28} {hide(url)}")
         if embedded:
             self.stdout.write(
                 _("Local services start when a command needs them and stop after the last one ended.")

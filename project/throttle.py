@@ -1,0 +1,114 @@
+"""Slows down who guesses at passwords: after five wrong ones for a name, each further attempt has to wait.
+
+Attempts are counted in PostgreSQL, which a log-in needs anyway, before the password is looked at: guesses that arrive at
+once are counted one by one, and a Redis that is away neither helps nor hinders. A wait is a minute at most, so nobody is
+locked out for ever, and an attempt that came too early does not prolong it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth import get_user_model
+from django.contrib.auth.backends import ModelBackend
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+from django.utils.translation import ngettext
+
+from project.models import LoginAttempts
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.http import HttpRequest
+
+logger = logging.getLogger("project.throttle")
+
+FREE = 5
+"""Attempts that need not wait."""
+FIRST_WAIT, LONGEST_WAIT = 5, 60
+"""Seconds."""
+MEMORY = timedelta(minutes=15)
+"""How long after the last wait the attempts are forgotten."""
+
+
+class ThrottledBackend(ModelBackend):
+    """Django's backend, which looks at no password of a name whose attempts have to wait."""
+
+    def authenticate(
+        self,
+        request: HttpRequest | None,
+        username: str | None = None,
+        password: str | None = None,
+        **kwargs: Any,
+    ) -> User | None:
+        name = username or kwargs.get(get_user_model().USERNAME_FIELD) or ""
+        if not attempt(name):
+            raise PermissionDenied
+        user = super().authenticate(request, username=username, password=password, **kwargs)
+        if user is not None:
+            LoginAttempts.objects.filter(name_digest=_digest(name)).delete()
+        return user
+
+
+class LoginForm(AdminAuthenticationForm):
+    """The admin's log-in, which says when to try again."""
+
+    def get_invalid_login_error(self) -> ValidationError:
+        seconds = math.ceil(wait(self.cleaned_data["username"]).total_seconds())
+        if seconds <= 0:
+            return super().get_invalid_login_error()
+        text = ngettext(
+            "Too many wrong passwords. Try again in %(seconds)d second.",
+            "Too many wrong passwords. Try again in %(seconds)d seconds.",
+            seconds,
+        )
+        return ValidationError(text % {"seconds": seconds}, code="throttled")
+
+
+def attempt(name: str) -> bool:
+    """Count an attempt to log in under this name; return whether it may go on now."""
+    now = timezone.now()
+    LoginAttempts.objects.filter(blocked_until__lt=now - MEMORY).delete()
+    with transaction.atomic():
+        attempts, _ = LoginAttempts.objects.select_for_update().get_or_create(
+            name_digest=_digest(name), defaults={"blocked_until": now}
+        )
+        if now < attempts.blocked_until:
+            return False
+        attempts.count += 1
+        attempts.blocked_until = now + _wait_after(attempts.count)
+        attempts.save()
+    if attempts.count == FREE:
+        _report(name)
+    return True
+
+
+def wait(name: str) -> timedelta:
+    """Return how long the next attempt under this name has to wait."""
+    found = LoginAttempts.objects.filter(name_digest=_digest(name)).first()
+    return max(found.blocked_until - timezone.now(), timedelta()) if found else timedelta()
+
+
+def _wait_after(count: int) -> timedelta:
+    if count < FREE:
+        return timedelta()
+    seconds: int = FIRST_WAIT << min(count - FREE, 10)
+    return timedelta(seconds=min(seconds, LONGEST_WAIT))
+
+
+def _report(name: str) -> None:
+    """Log once that a name's attempts have to wait; a name that no user has may be a password."""
+    is_known = get_user_model().objects.filter(**{get_user_model().USERNAME_FIELD: name}).exists()
+    logger.warning(
+        "Log-ins as %s are slowed down after %d attempts", name if is_known else "an unknown user", FREE
+    )
+
+
+def _digest(name: str) -> str:
+    return salted_hmac("project.throttle", name.casefold(), algorithm="sha256").hexdigest()

@@ -1,0 +1,121 @@
+"""Who guesses at a password has to wait, and who knows it gets in soon."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.utils import timezone
+
+from project import throttle
+from project.models import LoginAttempts
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def keeper() -> User:
+    return User.objects.create_superuser("keeper", "k@shop.example", "right")
+
+
+@pytest.fixture
+def log_in(client, keeper):
+    def log_in(password, name="keeper", language="en"):
+        form = {"username": name, "password": password}
+        return client.post("/admin/login/?next=/admin/", form, headers={"accept-language": language})
+
+    return log_in
+
+
+def is_in(answer):
+    return answer.status_code == 302
+
+
+def test_of_twelve_wrong_passwords_at_full_speed_five_are_looked_at(log_in, time_machine):
+    time_machine.move_to(NOON, tick=False)
+    answers = [log_in(f"wrong {number}").content.decode() for number in range(12)]
+    waits = ["Too many wrong passwords. Try again in 5 seconds." in answer for answer in answers]
+    assert waits == 4 * [False] + 8 * [True]
+    assert LoginAttempts.objects.get().count == 5
+    assert not is_in(log_in("right"))
+    assert (
+        "Zu viele falsche Passwörter. Versuchen Sie es in 5 Sekunden"
+        in log_in("x", language="de").content.decode()
+    )
+
+
+def test_who_knows_the_password_gets_in_after_the_wait_and_all_is_forgotten(log_in, time_machine):
+    time_machine.move_to(NOON, tick=False)
+    for _ in range(8):
+        log_in("wrong")
+    time_machine.move_to(NOON + timedelta(seconds=5))
+    assert is_in(log_in("right"))
+    assert not LoginAttempts.objects.exists()
+
+
+def test_nobody_waits_longer_than_a_minute_however_long_somebody_guesses(log_in, time_machine):
+    moment, waits = NOON, []
+    for _ in range(12):
+        time_machine.move_to(moment, tick=False)
+        log_in("wrong")
+        waits.append(throttle.wait("keeper").seconds)
+        moment += timedelta(seconds=waits[-1])
+    assert waits == [0, 0, 0, 0, 5, 10, 20, 40, 60, 60, 60, 60]
+    time_machine.move_to(moment, tick=False)
+    assert is_in(log_in("right"))
+
+
+def test_a_name_that_nobody_has_waits_as_well_and_other_names_do_not(log_in):
+    for _ in range(6):
+        log_in("wrong", name="nobody")
+    assert "Too many wrong passwords" in log_in("wrong", name="Nobody").content.decode()
+    assert is_in(log_in("right"))
+
+
+def test_guesses_that_arrive_at_once_are_counted_one_by_one(keeper):
+    def attempt(_):
+        try:
+            return throttle.attempt("keeper")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, range(40))) == throttle.FREE
+
+
+def test_a_redis_that_is_away_changes_nothing(log_in, valkey):
+    valkey.stop()
+    try:
+        for _ in range(8):
+            log_in("wrong")
+        assert not is_in(log_in("right"))
+        LoginAttempts.objects.update(blocked_until=timezone.now())
+        assert is_in(log_in("right"))
+    finally:
+        valkey.start()
+
+
+def test_it_is_logged_once_and_names_only_users(log_in, caplog):
+    with caplog.at_level(logging.WARNING, logger="project"):
+        for name in ("keeper", "my-password"):
+            for _ in range(12):
+                log_in("wrong", name=name)
+    said = [record.getMessage() for record in caplog.records if record.name == "project.throttle"]
+    assert said == [
+        "Log-ins as keeper are slowed down after 5 attempts",
+        "Log-ins as an unknown user are slowed down after 5 attempts",
+    ]
+
+
+def test_attempts_that_are_long_over_are_forgotten(log_in, time_machine):
+    time_machine.move_to(NOON, tick=False)
+    for _ in range(6):
+        log_in("wrong", name="somebody")
+    time_machine.move_to(NOON + throttle.MEMORY + timedelta(seconds=6))
+    log_in("wrong")
+    assert LoginAttempts.objects.count() == 1

@@ -1,0 +1,140 @@
+"""The web process over its socket: whom it believes, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import pytest
+
+from project.processes import PATIENCE
+from project.services import BASE_DIR
+from tests.patience import LONG
+from tests.ports import reserved_port
+from tests.product import environment, listens, running, until
+
+SLOW = """
+import time
+from project import services
+
+def use():
+    print("loading", flush=True)
+    time.sleep(600)
+
+services.use = use
+from project.wsgi import application
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("web")
+
+
+@pytest.fixture(scope="module")
+def port():
+    with reserved_port() as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def web(django_db_setup, folder, port):
+    with running("web", folder, PORT=str(port)) as program:
+        until(lambda: listens(port), program)
+        yield program
+
+
+def send(port, *lines, body=""):
+    """Send a request as it is written, and leave the connection open."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=LONG)
+    connection.sendall("\r\n".join(lines).encode() + body.encode())
+    return connection
+
+
+def scheme(port, *headers):
+    """Return the scheme that Django takes a visitor with these headers to have come by."""
+    lines = "GET /livez/scheme/ HTTP/1.1", "Host: shop.example", "Connection: close", *headers, "", ""
+    with send(port, *lines) as connection:
+        status, _, rest = connection.makefile("rb").read().partition(b"\r\n")
+    if b" 301 " in status:  # to HTTPS
+        return "http"
+    assert b" 200 " in status
+    return rest.rpartition(b"\r\n\r\n")[2].decode()
+
+
+@pytest.mark.parametrize(
+    ("headers", "scheme_seen"),
+    [
+        ((), "http"),
+        (("Forwarded: proto=https",), "https"),
+        (("Forwarded: proto=http",), "http"),
+        (("X-Forwarded-Proto: https",), "http"),
+        (("X_Forwarded_Proto: https",), "http"),
+        (("Forwarded: proto=http", "X_Forwarded_Proto: https"), "http"),
+        (("Forwarded: proto=http", "HTTP_FORWARDED: proto=https"), "http"),
+        (("Forwarded: proto=http", "_Forwarded: proto=https", "Forwarded_: proto=https"), "http"),
+    ],
+)
+def test_only_the_header_that_has_one_spelling_says_how_a_visitor_came(web, port, headers, scheme_seen):
+    assert scheme(port, *headers) == scheme_seen
+
+
+def test_requests_that_are_sent_by_half_do_not_hold_up_the_end(django_db_setup, folder):
+    with reserved_port() as port, running("web", folder, PORT=str(port)) as program:
+        until(lambda: listens(port), program)
+        head = "POST /admin/login/ HTTP/1.1", "Host: shop.example"
+        with send(port, *head), send(port, *head, "Content-Length: 500", "", "", body="username=ad"):
+            assert listens(port), "both lie before it"
+            assert program.stop() < PATIENCE
+
+
+def test_a_worker_that_still_loads_the_application_ends_at_once(tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    variables = environment(DATABASE_URL="postgres://localhost/none", PYTHONPATH=f"{tmp_path}:{BASE_DIR}")
+    command = [
+        sys.executable,
+        "-m",
+        "granian",
+        "--interface",
+        "wsgi",
+        "--port",
+        "0",
+        "--blocking-threads",
+        "1",
+    ]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "slow:application"],
+            env=variables,
+            cwd=BASE_DIR,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        until(lambda: "loading" in (tmp_path / "log").read_text())
+        began = time.monotonic()
+        process.terminate()
+        process.wait(timeout=PATIENCE)
+        assert time.monotonic() - began < PATIENCE
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_keeper_that_waits_for_a_broker_that_hangs_ends_soon(django_db_setup, folder):
+    with socket.socket() as hung:
+        hung.bind(("127.0.0.1", 0))
+        hung.listen()
+        hung.settimeout(LONG)
+        url = f"redis://127.0.0.1:{hung.getsockname()[1]}"
+        with running("worker", folder, BROKER_URL=url) as program:
+            first, _ = hung.accept()
+            assert program.stop() < PATIENCE
+            first.close()
