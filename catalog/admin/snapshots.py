@@ -79,9 +79,7 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
         self.shown: dict[str, Any] = {}
         self.is_damaged = False
         for field in self.fields.values():
-            field.show_hidden_initial = (
-                False  # Django shows those of calculated defaults; the snapshot has all
-            )
+            field.show_hidden_initial = False  # of calculated defaults, for which the snapshot does
         self.fields["snapshot"] = SnapshotField()
         if not self.is_bound:
             self.initial["snapshot"] = self._signed(self._shown_of(self.stored)) if row else ""

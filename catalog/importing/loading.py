@@ -75,6 +75,8 @@ def exclusive() -> Iterator[None]:
             yield
         finally:
             if connection.is_usable():
+                # A session with temporary tables does without the cache, and this connection may go on serving reads.
+                cursor.execute("DROP TABLE IF EXISTS staged_product, staged_variant, staged_image")
                 cursor.execute("RESET synchronous_commit; RESET gin_pending_list_limit")
                 cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 

@@ -112,7 +112,7 @@ def _mapping(data: dict[str, Any]) -> Mapping:
     )
     nothing = frozenset(data.get("nothing", ())) | {""}
     decimal = data.get("decimal", "")
-    if decimal not in DECIMAL_SIGNS:
+    if not isinstance(decimal, str) or decimal not in DECIMAL_SIGNS:
         raise MappingError(_("“%(sign)s” is no decimal sign; “.” and “,” are.") % {"sign": decimal})
     product, attributes = data.get("product", {}), data.get("attributes", {})
     _known(product, PRODUCT, "[product]")

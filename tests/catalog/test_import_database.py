@@ -72,9 +72,7 @@ def refuse_in_database(code: str) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(
-    "code", ["0A000", "22P02", "23514", "2201B", "38000", "54000", "54001", "P0001", "XX000"]
-)
+@pytest.mark.parametrize("code", ["0A000", "22P02", "54000", "P0001", "XX000"])
 def test_whatever_the_database_raises_for_a_row_leaves_that_row_out(bring, code):
     refuse_in_database(code)
     rows = [GOOD | {"sku": f"G-{number}", "brand": f"Brand {number}"} for number in range(6)]
@@ -85,7 +83,7 @@ def test_whatever_the_database_raises_for_a_row_leaves_that_row_out(bring, code)
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("code", ["40001", "42501", "53100", "53200", "55P03", "57014", "58030"])
+@pytest.mark.parametrize("code", ["40001", "42501", "53100", "57014"])
 def test_what_is_no_rows_fault_stops_the_import_in_one_line(bring, code):
     refuse_in_database(code)
     with pytest.raises(CommandError, match=r"The database stopped the import: not this one\. Run it again"):

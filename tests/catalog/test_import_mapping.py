@@ -127,6 +127,7 @@ def test_the_shipped_mappings_are_understood(path):
         ("[product]\nsku = { column = \"a\", match = '(' }", "unterminated"),
         ("[product]\nsku = { column = \"a\", match = 'a' }", "needs one group"),
         ('decimal = ";"', "“;” is no decimal sign"),
+        ('decimal = [","]', "is no decimal sign"),
         ('[product]\nsku = { column = "a", unix = true }', "“unix” has no meaning"),
         ('[product]\npublish_at = { column = "a", unix = "s" }', "“unix” is true or false"),
         ('[variants]\neach = "v"\ncolour = "c"', "“colour” has no meaning in \\[variants\\]"),
