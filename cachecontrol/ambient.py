@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.conf import settings
 from django.core.cache import caches
+from django.db import connections
 from django.urls import get_script_prefix, get_urlconf, set_script_prefix, set_urlconf
 from django.utils import timezone, translation
 
@@ -73,7 +74,9 @@ class Ambient:
 
     def run(self, act: Callable[[], T]) -> T:
         """Call ``act`` with this active, and leave everything as it was before."""
-        caches.all()  # Django keeps its cache clients in the context: those opened within would be lost
+        # Django keeps clients of caches, and of databases while a loop runs, in the context: those made within would be lost.
+        caches.all()
+        connections.all()
         return contextvars.copy_context().run(self._call, act)
 
     def _call(self, act: Callable[[], T]) -> T:

@@ -22,7 +22,7 @@ from cachecontrol import drain, fetch, keys, pages, recipes, reconcile, stats, s
 from cachecontrol.api import cached_page
 from cachecontrol.reconcile import Finding
 from catalog.models import Brand
-from tests.shelf.world import transactional_db
+from tests.shelf.world import elsewhere, transactional_db
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -191,13 +191,14 @@ def test_an_uncached_view_begins_without_them_too(client: Client, settings: Any)
 
 @pytest.mark.parametrize(
     "url",
-    ["/closed/", "/closed/by/", f"/hours/?{'a=1&' * 1001}"],
+    ["/closed/", "/closed/by/", f"/hours/?{'a=1&' * 11}"],
     ids=["cached", "uncached", "too many parameters"],
 )
 def test_an_error_before_the_language_is_known_is_told_in_the_projects(
     client: Client, settings: Any, url: str
 ) -> None:
     settings.MIDDLEWARE = [settings.MIDDLEWARE[0], f"{__name__}.Closed", *settings.MIDDLEWARE[1:]]
+    settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = 10
     client.get("/leave/")
     assert client.get(url).content == b"broken Yes 10:00"
 
@@ -338,8 +339,11 @@ def test_a_fragment_is_computed_again_in_its_language_and_zone(language: str | N
 
 
 def test_so_it_is_under_asgi() -> None:
-    visitor = async_to_sync(AsyncClient().get)
-    visitor("/leave/")
-    for _ in range(2):
-        assert visitor("/hours/").content == b"10:00 Yes /hours/"
-    assert visitor("/hours/").headers["Cache-Status"] == "larder; hit"
+    """In a thread of its own, since a browser of other tests may have its loop in this one."""
+
+    def visits() -> list[HttpResponse]:
+        return [async_to_sync(AsyncClient().get)(url) for url in ("/leave/", "/hours/", "/hours/")]
+
+    _, first, second = elsewhere(visits)
+    assert first.content == second.content == b"10:00 Yes /hours/"
+    assert second.headers["Cache-Status"] == "larder; hit"

@@ -104,6 +104,7 @@ def transactional_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[
     """Stands in for pytest-django's, which flushes every table of every application after each test."""
     with django_db_blocker.unblock():
         yield
+        connections.close_all()
 
 
 @pytest.fixture
