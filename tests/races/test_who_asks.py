@@ -238,14 +238,7 @@ SETTINGS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     ),
     "what equals NULL": (
         "SET transform_null_equals = on",
-        lambda items: items.filter(
-            ~Q(
-                Exact(
-                    F("price"),
-                    Value(None),
-                )
-            )
-        ),
+        lambda items: items.filter(~Q(Exact(F("price"), Value(None)))),
     ),
     "by an update": (
         "UPDATE pg_settings SET setting = '-9' WHERE name = 'extra_float_digits'",
