@@ -464,6 +464,12 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "volatile",
         lambda q: q.filter(pk=99).annotate(x=Case(When(pk=1, then="title"), output_field=TimeField())),
     ),
+    "moment that a text decides": (
+        "",
+        lambda q: q.annotate(
+            x=Case(When(title="a", then=Cast(Value("2026-01-01"), DateField())), output_field=DateField())
+        ),
+    ),
     "text within a range": (
         "volatile",
         lambda q: (
