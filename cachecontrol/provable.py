@@ -25,6 +25,8 @@ from django.db.models.expressions import (
     Func,
     RawSQL,
     Value,
+    When,
+    Window,
     WindowFrameExclusion,
 )
 from django.db.models.fields.reverse_related import ForeignObjectRel
@@ -32,13 +34,13 @@ from django.db.models.functions import Cast, Extract, Now, Random
 from django.db.models.lookups import Lookup
 from django.db.models.sql.constants import INNER, LOUTER
 from django.db.models.sql.query import Query
-from django.db.models.sql.where import AND, OR, XOR, ExtraWhere
+from django.db.models.sql.where import AND, OR, XOR, ExtraWhere, WhereNode
 from django.utils.functional import cached_property
 from psycopg.types.multirange import Multirange
 from psycopg.types.range import Range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -319,12 +321,23 @@ def _leaves(node: Any) -> Iterator[Any]:
     if isinstance(node, Value | Col | Cast):
         yield node
         return
-    if isinstance(node, Query):
-        parts = [*node.select, *node.annotation_select.values()]
-    else:
-        parts = getattr(node, "get_source_expressions", list)()
-    for part in parts:
+    for part in _values_in(node):
         yield from _leaves(part)
+
+
+def _values_in(node: Any) -> Iterable[Any]:
+    """The parts of an expression that its value is made of, not the conditions."""
+    match node:
+        case Query():
+            return (*node.select, *node.annotation_select.values())
+        case When():
+            return (node.result,)
+        case Window():
+            return node.get_source_expressions()[:1]
+        case Lookup() | WhereNode():
+            return ()
+    parts: Iterable[Any] = getattr(node, "get_source_expressions", tuple)()
+    return parts
 
 
 def _type_of(node: Any, connection: BaseDatabaseWrapper) -> str:

@@ -76,10 +76,8 @@ REPORTED = (
 _ALTERS = frozenset({"SET", "RESET", "DISCARD ALL"})
 _SETS = re.compile("set_config|set_limit|pg_settings", re.IGNORECASE)
 """What changes a setting, the threshold of pg_trgm or, by an UPDATE, any setting."""
-_CREATES = re.compile(
-    r"\bcreate\b|\bpg_temp|\btemp(orary)?\b|\bselect\b.*\binto\b", re.IGNORECASE | re.DOTALL
-)
-"""What may create a temporary table."""
+_CREATES = re.compile(r'pg_temp|(?<![\w"])(create|(?<!insert )(?<!merge )into)\b', re.IGNORECASE)
+"""What may create a temporary table, but not the name of a column."""
 _CONNECTING = ("service", "options", "assume_role")
 """OPTIONS of a database that say who connects, beside its USER."""
 

@@ -41,7 +41,7 @@ from tests.library.models import Author, Book, Loan
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROUNDS = int(os.environ.get("FUZZ_ROUNDS", "8"))
+ROUNDS = int(os.environ.get("FUZZ_ROUNDS", "6"))
 """How often each place of each expression gets something to hide."""
 UNWATCHED = "(SELECT COALESCE(max(id), 0)::integer FROM library_loan)"
 

@@ -15,7 +15,8 @@ from django.contrib.postgres.aggregates import ArrayAgg
 from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField, DateRangeField
 from django.contrib.postgres.fields.array import ArrayContains
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, connections
+from django.db.backends.postgresql.operations import DatabaseOperations
 from django.db.models import (
     BooleanField,
     Case,
@@ -464,6 +465,12 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "volatile",
         lambda q: q.filter(pk=99).annotate(x=Case(When(pk=1, then="title"), output_field=TimeField())),
     ),
+    "moment that a text decides": (
+        "",
+        lambda q: q.annotate(
+            x=Case(When(title="a", then=Cast(Value("2026-01-01"), DateField())), output_field=DateField())
+        ),
+    ),
     "text within a range": (
         "volatile",
         lambda q: (
@@ -518,6 +525,15 @@ def test_a_column_that_another_model_of_the_table_has_is_not_captured() -> None:
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE library_author DROP remark")
+
+
+class OwnOperations(DatabaseOperations):
+    """Of a database backend of a project's own."""
+
+
+def test_what_another_database_backend_writes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections["default"], "ops", OwnOperations(connection))
+    assert refusal_of(lambda: [*Author.objects.filter(pk=1)]) == "uncovered"
 
 
 class OwnQuery(Query):

@@ -33,6 +33,13 @@ class Coded(models.CharField):
         return None if value is None else f"<{value}>"
 
 
+class CodedLink(models.ForeignKey):
+    """A key that is stored otherwise than it is written in Python."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        return None if value is None else f"<{value}>"
+
+
 class Padded(models.CharField):
     def db_type(self, connection: Any) -> str:
         return "char(10)"
@@ -124,6 +131,7 @@ def test_a_field_of_a_projects_own_that_writes_as_django_does_names_rows() -> No
         models.GenericIPAddressField(),
         models.CharField(max_length=9, db_collation="und-x-icu"),
         models.ForeignKey(Rate, models.CASCADE),
+        CodedLink(Genre, models.CASCADE),
         ArrayField(models.IntegerField()),
         Coded(max_length=9),
         Padded(max_length=9),
