@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from django.db import models
 
 from cachecontrol import collect, drain, tracking
-from cachecontrol.collect import expire_at
+from cachecontrol.collect import expire_at, independent
 from cachecontrol.fetch import bypass
 from cachecontrol.pages import cached_page
 from cachecontrol.querysets import TrackedManager, TrackedQuerySet
@@ -25,6 +25,7 @@ __all__ = [
     "cached_page",
     "depends_on",
     "expire_at",
+    "independent",
     "invalidate",
     "track",
 ]

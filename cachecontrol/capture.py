@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from psycopg import sql
 
-from cachecontrol import tags
+from cachecontrol import position, tags
 from cachecontrol.conf import conf
+from cachecontrol.scope import TELL_SETTING
 from cachecontrol.tags import LONGEST_VALUE
 from cachecontrol.tracking import Tracking, trackings
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.backends.utils import CursorWrapper
 
-TELL_SETTING = "cachecontrol.tell"
-"""A session that sets this to ``on`` gets a notice for each change it makes."""
 TELL_CODE = "LD001"
 
 NAMES = {
@@ -46,9 +45,18 @@ _TRANSITIONS = {
 # A row moved if its watched columns differ as images (*<>), not as values: "1.0" and "1.00" are equal numbers and different
 # texts, and json has no equality at all, so that IS DISTINCT FROM would refuse the writer's UPDATE.
 
+# Note [One encoding for tags]
+# Python measures and digests the UTF-8 bytes of a text. So does the trigger, whatever the encoding of the database. What has
+# no UTF-8 form, as bytes of another encoding in an SQL_ASCII database, raises an error there, and the whole table moves.
+
+# Note [What the function sets for itself]
+# client_min_messages: the notice must arrive. lock_timeout: a writer waits for a lock on the change log, as long as VACUUM FULL
+# or ALTER TABLE holds one, and is not refused because of it.
+
 _FUNCTION = """
 CREATE OR REPLACE FUNCTION {schema}.{function}() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = pg_catalog, {schema}, pg_temp SET client_min_messages = notice AS $body$
+SECURITY DEFINER SET search_path = pg_catalog, {schema}, pg_temp SET client_min_messages = notice SET lock_timeout = 0
+AS $body$
 DECLARE
     moved text[];
     counted bigint := 1;
@@ -132,7 +140,7 @@ def _tags(tracking: Tracking, row: str) -> sql.Composed:
 
 def _row_tag(tracking: Tracking, row: str) -> sql.Composed:
     """NULL where a full join found no such row."""
-    return sql.SQL("{} || {}").format(sql.Literal(f"{tracking.relation}#"), _text(row, tracking.pk))
+    return sql.SQL("{} || {}").format(sql.Literal(f"{tracking.relation}#"), _text(tracking, row, tracking.pk))
 
 
 def _slice_tag(tracking: Tracking, row: str, column: str) -> sql.Composed:
@@ -141,15 +149,18 @@ def _slice_tag(tracking: Tracking, row: str, column: str) -> sql.Composed:
         sql.Identifier(row),
         sql.Identifier(tracking.pk),
         sql.Literal(f"{prefix}="),
-        _text(row, column),
+        _text(tracking, row, column),
         sql.Literal(f"{prefix}~"),
     )
 
 
-def _text(row: str, column: str) -> sql.Composed:
+def _text(tracking: Tracking, row: str, column: str) -> sql.Composed:
+    """See Note [One encoding for tags]."""
     value = sql.SQL("{}.{}::text").format(sql.Identifier(row), sql.Identifier(column))
-    return sql.SQL("CASE WHEN octet_length({0}) > {1} THEN md5({0}) ELSE {0} END").format(
-        value, sql.Literal(LONGEST_VALUE)
+    if not tracking.is_text(column):
+        return value
+    return sql.SQL("CASE WHEN octet_length({1}) > {2} THEN md5({1}) ELSE {0} END").format(
+        value, sql.SQL("convert_to({}, 'UTF8')").format(value), sql.Literal(LONGEST_VALUE)
     )
 
 
@@ -181,13 +192,11 @@ def captured(connection: BaseDatabaseWrapper, digest: str) -> Captured:
     """What is captured of the tables that this session's names mean. ``digest`` names the state of the registry.
 
     After a deploy two releases run side by side, and the triggers follow one of them. In another schema a name may mean a
-    table without triggers, which nobody remembers: they may come.
+    table without triggers, which nobody remembers: they may come. Raises DatabaseError.
     """
     if digest in _captured:
         return _captured[digest]
-    with connection.cursor() as cursor:
-        cursor.execute(_CAPTURED_SQL)
-        rows = cursor.fetchall()
+    rows = position.ask(connection, _CAPTURED_SQL)
     serving = {relation: (set(columns), slices) for relation, columns, slices, _, stands in rows if stands}
     found = Captured(
         frozenset(t.relation for t in trackings() if _serves(serving.get(t.relation), t)),
@@ -273,7 +282,8 @@ def _family(cursor: CursorWrapper, relation: str) -> dict[str, bool]:
 FAMILY_SQL = """
 WITH RECURSIVE family (root, oid, capture, is_part) AS (
     SELECT root, root::oid, to_regproc(quote_ident(
-               CASE WHEN octet_length(relname) > 63 - length('%(function)s') THEN '%(function)s' || md5('%(function)s' || relname)
+               CASE WHEN octet_length(convert_to(relname, 'UTF8')) > 63 - length('%(function)s')
+                    THEN '%(function)s' || md5(convert_to('%(function)s' || relname, 'UTF8'))
                     ELSE '%(function)s' || relname END)), EXISTS (SELECT FROM pg_inherits WHERE inhrelid = root)
       FROM ({roots}) AS roots JOIN pg_class ON pg_class.oid = root
     UNION SELECT family.root, i.inhrelid, capture, is_part FROM family JOIN pg_inherits AS i ON i.inhparent = family.oid

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import django
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, Warning
 
-from cachecontrol import tracking
+from cachecontrol import provable, tracking
 from cachecontrol.conf import conf
 
 FIRST = "cachecontrol.pages.CachedPageMiddleware"
@@ -22,7 +23,9 @@ def register() -> None:
     """Register every check of this application."""
     checks.register(middleware, Tags.compatibility)
     checks.register(alias, Tags.caches)
+    checks.register(asking, Tags.compatibility)
     checks.register(models, Tags.models)
+    checks.register(release_of_django, Tags.compatibility)
     checks.register(servers, Tags.database)
 
 
@@ -63,6 +66,26 @@ def alias(**_: Any) -> list[CheckMessage]:
     return []
 
 
+def asking(**_: Any) -> list[CheckMessage]:
+    """W006: connections to the primary do not ask at startup to be told of their writes."""
+    from cachecontrol.scope import TELL_OPTION
+
+    options = settings.DATABASES.get(conf.database, {}).get("OPTIONS", {})
+    if TELL_OPTION in str(options.get("options", "")):
+        return []
+    hint = (
+        f"Add {TELL_OPTION!r} to 'options' in its OPTIONS. Silence this check behind a pooler that refuses it:"
+        " a statement asks then, which a function may reset."
+    )
+    return [
+        Warning(
+            f"Connections to {conf.database!r} do not ask at startup to be told of their writes.",
+            hint,
+            id="cachecontrol.W006",
+        )
+    ]
+
+
 def models(**_: Any) -> list[CheckMessage]:
     """E004 and E005: a manager of a tracked model does not report, or a cached queryset could be over an untracked model."""
     from django.apps import apps
@@ -95,6 +118,22 @@ def models(**_: Any) -> list[CheckMessage]:
                 )
             )
     return found
+
+
+def release_of_django(**_: Any) -> list[CheckMessage]:
+    """W005: a Django whose classes were not read, so that a known name may write other SQL."""
+    if django.VERSION[:2] in provable.TESTED:
+        return []
+    tested = ", ".join(".".join(map(str, release)) for release in provable.TESTED)
+    found = ".".join(map(str, django.VERSION[:2]))
+    hint = f"Use Django {tested}, or turn the cache off (ENABLED) until this release was looked at."
+    return [
+        Warning(
+            f"What queries depend on was tested with Django {tested}, not {found}.",
+            hint,
+            id="cachecontrol.W005",
+        )
+    ]
 
 
 def servers(*, databases: Any = None, **_: Any) -> list[CheckMessage]:

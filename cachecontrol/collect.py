@@ -1,16 +1,24 @@
 """Collections: which tags a piece of work depended on, and whether all that it read could be covered.
 
 Collections nest: what a fragment depends on, the page around it depends on too.
+
+Note [Whose work it is]. A collection belongs to the thread that opened it. Threads that copy its context
+(``asyncio.to_thread``, ``sync_to_async``) find it there, and what they read is refused: it may be of another transaction.
+Other threads (``threading.Thread``, executors) begin with an empty context. So a thread that works for itself says so: requests
+by the first middleware, other programs by ``independent``. A thread that asks the database or the cache and says nothing may
+work for any fill that is open in this process, and all of them are refused.
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections
+from django.db import DatabaseError, connections
+from psycopg.sql import Composable
 
 from cachecontrol import capture, position, scope, tracking
 from cachecontrol.conf import conf
@@ -21,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
     from cachecontrol.capture import Captured
     from cachecontrol.position import Standing
 
@@ -31,12 +37,16 @@ _covered: ContextVar[bool] = ContextVar("cachecontrol_covered", default=False)
 
 _declared: ContextVar[tuple[str, ...]] = ContextVar("cachecontrol_declared", default=())
 """Tables that the raw SQL of this context reads."""
+_independent: ContextVar[bool] = ContextVar("cachecontrol_independent", default=False)
+"""Whether this context works for no fill but those that it opens itself."""
+_open: set[Collection] = set()
+"""The collections of this process that are being filled."""
 _on_primary: ContextVar[bool] = ContextVar("cachecontrol_on_primary", default=False)
 
 _TRANSACTION_CONTROL = ("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Collection:
     """What one fill depended on."""
 
@@ -50,6 +60,8 @@ class Collection:
     """Seconds since 1970 when what was read ends by itself."""
     refusal: tuple[str, str] | None = None
     """Why the value must not be stored, and what was to blame."""
+    thread: int = field(default_factory=threading.get_ident)
+    """The thread that it belongs to."""
 
     def standing(self, alias: str) -> Standing:
         """Where that database stood before this collection's first query of it. One statement, once."""
@@ -70,29 +82,50 @@ class Collection:
 
     def add(self, alias: str, tags: Iterable[str]) -> None:
         """Depend on these tags as they stood before this collection's first query of that database."""
+        if self.refuse_other_thread():
+            return
         standing, names = self.standing(alias), list(tags)
         captured, relations = self._captured(alias, standing), {*map(relation_of, names)}
+        if captured is None:
+            return
         if bare := relations - captured.tables:
             self.refuse("untracked", ", ".join(sorted(bare)))
         if (restricted := relations & captured.restricted) and not conf.scope:
             self.refuse("row_security", ", ".join(sorted(restricted)))
         self.take(dict.fromkeys(names, standing.position), whose=scope.current())
 
-    def _captured(self, alias: str, standing: Standing) -> Captured:
-        with covered():
-            return capture.captured(connections[alias], standing.captured)
+    def _captured(self, alias: str, standing: Standing) -> Captured | None:
+        """What is captured of the tables there; None, and refused, if the server does not tell."""
+        failure = standing.failure
+        if not failure:
+            try:
+                with covered():
+                    return capture.captured(connections[alias], standing.captured)
+            except DatabaseError as error:
+                failure = str(error)
+        self.refuse("position_unknown", failure)
+        return None
 
     def take(self, positions: dict[str, str], ends: float | None = None, *, whose: str = "") -> None:
         """Depend on what a hit or a nested collection depended on, each tag at its own position.
 
         What was read in another scope must not be a part of this.
         """
+        if self.refuse_other_thread():
+            return
         if whose and whose != self.whose:
             self.refuse("scope", self.alias)
         for tag, at in positions.items():
             self.tags[tag] = min(at, self.tags.get(tag, at))
         if ends is not None:
             self.ends = ends if self.ends is None else min(ends, self.ends)
+
+    def refuse_other_thread(self) -> bool:
+        """Refuse, and say so, if another thread than its own is at it. See Note [Whose work it is]."""
+        if self.thread == threading.get_ident():
+            return False
+        self.refuse("thread", threading.current_thread().name)
+        return True
 
     def refuse(self, reason: str, blame: str = "") -> None:
         """Serve the value and do not store it. The first reason stays."""
@@ -104,7 +137,7 @@ class Collection:
             return self.refusal
         for alias, before in self.standings.items():
             if before.unfit:
-                return before.unfit, alias
+                return before.unfit, before.failure or alias
             if before.epoch != self.own.epoch or before.place != self.own.place:
                 return "epoch", alias
             if scope.mark(connections[alias]) != before.session:
@@ -129,9 +162,11 @@ def collecting(collection: Collection) -> Iterator[Collection]:
     around = _current.get()
     token = _current.set(collection)
     hidden = _covered.set(False)
+    _open.add(collection)
     try:
         yield collection
     finally:
+        _open.discard(collection)
         _covered.reset(hidden)
         _current.reset(token)
         if around is not None:
@@ -145,9 +180,32 @@ def apart() -> Iterator[None]:
     """Run work that the collection around it does not depend on, such as the keeping of statistics."""
     token = _current.set(None)
     try:
-        yield
+        with independent():
+            yield
     finally:
         _current.reset(token)
+
+
+@contextlib.contextmanager
+def independent() -> Iterator[None]:
+    """Let the reads of this block belong to no fill of another thread. For programs that work in several threads."""
+    token = _independent.set(True)
+    try:
+        yield
+    finally:
+        _independent.reset(token)
+
+
+def serve() -> None:
+    """Note that this context serves a request, from here to its end."""
+    _independent.set(True)
+
+
+def note_stranger(blame: str) -> None:
+    """Refuse all open fills if who reads now belongs to none, and does not work for himself. See Note [Whose work it is]."""
+    if _open and _current.get() is None and not _independent.get():
+        for collection in list(_open):
+            collection.refuse("thread", blame)
 
 
 @contextlib.contextmanager
@@ -178,32 +236,46 @@ def declared(relations: list[str]) -> Iterator[None]:
 
 def watch(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
     """Execute wrapper of every connection: SQL that nobody covers makes the work around it not storable."""
-    collection = _current.get()
-    if collection is not None and not str(sql).startswith(_TRANSACTION_CONTROL):
-        _judge(collection, context["connection"].alias, sql)
-    return execute(sql, params, many, context)
+    if not str(sql).startswith(_TRANSACTION_CONTROL) or ";" in str(sql):
+        judge(context["connection"].alias, context["connection"].connection, sql)
+    if _current.get() is None:
+        return execute(sql, params, many, context)
+    with covered():  # it is judged, and the connection need not do that again
+        return execute(sql, params, many, context)
 
 
-def _judge(collection: Collection, alias: str, sql: str) -> None:
+def judge(alias: str, raw: Any, sql: Any) -> None:
     """Before SQL runs: may what it gives be stored? What was declared counts on the server that is asked."""
-    if not known(alias):
+    collection = _current.get()
+    if collection is None:
+        note_stranger(_text(sql))
+    elif collection.refuse_other_thread():
+        return
+    elif not known(alias) or connections[alias].connection is not raw:
         collection.refuse("database", alias)
     elif not _covered.get():
-        collection.refuse("uncovered", str(sql))
+        collection.refuse("uncovered", _text(sql))
     elif relations := _declared.get():
         collection.add(alias, relations)
 
 
-def slips_by(sql: Any) -> None:
-    """Note SQL that no execute wrapper sees: a COPY, a stream, a procedure that is called by its name."""
-    if (collection := _current.get()) is not None and not _covered.get():
-        collection.refuse("uncovered", str(sql))
+def slips_by(alias: str) -> None:
+    """Note a round trip to a server: of a statement that was judged, or of one that no cursor of ours has sent."""
+    collection = _current.get()
+    if collection is None:
+        note_stranger(alias)
+    elif not _covered.get() or (_declared.get() and alias != collection.alias):
+        collection.refuse("uncovered", f"a cursor of its own on {alias}")
 
 
-def wrote(connection: BaseDatabaseWrapper) -> None:
+def _text(sql: Any) -> str:
+    return str(sql.as_string(None) if isinstance(sql, Composable) else sql)
+
+
+def wrote(alias: str) -> None:
     """Note that a tracked table was changed while collecting: what was read may be rolled back."""
     if (collection := _current.get()) is not None:
-        collection.refuse("transaction", connection.alias)
+        collection.refuse("transaction", alias)
 
 
 def expire_at(moment: datetime) -> None:

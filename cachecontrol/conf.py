@@ -29,23 +29,23 @@ class Conf:
     drain_interval: float = 0.05
     """Seconds between two drains of the ``drain`` process."""
     drain_timeout: float = 1.0
-    """Seconds that a writer or reader gives a drain before it goes on without."""
+    """Seconds that the statement of a reader's drain may take. The reader itself waits ``WAIT`` seconds at most."""
     rows_per_change: int = 200
     """Rows that one statement tags one by one; beyond, it moves ``table*``."""
     tags_per_drain: int = 5000
     """Tags that one drain moves one by one; beyond, it moves ``table*``."""
     rows_per_entry: int = 64
     """Row and slice tags of one table in one entry; beyond, the entry depends on the table."""
-    lease: float = 10.0
-    """Seconds that the right to fill is held at most."""
-    wait: float = 5.0
-    """Seconds that a reader waits for another's fill before it computes for itself."""
+    lease: float = 1.0
+    """Seconds after which the right to fill lapses unless its process renews it."""
+    wait: float = 0.2
+    """Seconds that a thread waits at most for everything of the cache; a writer gives its drain as long."""
     max_entry_bytes: int = 2_000_000
     """Bytes of one stored value; a larger one is served and not stored (``too_large``)."""
     max_key_bytes: int = 2_000
     """Bytes of host, path, parameters and vary values of one page; beyond, the page is a bypass (``key_too_long``)."""
     entries_per_policy: int = 100_000
-    """Entries that one policy keeps at most; beyond, a new key is served and not stored (``full``)."""
+    """Entries that one policy keeps at most; beyond, a key gets a place at its second request (``full`` until then)."""
     sign_bodies: bool = False
     """Sign stored values, so that who can write to Redis cannot put HTML into pages."""
     release: str = ""
@@ -67,14 +67,16 @@ class _LazyConf:
 
     def __getattr__(self, name: str) -> Any:
         if self._read is None:
-            self._read = _from_settings(getattr(settings, "CACHECONTROL", {}))
+            self._read = read()
         return getattr(self._read, name)
 
     def forget(self) -> None:
         self._read = None
 
 
-def _from_settings(given: dict[str, Any]) -> Conf:
+def read() -> Conf:
+    """Read ``settings.CACHECONTROL``. Raises Misconfigured for a name that is no setting."""
+    given: dict[str, Any] = getattr(settings, "CACHECONTROL", {})
     known = {field.name for field in dataclasses.fields(Conf)}
     unknown = [name for name in given if name.lower() not in known or not name.isupper()]
     if unknown:

@@ -1,4 +1,4 @@
-"""What a query depends on: read off the compiled query, never off its SQL text.
+"""What a query depends on: read off what is compiled, never off its SQL text.
 
 A lookup of primary keys depends on those rows, an equality on a slice column on that slice, all else on the whole table.
 A table that is joined along a foreign key and only selected from depends on the rows that came back.
@@ -10,27 +10,27 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.postgres.functions import RandomUUID, TransactionNow
-from django.db.models import DateField, TimeField
-from django.db.models.constants import LOOKUP_SEP
-from django.db.models.expressions import Col, Func, RawSQL, Value
-from django.db.models.functions import Cast, Now, Random
-from django.db.models.lookups import Exact, In, IsNull, Lookup
+from django.db.models.expressions import Col, RawSQL
+from django.db.models.fields.related_lookups import RelatedExact, RelatedIn, RelatedIsNull
+from django.db.models.lookups import Exact, In, IntegerFieldExact, IsNull
+from django.db.models.sql.datastructures import BaseTable, Join
 from django.db.models.sql.query import Query
-from django.db.models.sql.where import AND, OR, ExtraWhere, NothingNode, WhereNode
+from django.db.models.sql.where import AND, OR, WhereNode
 
-from cachecontrol import tags, tracking
+from cachecontrol import provable, tags, tracking
 from cachecontrol.conf import conf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable
 
+    from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models.sql.compiler import SQLCompiler
 
 
+_EQUALITIES = (Exact, In, IsNull, IntegerFieldExact, RelatedExact, RelatedIn, RelatedIsNull)
+"""Lookups that tags can tell: any other may match what is written otherwise."""
+DISTINCT_ON, GROUP_BY = "DISTINCT ON", "GROUP BY"
 _PLAIN_COLUMN = re.compile(r'"([^"]+)"\."[^"]+"')
-_MOMENT = re.compile(r"(?<![a-z])(now|today|tomorrow|yesterday)(?![a-z])", re.IGNORECASE)
-"""Words by which PostgreSQL reads text as another moment each time, among any signs and names of zones and days."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,103 +57,123 @@ class Dependence:
 
 
 @dataclass(slots=True)
-class _Walk:
-    """What is met on a walk through the expressions of a query."""
+class Walk:
+    """What is met while one query is compiled: every part of its SQL passes by here, in whatever clause it stands.
 
+    Note [What decides, and what is only shown]. A column that decides which rows come back, in which order or with what
+    beside them, depends on every row of its table. One that is only shown depends on the rows that came back. Django
+    compiles what is shown as columns that stand alone; all else has an expression around it, is named by the query
+    (``values()``, annotations) or stands in DISTINCT ON or GROUP BY, where the key of a row that is shown decides nothing.
+    """
+
+    connection: BaseDatabaseWrapper
+    sources: dict[str, Any] = field(default_factory=dict)
+    """The parts of the FROM clause by alias."""
     aliases: set[str] = field(default_factory=set)
-    """Tables that an expression reads, those of inner queries included: names that collide only make tags coarser."""
+    """Tables whose columns decide, in inner queries too: names that collide only make tags coarser."""
     refusal: tuple[str, str] | None = None
-    plain: list[Query] = field(default_factory=list)
-    """Inner queries that do not report for themselves."""
+    _around: list[Any] = field(default_factory=list)
+    _seen: dict[int, Any] = field(default_factory=dict)
+
+    def compile(self, node: Any, compile_it: Callable[[Any], Any]) -> Any:
+        """Look at a part of the query, and compile it."""
+        match node:
+            case BaseTable() | Join() if not self._around:
+                self.sources[str(node.table_alias)] = node
+                self._judge(node)
+            case RawSQL() if not self._around:
+                pass  # of extra(), which is judged as a whole; an annotation is named by the query
+            case Col() if not self._around or (self._around[-1] == GROUP_BY and node.target.primary_key):
+                self._judge(node)
+            case Col() if isinstance(self._around[-1], Join):
+                self._judge(node)
+                self._look_at(node)
+            case _:
+                self.visit(node)
+        return self.within(node, lambda: compile_it(node))
+
+    def within(self, place: Any, run: Callable[[], Any]) -> Any:
+        """Run what compiles the parts of an expression, or of a clause of which each column decides."""
+        self._around.append(place)
+        try:
+            return run()
+        finally:
+            self._around.pop()
 
     def visit(self, node: Any) -> None:
-        match node:
-            case Col():
-                self._visit_column(node)
-            case Query():
-                self._visit_query(node)
-            case RawSQL() | ExtraWhere():
-                self._refuse("uncovered", "raw SQL in an expression")
-            case Now() | Random() | RandomUUID() | TransactionNow():
-                self._refuse("volatile", type(node).__name__)
-            case Value(value=str(text)) if _MOMENT.search(text):
-                self._refuse("volatile", text)
-            case Cast() if _reads_a_moment(node):
-                self._refuse("volatile", "text that is cast to a moment")
-            case _ if hasattr(node, "as_sql") and not _is_known(node):
-                self._refuse("uncovered", f"the expression {type(node).__name__}")
-        for child in _children(node):
-            self.visit(child)
+        """Look at what decides, and at its parts, some of which Django compiles without the compiler."""
+        if id(node) in self._seen or node is None or isinstance(node, Query):
+            return
+        self._seen[id(node)] = node
+        self._judge(node)
+        if isinstance(node, Col):
+            self.aliases.add(node.alias)
+            self._look_at(node)
+        for part in getattr(node, "get_source_expressions", list)():
+            self.visit(part)
 
-    def _visit_column(self, column: Col) -> None:
-        self.aliases.add(column.alias)
-        self._look_at(column.target.model._meta.db_table, column.target.column)
-
-    def look_at_keys(self, query: Query) -> None:
-        """Look at the columns that a query joins by and tells rows apart by, which no expression names."""
-        for source in query.alias_map.values():
-            for own, others in getattr(source, "join_cols", ()):
-                self._look_at(query.alias_map[source.parent_alias].table_name, own)
-                self._look_at(source.table_name, others)
-        for name in set(query.distinct_fields) - query.annotations.keys():
-            for target in query.names_to_path(name.split(LOOKUP_SEP), query.get_meta())[2]:
-                self._look_at(target.model._meta.db_table, target.column)
-
-    def _look_at(self, relation: str, column: str | None) -> None:
-        tracked = tracking.find(relation)
-        if tracked and column in tracked.blind:
-            self._refuse("ignored", f"{relation}.{column}")
-
-    def _visit_query(self, query: Query) -> None:
-        if not getattr(query, "reports", False):
-            self.plain.append(query)
-            if _has_raw_parts(query) or any(not getattr(q, "reports", False) for q in query.combined_queries):
-                self._refuse("uncovered", "extra() or a union in a queryset that is not tracked")
-        for node in _expressions(query, ()):
-            self.visit(node)
-        self.look_at_keys(query)
-
-    def of_plain(self) -> set[str]:
-        """The tables of the inner queries that do not report for themselves."""
-        return {
-            tags.table(relation)
-            for query in self.plain
-            for relation in [
-                query.get_meta().db_table,
-                *(source.table_name for source in query.alias_map.values()),
-            ]
-        }
-
-    def _refuse(self, reason: str, blame: str) -> None:
+    def refuse(self, reason: str, blame: str) -> None:
+        """Let the result not be stored. The first reason stays."""
         self.refusal = self.refusal or (reason, blame)
 
+    def add_parents(self, shown: Iterable[str]) -> None:
+        """Let a table decide by whose columns a table is joined that decides. Keys of rows do not change."""
+        for source in reversed(self.sources.values()):
+            parent = self.sources.get(source.parent_alias)
+            is_shown = source.table_alias in shown and source.table_alias not in self.aliases
+            if parent is not None and not is_shown and not _is_joined_by_key(source, parent):
+                self.aliases.add(source.parent_alias)
 
-def of(compiler: SQLCompiler, used: Mapping[str, Any], ordering: Iterable[Any]) -> Dependence:
-    """What a query depends on, given its compiler after compilation, the aliases of its FROM and its ordering."""
+    def _judge(self, node: Any) -> None:
+        if found := provable.doubt(node, self.connection):
+            self.refuse(*found)
+
+    def _look_at(self, column: Col) -> None:
+        """Refuse a column of ``ignore`` where it decides."""
+        relation = column.target.model._meta.db_table
+        tracked = tracking.find(relation)
+        if tracked and column.target.column in tracked.blind:
+            self.refuse("ignored", f"{relation}.{column.target.column}")
+
+
+def of(compiler: SQLCompiler, walk: Walk) -> Dependence:
+    """What a query depends on, given its compiler after compilation and what was met meanwhile."""
     query = compiler.query
-    walk = _Walk()
-    # DISTINCT ON decides which rows come back by columns that no expression names.
-    selected = _came_back(compiler) if used and not query.distinct_fields else {}
-    for node in _expressions(query, ordering):
+    if found := _doubt(query, walk.connection):
+        return Dependence(refusal=found)
+    for node in (*query.select, *query.annotation_select.values()):
         walk.visit(node)
-    walk.look_at_keys(query)
-    if _has_raw_parts(query):
-        return Dependence(refusal=("uncovered", "extra()"))
-    if any(not getattr(combined, "reports", False) for combined in query.combined_queries):
-        return Dependence(refusal=("untracked", "a combined queryset that is not tracked"))
-    if query.select_for_update:
-        return Dependence(refusal=("for_update", query.get_meta().db_table))
-    found: set[str] = set()
+    # DISTINCT ON decides which rows come back.
+    shown = _came_back(compiler) if walk.sources and not query.distinct_fields else {}
+    walk.add_parents(shown)
+    names: set[str] = set()
     came_back = []
-    for alias, source in used.items():
-        if alias in selected and alias not in walk.aliases and source.filtered_relation is None:
-            came_back.append(selected[alias])
+    for alias, source in walk.sources.items():
+        if alias in shown and alias not in walk.aliases and source.filtered_relation is None:
+            came_back.append(shown[alias])
         else:
-            found |= _restricted(query, alias, source.table_name) or {tags.table(source.table_name)}
-    found |= walk.of_plain()
-    bare = tracking.untracked([*map(tags.relation_of, found), *(relation for relation, _ in came_back)])
+            names |= _restricted(query, alias, source.table_name) or {tags.table(source.table_name)}
+    bare = tracking.untracked(source.table_name for source in walk.sources.values())
     refusal = walk.refusal or (("untracked", ", ".join(bare)) if bare else None)
-    return Dependence(tags=frozenset(found), came_back=tuple(came_back), refusal=refusal)
+    return Dependence(tags=frozenset(names), came_back=tuple(came_back), refusal=refusal)
+
+
+def _doubt(query: Query, connection: BaseDatabaseWrapper) -> provable.Doubt | None:
+    """Why what a query reads may not be told by what is compiled."""
+    if not provable.is_backend_known(connection):
+        return "uncovered", f"the database backend {type(connection).__module__}"
+    if _has_raw_parts(query):
+        return "uncovered", "extra()"
+    if any(not getattr(combined, "reports", False) for combined in query.combined_queries):
+        return "untracked", "a combined queryset that is not tracked"
+    if query.select_for_update:
+        return "for_update", query.get_meta().db_table
+    return None
+
+
+def _is_joined_by_key(source: Any, parent: Any) -> bool:
+    tracked = tracking.find(parent.table_name)
+    return tracked is not None and all(own == tracked.pk for own, _ in source.join_cols)
 
 
 def _has_raw_parts(query: Query) -> bool:
@@ -167,53 +187,6 @@ def _has_raw_parts(query: Query) -> bool:
         for name, (sql, params) in query.extra.items()
     )
     return bool(query.extra_tables or query.extra_order_by or not prefetched)
-
-
-def _expressions(query: Query, ordering: Iterable[Any]) -> Iterator[Any]:
-    yield query.where
-    yield from query.annotations.values()
-    yield from ordering
-    yield from query.select
-    if isinstance(query.group_by, tuple):
-        yield from query.group_by
-    yield from (getattr(source, "filtered_relation", None) for source in query.alias_map.values())
-    yield from (inner for inner in query.combined_queries)
-
-
-def _children(node: Any) -> Iterator[Any]:
-    """The expressions, lookups and queries directly under a node of a query."""
-    match node:
-        case WhereNode():
-            yield from node.children
-        case Query() | ExtraWhere() | NothingNode() | None:
-            return
-        case Lookup():
-            yield node.lhs
-            yield from node.rhs if isinstance(node.rhs, list | tuple | set) else [node.rhs]
-        case _:
-            yield from getattr(node, "get_source_expressions", list)()
-            yield getattr(node, "query", None)
-            yield getattr(node, "resolved_condition", None)
-
-
-def _is_known(node: Any) -> bool:
-    """Whether Django wrote this expression, so that it reads only its arguments and gives the same for the same."""
-    kind = type(node)
-    if kind is Func or {"function", "template"} & getattr(node, "extra", {}).keys():
-        return False
-    return kind.__module__.startswith("django.") or bool(getattr(kind, "is_immutable", False))
-
-
-def _reads_a_moment(cast: Cast) -> bool:
-    """Whether text of a column is cast to a date or a time: it may say ``today``."""
-    (source,) = cast.get_source_expressions()
-    is_text = not isinstance(source, Value) and not _is_moment(source._output_field_or_none)
-    return is_text and _is_moment(cast.output_field)
-
-
-def _is_moment(field: Any) -> bool:
-    """Whether a field holds dates or times, or arrays or ranges of them."""
-    return isinstance(getattr(field, "base_field", field), DateField | TimeField)
 
 
 def _came_back(compiler: SQLCompiler) -> dict[str, tuple[str, int]]:
@@ -273,12 +246,10 @@ def _rank(found: set[str], tracked: tracking.Tracking) -> tuple[int, int]:
 
 def _of_lookup(lookup: Any, alias: str, tracked: tracking.Tracking, is_base: bool) -> set[str] | None:
     column = getattr(lookup, "lhs", None)
-    if not isinstance(column, Col) or column.alias != alias or not isinstance(lookup, Exact | In | IsNull):
-        return None
-    if not type(lookup).__module__.startswith("django."):  # which may match what is written otherwise
+    if type(lookup) not in _EQUALITIES or not isinstance(column, Col) or column.alias != alias:
         return None
     name = str(column.target.column)
-    if not tracked.can_name(name):
+    if not tracked.can_name(name) or not tracking.is_written_alike(column.output_field):
         return None
     if isinstance(lookup, IsNull):
         # An outer join gives NULL also where no row is, which no slice of the joined table can tell.
@@ -290,10 +261,10 @@ def _of_lookup(lookup: Any, alias: str, tracked: tracking.Tracking, is_base: boo
     )
     if len(values) > conf.rows_per_entry or not values:
         return None
-    return _named(tracked, name, values)
+    return _tags_of(tracked, name, values)
 
 
-def _named(tracked: tracking.Tracking, column: str, values: list[Any]) -> set[str] | None:
+def _tags_of(tracked: tracking.Tracking, column: str, values: list[Any]) -> set[str] | None:
     if any(value is not None and tags.text(value) is None for value in values):
         return None
     if column == tracked.pk:
@@ -305,11 +276,3 @@ def _named(tracked: tracking.Tracking, column: str, values: list[Any]) -> set[st
         for value in values
         if value is not None and (tag := tags.slice_of(tracked.relation, column, value))
     } or None
-
-
-def of_expressions(expressions: Iterable[Any]) -> Dependence:
-    """What expressions depend on beside the columns of the query they stand in."""
-    walk = _Walk()
-    for expression in expressions:
-        walk.visit(expression)
-    return Dependence(tags=frozenset(walk.of_plain()), refusal=walk.refusal)

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from django.db import connections, transaction
 
-from cachecontrol import history, stats, store, tags
+from cachecontrol import budget, history, stats, store, tags
 from cachecontrol.conf import conf
 from cachecontrol.exceptions import DrainRefused, StoreDown
 from cachecontrol.history import Found
@@ -84,7 +84,7 @@ class Drain:
 
         Raises DrainRefused, StoreDown, psycopg.Error or TimeoutError; nothing is lost then, the next drain does it.
         """
-        seconds = conf.drain_timeout if timeout is None else timeout
+        seconds = timeout or (conf.drain_timeout if certify else conf.wait)
         deadline = time.monotonic() + seconds
         with self._turn:
             ticket = self._started + 1
@@ -275,6 +275,11 @@ def _connect() -> psycopg.Connection[Any]:
 
 drain = Drain()
 """The drains of this process."""
+breaker = store.Breaker(
+    failed="A drain failed (%s); until one succeeds, changes wait for the drain process",
+    recovered="Drains succeed again",
+)
+"""Whether the last drain that a writer or reader of this process asked for succeeded."""
 atexit.register(drain.close)
 os.register_at_fork(after_in_child=drain.forget)
 
@@ -293,11 +298,45 @@ def announce(moving: list[str]) -> None:
 
 
 def catch_up(*, certify: bool = True) -> bool:
-    """Drain, and say whether it went well. A drain's error is counted and logged, and never reaches a writer."""
+    """Drain, and return whether it went well. A drain's error is counted and logged, and never reaches a writer.
+
+    After a failure only one caller in ``BREAKER_SECONDS`` tries again: a drain that is stuck keeps one writer waiting, not all.
+    """
+    return breaker.lets_ask() and _drained(certify=certify)
+
+
+def catch_up_in_time() -> bool:
+    """Drain in another thread, wait for it while the budget lasts, and return whether it went well by then."""
+    if budget.left() <= 0 or not breaker.lets_ask():
+        return False
+    work = _Work()
+    work.start()
+    with budget.spending() as seconds:
+        work.join(seconds)
+    if work.is_alive():
+        breaker.failed(TimeoutError(f"it took more than {seconds:.2f} s"))
+    return work.went_well
+
+
+def _drained(*, certify: bool) -> bool:
     try:
         drain.run(certify=certify)
     except (StoreDown, DrainRefused, psycopg.Error, TimeoutError) as error:
         stats.count("drain.failed")
         logger.debug("A drain failed: %s", error)
+        if not isinstance(error, StoreDown):  # Redis has a breaker of its own
+            breaker.failed(error)
         return False
+    breaker.answered()
     return True
+
+
+class _Work(threading.Thread):
+    """A drain that a reader started. It goes on after the reader has waited long enough, for those who come later."""
+
+    def __init__(self) -> None:
+        super().__init__(name="cachecontrol-drain", daemon=True)
+        self.went_well = False
+
+    def run(self) -> None:
+        self.went_well = _drained(certify=True)

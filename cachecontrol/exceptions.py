@@ -15,6 +15,19 @@ class StoreDown(CacheControlError):
     Reads go to the database meanwhile; nothing has to be done but to bring Redis back.
     """
 
+    reason = "redis_down"
+    """Why a value was not stored."""
+
+
+class StoreFull(StoreDown):
+    """Redis answers and takes no writes: ``maxmemory`` is reached and its eviction policy leaves nothing to evict.
+
+    Fresh entries are served meanwhile; what has to be computed is served and not stored, and nobody waits for it. Give
+    Redis more memory or set ``maxmemory-policy volatile-lru``.
+    """
+
+    reason = "redis_full"
+
 
 class DrainRefused(CacheControlError):
     """A drain must not run on this connection: a standby, an older timeline, or an open transaction.

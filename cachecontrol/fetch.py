@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import connections, router
 
 from cachecontrol import (
+    budget,
     codec,
     collect,
     drain,
@@ -30,6 +31,7 @@ from cachecontrol.collect import Collection
 from cachecontrol.conf import conf
 from cachecontrol.entry import Head
 from cachecontrol.exceptions import DamagedData, StoreDown, UnknownType
+from cachecontrol.leases import leases
 from cachecontrol.policy import Outcome
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ OF_THE_MOMENT = frozenset({"transaction", "isolation", "session", "scope", "hist
 """Refusals that say nothing of the next reader's value. After any other, readers of the same do not wait for each other."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.003, 0.05
 """Seconds between two looks of a reader that waits for another's fill."""
+OWN_FILLS, LONGEST_FILL = 2, 5.0
+"""How many fills of its own process a reader waits for at most, and for how many seconds each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +81,8 @@ class Request(Generic[T]):
     alias: str
     """The database that the computation reads first."""
     recipe: dict[str, Any]
-    hot: bool = False
-    """Whether the recipe competes for the hot keys that the warm keeper fills."""
+    is_hot: Callable[[Any], bool] = lambda value: False
+    """Whether the key competes for the hot keys that the warm keeper fills, by the value that was answered."""
     is_sound: Callable[[Any], bool] = lambda value: True
     """Whether a stored value has the form of what ``compute`` gives; another one counts as damaged."""
 
@@ -86,8 +90,9 @@ class Request(Generic[T]):
 def get(request: Request[T]) -> Fetched[T]:
     """Answer from a fresh entry, or compute and store. Every read is counted once, with its outcome and reason."""
     begun = time.perf_counter()
+    collect.note_stranger(request.policy.name)
     fetched = _get(request)
-    recipe = request.recipe if request.hot else None
+    recipe = request.recipe if request.is_hot(fetched.value) else None
     seconds = time.perf_counter() - begun
     stats.record(
         request.policy.name,
@@ -124,7 +129,7 @@ def refilling(key: str) -> Iterator[None]:
 def peek(key: str) -> Reading:
     """Read an entry without wanting to fill it; where the clock is old or gone, drain and read again. Raises StoreDown."""
     reading = store.peek(key)
-    return store.peek(key) if reading.judgement == "clock" and drain.catch_up() else reading
+    return store.peek(key) if reading.judgement == "clock" and drain.catch_up_in_time() else reading
 
 
 def _get(request: Request[T]) -> Fetched[T]:
@@ -132,7 +137,6 @@ def _get(request: Request[T]) -> Fetched[T]:
         return _computed(request, reason)
     token = secrets.token_hex(8)
     try:
-        writers.settle()
         reading = _read_young(request, token)
         if reading.judgement == "held":
             reading = _wait(request, token, reading)
@@ -157,9 +161,12 @@ def _why_not(request: Request[Any]) -> str:
     if not collect.known(request.alias):
         return "database"
     connection = connections[request.alias]
-    if position.in_transaction(connection) or scope.is_doubtful(connection):
-        return _standing_now(request.alias)
-    return ""
+    is_doubtful = position.in_transaction(connection) or scope.is_doubtful(connection)
+    if is_doubtful and (unfit := _standing_now(request.alias)):
+        return unfit
+    if writers.settle():
+        return ""
+    return "redis_down" if store.breaker.is_down else "undrained"
 
 
 def _standing_now(alias: str) -> str:
@@ -180,17 +187,29 @@ def _read_young(request: Request[Any], token: str, arrival: str = "") -> Reading
     """Read; where the clock is old or gone, drain and read again."""
     stale_for = request.policy.stale_for if collect.current() is None else 0.0
     reading = store.read(request.key, stale_for=stale_for, token=token, arrival=arrival)
-    if reading.judgement != "clock" or not drain.catch_up():
+    if reading.judgement != "clock" or not drain.catch_up_in_time():
         return reading
     return store.read(request.key, stale_for=stale_for, token=token, arrival=arrival)
 
 
 def _wait(request: Request[Any], token: str, reading: Reading) -> Reading:
-    """Wait for the fill of whoever holds the lease; take any answer that reaches the clock's position of our arrival."""
-    arrival, deadline, pause = reading.position, time.monotonic() + conf.wait, FIRST_PAUSE
-    while reading.judgement == "held" and time.monotonic() < deadline:
-        time.sleep(pause)
-        pause = min(pause * 1.5, LONGEST_PAUSE)
+    """Wait for the fill of the process that holds the lease; take any answer that reaches the clock's position of our arrival.
+
+    A fill of this process is waited for until it ends, since this thread would compute no faster; two of them at most. A
+    fill of another process, which may be dead, is paid from the budget.
+    """
+    arrival, pause = reading.position, FIRST_PAUSE
+    own_fills = 0
+    while reading.judgement == "held":
+        if (fill := leases.find(request.key)) and own_fills < OWN_FILLS:
+            own_fills += 1
+            fill.wait(LONGEST_FILL)
+        elif budget.left() > pause:
+            with budget.spending():
+                time.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+        else:
+            break
         reading = _read_young(request, token, arrival)
     return reading
 
@@ -220,6 +239,12 @@ def _answered(request: Request[T], reading: Reading, token: str) -> Fetched[T]:
 
 
 def _filled(request: Request[T], reading: Reading, token: str, was: str = "") -> Fetched[T]:
+    """Compute and store; other threads of this process may wait for the end, and the lease is kept alive until then."""
+    with leases.held(request.key, token):
+        return _computed_and_stored(request, reading, token, was)
+
+
+def _computed_and_stored(request: Request[T], reading: Reading, token: str, was: str) -> Fetched[T]:
     """Compute, and store what is proven to be as of one position. The lease is given back whatever happens.
 
     What a replica answered counts only if it was stored, since then nothing moved past it; else the primary is asked.
@@ -228,6 +253,10 @@ def _filled(request: Request[T], reading: Reading, token: str, was: str = "") ->
     try:
         with collect.collecting(Collection(request.alias)) as collection:
             unfit = collection.own.unfit
+            if unfit == "position_unknown":
+                stats.refused(request.policy.name, unfit, collection.own.failure)
+                _release(request, token)
+                return _computed(request, unfit)
             value = request.compute()
             blame = (unfit, request.alias) if unfit else collection.verdict()
         refusal = blame[0] if blame else _store(request, reading, token, collection, value)
@@ -236,7 +265,7 @@ def _filled(request: Request[T], reading: Reading, token: str, was: str = "") ->
         raise
     if refusal and collection.used_replica:
         with collect.on_primary():
-            return _filled(replace(request, alias=conf.database), reading, token, was)
+            return _computed_and_stored(replace(request, alias=conf.database), reading, token, was)
     if refusal:
         stats.refused(request.policy.name, refusal, blame[1] if blame else "")
     if refusal not in AFTER_FILL:
@@ -285,8 +314,8 @@ def _store(request: Request[Any], reading: Reading, token: str, collection: Coll
         said = store.fill(
             request.key, head, body, token=token, place=place, recipe=recipe, ttl=ttl, wait=conf.wait
         )
-    except StoreDown:
-        return "redis_down"
+    except StoreDown as error:
+        return error.reason
     return "" if said == "stored" else said
 
 
@@ -322,5 +351,9 @@ def default_alias() -> str:
 
 
 def key_of(policy: Policy, *parts: bytes | str) -> str:
-    """The key of an entry: its policy, who asks, of which columns, and what for."""
-    return keys.entry(policy.name, (scope.current(), tracking.schema(), *parts))
+    """Return the key of the entry that ``parts`` name under this policy.
+
+    The scope and the columns that the running code reads are parts of every key.
+    """
+    schema = tracking.schema()
+    return keys.entry(policy.name, keys.release_mark(conf.release, schema), (scope.current(), schema, *parts))

@@ -32,13 +32,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
     200 as long as they can, "ready" or "degraded"; 503 ("unavailable") without PostgreSQL. ``degraded`` names whatever is
     not in order.
     """
-    clock = _clock()
-    checks = {
-        "postgresql": _database(),
-        "redis": "down" if clock == "down" else "ok",
-        "clock": clock,
-        "drain": _drain(),
-    }
+    checks = {"postgresql": _database(), "redis": _redis(), "clock": _clock(), "drain": _drain()}
     degraded = [f"{name}_{state}" for name, state in checks.items() if state != "ok"]
     is_able = checks["postgresql"] == "ok"
     status = "unavailable" if not is_able else "degraded" if degraded else "ready"
@@ -54,6 +48,14 @@ def _database() -> str:
     except DatabaseError:
         return "down"
     return "ok"
+
+
+def _redis() -> str:
+    """Return ok, full if Redis takes no writes, or down if it does not answer."""
+    try:
+        return "full" if store.is_full() else "ok"
+    except StoreDown:
+        return "down"
 
 
 def _clock() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -17,19 +18,30 @@ LEASE = f"{PREFIX}l:"
 ANSWER = f"{PREFIX}a:"
 MARK = f"{PREFIX}m:"
 MEMBERS = f"{PREFIX}n:"
+ASKED = f"{PREFIX}q:"
 KEEPER = f"{PREFIX}k:"
 SCAN = f"{PREFIX}scan"
 DRAIN = f"{PREFIX}drain"
 
 
-def entry(policy: str, parts: Iterable[bytes | str]) -> str:
-    """The key of an entry: its policy and a digest of what it was asked for (each part with its length)."""
+def entry(policy: str, release: str, parts: Iterable[bytes | str]) -> str:
+    """Return the key of an entry: its policy, the mark of the release, and a digest of the parts.
+
+    ``release``: eight hexadecimal digits as ``release_mark`` gives them; ``fill.lua`` tells by them which entries belong to
+    other releases. Each part goes into the digest with its length, so that no two lists of parts give one key.
+    """
     digest = hashlib.blake2b(digest_size=20)
     for part in parts:
         raw = part if isinstance(part, bytes) else part.encode()
         digest.update(b"%d:" % len(raw))
         digest.update(raw)
-    return f"{ENTRY}{policy}:{digest.hexdigest()}"
+    return f"{ENTRY}{policy}:{release}{digest.hexdigest()}"
+
+
+@functools.lru_cache(maxsize=64)
+def release_mark(*names: str) -> str:
+    """Return the mark of a release, eight hexadecimal digits, from whatever names its code."""
+    return hashlib.blake2b("\0".join(names).encode(), digest_size=4).hexdigest()
 
 
 def policy_of(entry_key: str) -> str:
@@ -57,3 +69,8 @@ def tag(name: str) -> str:
 def members(policy: str) -> str:
     """The entries that a policy keeps, each with the moment until which its place is held."""
     return MEMBERS + policy
+
+
+def asked(policy: str) -> str:
+    """The keys that were asked for once while the policy was full, each with the moment of that."""
+    return ASKED + policy

@@ -2,6 +2,11 @@
 
 Note [Why the first middleware]. A hit runs before sessions, locale and logging, which it does not need; and on a miss no
 other middleware may see what one visitor sent, since its answer is shown to the next.
+
+Note [Why some pages are computed twice]. That an answer belongs to one visitor (it sets a cookie, holds a CSRF token, is
+private) shows when the view has run, with a request that holds nothing of the visitor. A cookie or token of that run would
+be a stranger's: the visitor's session would be replaced. So it is dropped, and the view runs again with the visitor's own
+request. The page is remembered, so that the next visitors cost one computation.
 """
 
 from __future__ import annotations
@@ -10,25 +15,26 @@ import contextlib
 import functools
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
-from django.urls import Resolver404, get_script_prefix, resolve, set_script_prefix
 from django.utils import translation
 
-from cachecontrol import collect, fetch, policy, responses, scope, stats, store
+from cachecontrol import ambient, collect, fetch, policy, responses, routing, scope, stats, store
+from cachecontrol.ambient import Ambient
 from cachecontrol.conf import conf
 from cachecontrol.exceptions import DamagedData, Misconfigured, StoreDown
+from cachecontrol.personal import Personal
 from cachecontrol.policy import Outcome, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
-    from django.urls import ResolverMatch
 
     from cachecontrol.fetch import Fetched
     from cachecontrol.responses import Stored
@@ -84,6 +90,12 @@ NOBODY: Final = "192.0.2.1"
 """The address that a view sees: of a net that is for documentation, so that no list of trusted addresses holds it."""
 
 
+def _spoken(kept: Policy, request: HttpRequest) -> str:
+    """The language of a page of this policy; empty for the project's."""
+    has_language = "language" in kept.vary or routing.is_translated(settings.ROOT_URLCONF)
+    return routing.language_of(request) if has_language else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """What a page is asked for by: everything that its view can see."""
@@ -99,7 +111,7 @@ class Page:
 
     @classmethod
     def of(cls, kept: Policy, request: HttpRequest) -> Page:
-        """The page that a visitor asks for. Raises DisallowedHost."""
+        """The page that a visitor asks for. Raises SuspiciousOperation for a foreign host or too many parameters."""
         given = request.GET
         pairs = (
             [(name, value) for name in sorted(kept.params) for value in given.getlist(name)] if given else []
@@ -173,9 +185,13 @@ class Page:
         )
         return WSGIRequest(environ)
 
+    def ambient(self, request: HttpRequest) -> Ambient:
+        """What is active when the middlewares begin with its hermetic request."""
+        return Ambient.default(language=_spoken(self.policy, request), mount=self.mount)
 
-class _LedElsewhere(Exception):
-    """A middleware behind the first one chose other URLs, by which the path is another view's."""
+
+ELSEWHERE: Final = "elsewhere"
+"""The refusal of a path that other URLs, or another language, lead to a view without this policy."""
 
 
 class CachedPageMiddleware:
@@ -183,19 +199,30 @@ class CachedPageMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
+        self.personal = Personal()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        kept = _policy_of(request)
+        collect.serve()
+        kept = routing.policy_of(request)
         if kept is None:
-            return self.get_response(request)
+            return self._passed_on(request)
         if request.method not in ("GET", "HEAD"):
-            return self._passed_on(request, kept)
+            stats.record(kept.name, Outcome.BYPASS, "method", 0.0)
+            return self._passed_on(request, "fwd=method")
         try:
             return self._asked(request, Page.of(kept, request))
-        except (DisallowedHost, _LedElsewhere):
-            return self.get_response(request)
+        except DisallowedHost:
+            return self._passed_on(request)
+        except (
+            Exception
+        ):  # too many parameters, or no database: Django draws the error page around this middleware
+            ambient.begin_request(_spoken(kept, request))
+            raise
 
     def _asked(self, request: HttpRequest, page: Page) -> HttpResponseBase:
+        if reason := self.personal.reason(page):
+            stats.record(page.policy.name, Outcome.BYPASS, reason, 0.0)
+            return self._own(request, reason, f"fwd=bypass; detail={reason}")
         if page.size > conf.max_key_bytes:
             with fetch.bypass("key_too_long"):
                 return self._sent(request, page, warm=False)
@@ -208,8 +235,11 @@ class CachedPageMiddleware:
             with fetch.bypass("damaged"):
                 return self._sent(request, page)
 
-    def fetch(self, page: Page, *, warm: bool = True) -> Fetched[Stored]:
-        """The page from a fresh entry, or computed and, if it may be, stored. ``warm``: whether keepers may fill it."""
+    def fetch(self, page: Page, *, warm: bool = True) -> Fetched[Stored | str]:
+        """The page from a fresh entry, or computed and, if it may be, stored. ``warm``: whether keepers may fill it.
+
+        A text in its place says why the page is not shared.
+        """
         return fetch.get(
             fetch.Request(
                 policy=page.policy,
@@ -217,43 +247,70 @@ class CachedPageMiddleware:
                 compute=lambda: self.compute(page),
                 alias=fetch.default_alias(),
                 recipe=page.recipe,
-                hot=warm and page.policy.warm,
+                is_hot=lambda stored: warm and page.policy.warm and responses.is_found(stored),
                 is_sound=responses.is_sound,
             )
         )
 
-    def compute(self, page: Page) -> Stored:
-        """Run the view and everything behind this middleware with a hermetic request."""
+    def compute(self, page: Page) -> Stored | str:
+        """Run the view and everything behind this middleware with a hermetic request; or say why the page is not shared.
+
+        Nothing is run where another request of this process found that out meanwhile.
+        """
+        known = self.personal.reason(page)
+        found = known or self._run(page)
+        if isinstance(found, str):
+            _refuse(page, found)
+            if not known:
+                self.personal.remember(page, found)
+        return found
+
+    def _run(self, page: Page) -> Stored | str:
         request = page.request()
-        with _mounted(page.mount):
-            response = self.get_response(request)
-        if request.resolver_match and _policy_in(request.resolver_match) != page.policy:
-            raise _LedElsewhere
-        collection, refusal = collect.current(), responses.refusal(request, response)
-        if refusal and collection is not None:
-            collection.refuse(refusal, page.path)
+        if routing.policy_of(request) != page.policy:
+            return ELSEWHERE
+        response = page.ambient(request).run(lambda: self.get_response(request))
+        refusal = _refusal(page, request, response)
+        if refusal == ELSEWHERE or refusal in responses.PERSONAL:
+            responses.discard(response)
+            return refusal
+        if refusal:
+            _refuse(page, refusal)
         return responses.to_store(response)
 
     def _sent(self, request: HttpRequest, page: Page, *, warm: bool = True) -> HttpResponseBase:
+        fetched = self.fetch(page, warm=warm)
+        if isinstance(fetched.value, str):
+            return self._own(request, fetched.value, responses.cache_status(fetched))
         varies_by = [VARY[name][0] for name in page.policy.vary]
-        return responses.send(request, self.fetch(page, warm=warm), varies_by=varies_by)
+        return responses.send(request, cast("Fetched[Stored]", fetched), varies_by=varies_by)
 
-    def _passed_on(self, request: HttpRequest, kept: Policy) -> HttpResponseBase:
-        stats.record(kept.name, Outcome.BYPASS, "method", 0.0)
+    def _own(self, request: HttpRequest, reason: str, status: str) -> HttpResponseBase:
+        """Answer the visitor's own request, whose answer no cache on the way may keep unless the view says so."""
+        response = self._passed_on(request, status)
+        if reason in responses.PERSONAL:
+            response.headers.setdefault("Cache-Control", "private, no-cache")
+        return response
+
+    def _passed_on(self, request: HttpRequest, status: str = "") -> HttpResponseBase:
+        """Hand the visitor's request on as it came, to be answered as if there were no cache."""
+        ambient.begin_request()
         response = self.get_response(request)
-        response.headers["Cache-Status"] = f"{responses.CACHE_NAME}; fwd=method"
+        if status:
+            response.headers["Cache-Status"] = f"{responses.CACHE_NAME}; {status}"
         return response
 
 
-@contextlib.contextmanager
-def _mounted(mount: str) -> Iterator[None]:
-    """Let links begin with this path within the block: what serves a visitor has set it, a keeper has not."""
-    before = get_script_prefix()
-    set_script_prefix(mount or "/")
-    try:
-        yield
-    finally:
-        set_script_prefix(before)
+def _refusal(page: Page, request: HttpRequest, response: HttpResponseBase) -> str:
+    """Why an answer to a page's hermetic request must not be stored; empty if it may."""
+    if request.resolver_match and routing.policy_in(request.resolver_match) != page.policy:
+        return ELSEWHERE
+    return responses.refusal(request, response)
+
+
+def _refuse(page: Page, reason: str) -> None:
+    if (collection := collect.current()) is not None:
+        collection.refuse(reason, page.path)
 
 
 @functools.cache
@@ -263,16 +320,4 @@ def _handler() -> WSGIHandler:
 
 def ask(page: Page) -> HttpResponseBase:
     """Ask for a page as a visitor would who sends nothing but what is in its key; the headers tell what the cache did."""
-    return _handler().get_response(page.request())
-
-
-def _policy_of(request: HttpRequest) -> Policy | None:
-    try:
-        match = resolve(request.path_info, getattr(request, "urlconf", None))
-    except Resolver404:
-        return None
-    return _policy_in(match)
-
-
-def _policy_in(match: ResolverMatch) -> Policy | None:
-    return getattr(match.func, "cache_policy", None)
+    return Ambient.default(mount=page.mount).run(lambda: _handler().get_response(page.request()))

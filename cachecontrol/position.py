@@ -1,10 +1,17 @@
-"""Where a database stands: its position in its own history, that history's identity, and the transaction that asks."""
+"""Where a database stands: its position in its own history, that history's identity, and the transaction that asks.
+
+Note [How the cache asks without standing in the way]. It asks on the reader's own connection, where a statement may fail: the
+role has no rights on the cache's tables, they are missing, a timeout ends it. Within a transaction such an error would end the
+reader's transaction too. So the statement has a savepoint of its own there, in the same round trip. In a transaction that failed,
+or in the middle of a pipeline, nothing is asked.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.db import DatabaseError, OperationalError
 from psycopg.pq import TransactionStatus
 
 from cachecontrol import scope
@@ -26,6 +33,8 @@ SELECT epoch.number, epoch.random,
   FROM cachecontrol_epoch AS epoch
 """.replace("-- session", scope.SESSION_SQL)
 
+_SAVEPOINT = "cachecontrol_asks"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
@@ -41,6 +50,8 @@ class Standing:
     isolation: str
     captured: str
     """Digest of what the database's triggers capture, of which tables the session's names mean, and of row-level security."""
+    failure: str = ""
+    """Why the server did not tell; empty if it did."""
     is_altered: bool = False
     """Whether the session is not what connecting gave."""
     session: tuple[Any, ...] = ()
@@ -49,6 +60,8 @@ class Standing:
     @property
     def unfit(self) -> str:
         """Why the cache may be neither read nor filled in this transaction; empty if it may."""
+        if self.failure:
+            return "position_unknown"
         if self.has_written:
             return "transaction"
         if self.isolation != "read committed":
@@ -73,14 +86,13 @@ def in_transaction(connection: BaseDatabaseWrapper) -> bool:
 
 
 def standing(connection: BaseDatabaseWrapper) -> Standing:
-    """Ask where the server stands that will answer the next queries of this connection: one statement."""
-    with connection.cursor() as cursor:
-        cursor.execute(STANDING_SQL)
-        row = cursor.fetchone()
+    """Ask where the server stands that will answer the next queries of this connection: one statement, which raises no error."""
+    try:
+        row = next(iter(ask(connection, STANDING_SQL)), None)
+    except DatabaseError as error:
+        return _unknown(str(error))
     if row is None:
-        return Standing(
-            epoch="", position="", place="", is_replica=False, has_written=True, isolation="", captured=""
-        )
+        return _unknown("cachecontrol_epoch has no row; run migrate")
     number, random, wal, is_replica, system, database, has_written, isolation, captured, session = row
     return Standing(
         epoch=epoch_text(number, random),
@@ -93,3 +105,58 @@ def standing(connection: BaseDatabaseWrapper) -> Standing:
         is_altered=scope.is_altered(connection, session, in_transaction=in_transaction(connection)),
         session=scope.mark(connection),
     )
+
+
+def _unknown(failure: str) -> Standing:
+    return Standing(
+        epoch="",
+        position="",
+        place="",
+        is_replica=False,
+        has_written=True,
+        isolation="",
+        captured="",
+        failure=failure,
+    )
+
+
+def ask(connection: BaseDatabaseWrapper, statement: str) -> list[tuple[Any, ...]]:
+    """The rows of a statement of the cache's own. Raises DatabaseError, and leaves the reader's transaction as it was.
+
+    See Note [How the cache asks without standing in the way].
+    """
+    connection.ensure_connection()
+    raw: Any = connection.connection
+    match raw.info.transaction_status:
+        case TransactionStatus.INTRANS:
+            return _asked_within(connection, statement)
+        case TransactionStatus.INERROR | TransactionStatus.ACTIVE:
+            raise OperationalError(
+                "the transaction failed before, or the connection is in the middle of a statement"
+            )
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall())
+    except DatabaseError:
+        if (
+            raw.info.transaction_status == TransactionStatus.INERROR
+        ):  # begun by this statement, without autocommit
+            raw.rollback()
+        raise
+
+
+def guarded(statement: str) -> str:
+    """A statement that, if it fails, leaves a savepoint to go back to."""
+    return f"SAVEPOINT {_SAVEPOINT}; {statement}; RELEASE SAVEPOINT {_SAVEPOINT}"
+
+
+def _asked_within(connection: BaseDatabaseWrapper, statement: str) -> list[tuple[Any, ...]]:
+    with scope.trusted(connection), connection.cursor() as cursor:
+        try:
+            cursor.execute(guarded(statement))
+            cursor.nextset()
+            return list(cursor.fetchall())
+        except DatabaseError:
+            cursor.execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}; RELEASE SAVEPOINT {_SAVEPOINT}")
+            raise

@@ -5,30 +5,44 @@ Every query of a tracked model, cached or not, reports what it depends on to the
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import Counter
 from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, cast
 
-from django.core.exceptions import EmptyResultSet
+from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db import connections
+from django.db.models.expressions import Subquery
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.constants import CURSOR, MULTI, SINGLE
 from django.db.models.sql.query import Query
 from psycopg.types.json import Jsonb
 
 from cachecontrol import codec, collect, depend, fetch, scope, stats
+from cachecontrol.depend import Dependence, Walk
 from cachecontrol.exceptions import DamagedData, UnknownType
 from cachecontrol.policy import Outcome
+from cachecontrol.provable import overrides_nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-    from cachecontrol.depend import Dependence
     from cachecontrol.policy import Policy
 
-_reports: ContextVar[list[Dependence] | None] = ContextVar("cachecontrol_reports", default=None)
-"""Where the compilations of the query that runs now leave what they depend on."""
+
+@dataclass(slots=True)
+class _Reports:
+    """Where the compilations of the query that runs now leave what they depend on."""
+
+    found: list[Dependence] = field(default_factory=list)
+    walks: list[Walk] = field(default_factory=list)
+    """Those that are under way: inner queries are compiled within outer ones."""
+
+
+_reports: ContextVar[_Reports | None] = ContextVar("cachecontrol_reports", default=None)
 
 
 class TrackedQuery(Query):
@@ -63,11 +77,19 @@ class TrackedQuery(Query):
         return _fetch(kept, using, key, cover, {}, lambda value: type(value) is dict)
 
     def _aggregate(self, using: str, aggregate_exprs: dict[str, Any]) -> Any:
-        """Aggregate a copy, since Django changes what it aggregates and the primary may be asked after a replica."""
+        """Aggregate a copy, since Django changes what it aggregates and the primary may be asked after a replica.
+
+        Django may compile the aggregates in a query around this one, so they are looked at apart.
+        """
         using = collect.server(using)
-        compute = functools.partial(Query.get_aggregation, self.clone(), using, aggregate_exprs)
-        aggregates = _resolved(self.chain(), aggregate_exprs)
-        return _covered(using, compute, also=depend.of_expressions(aggregates.values()))
+
+        def compute() -> Any:
+            query = self.chain()
+            aggregates = _resolved(query, aggregate_exprs)
+            cast("_TrackedCompiler", query.get_compiler(using)).look_at(aggregates.values())
+            return Query.get_aggregation(self.clone(), using, aggregate_exprs)
+
+        return _covered(using, compute)
 
     def _aggregation(self, using: str, aggregate_exprs: dict[str, Any]) -> list[Any]:
         """The SQL of what is aggregated, and of each aggregate."""
@@ -85,25 +107,58 @@ class _TrackedCompiler(SQLCompiler):
     """Mixed into the compiler of a tracked query."""
 
     query: TrackedQuery
-    _used: dict[str, Any]
-    _ordering: list[Any]
-
-    def pre_sql_setup(self, with_col_aliases: bool = False) -> Any:
-        extra_select, order_by, group_by = super().pre_sql_setup(with_col_aliases=with_col_aliases)
-        self._ordering = [expression for expression, _ in order_by]
-        return extra_select, order_by, group_by
-
-    def get_from_clause(self) -> Any:
-        refcount = self.query.alias_refcount
-        self._used = {alias: source for alias, source in self.query.alias_map.items() if refcount[alias]}
-        return super().get_from_clause()
+    _walk: Walk | None = None
 
     def as_sql(self, *args: Any, **kwargs: Any) -> Any:
-        self._used, self._ordering = {}, []
-        compiled = super().as_sql(*args, **kwargs)
-        if (reports := _reports.get()) is not None:
-            reports.append(depend.of(self, self._used, self._ordering))
+        if (reports := _reports.get()) is None:
+            return super().as_sql(*args, **kwargs)
+        with self._walking(reports) as walk:
+            compiled = super().as_sql(*args, **kwargs)
+            reports.found.append(depend.of(self, walk))
         return compiled
+
+    def look_at(self, expressions: Iterable[Any]) -> None:
+        """Report what expressions depend on beside the tables of this query."""
+        if (reports := _reports.get()) is None:
+            return
+        with self._walking(reports) as walk:
+            for expression in expressions:
+                with contextlib.suppress(EmptyResultSet, FullResultSet):
+                    self.compile(expression)
+            reports.found.append(Dependence(refusal=walk.refusal))
+
+    def get_distinct(self) -> Any:
+        if self._walk is None:
+            return super().get_distinct()
+        return self._walk.within(depend.DISTINCT_ON, super().get_distinct)
+
+    def get_group_by(self, *args: Any) -> Any:
+        if self._walk is None:
+            return super().get_group_by(*args)
+        return self._walk.within(depend.GROUP_BY, functools.partial(super().get_group_by, *args))
+
+    @contextlib.contextmanager
+    def _walking(self, reports: _Reports) -> Iterator[Walk]:
+        """Look at each part of the query that is compiled within this block."""
+        walk = self._walk = Walk(self.connection)
+        self.compile = self._compile_seen  # type: ignore[method-assign]  # not a method: a hit does not pay for it
+        reports.walks.append(walk)
+        try:
+            yield walk
+        finally:
+            reports.walks.pop()
+            del self.compile
+            self._walk = None
+        if reports.walks:
+            reports.walks[-1].aliases |= walk.aliases
+
+    def _compile_seen(self, node: Any) -> Any:
+        walk = cast("Walk", self._walk)
+        inner = _reporting(node)
+        for query in (self.query, inner, getattr(inner, "query", None)):
+            if isinstance(query, Query) and not _reports_for_itself(type(query)):  # type: ignore[arg-type]
+                walk.refuse("uncovered", f"the query class {type(query).__name__}")
+        return walk.compile(inner, super().compile)
 
     def execute_sql(
         self, result_type: Any = MULTI, chunked_fetch: bool = False, chunk_size: int = 100
@@ -162,6 +217,24 @@ def _tracked(compiler: type[SQLCompiler]) -> type[SQLCompiler]:
     return type(f"Tracked{compiler.__name__}", (_TrackedCompiler, compiler), {})
 
 
+@functools.cache
+def _reports_for_itself(kind: Any) -> bool:
+    """Whether a query of this class is compiled as ours are."""
+    return issubclass(kind, TrackedQuery) and overrides_nothing(
+        kind, TrackedQuery, but=frozenset({"policy", "reports"})
+    )
+
+
+def _reporting(node: Any) -> Any:
+    """A part of a query, whose inner query of Django's own reports for itself."""
+    if type(node) is Query:
+        return node.chain(TrackedQuery)
+    if isinstance(node, Subquery) and type(node.query) is Query:
+        node = node.copy()
+        node.query = node.query.chain(TrackedQuery)
+    return node
+
+
 def _copied(query: Query) -> TrackedQuery:
     """A copy that shares nothing with a combined query which compiling it would change."""
     copied = cast("TrackedQuery", query.chain())
@@ -187,15 +260,13 @@ def _written(compiled: tuple[str, Iterable[Any]]) -> list[Any]:
     return [sql, [*map(_frozen, params)]]
 
 
-def _covered(
-    alias: Any, run: Callable[[], Any], *, rows_of: Any = None, also: Dependence | None = None
-) -> Any:
+def _covered(alias: Any, run: Callable[[], Any], *, rows_of: Any = None) -> Any:
     """Run a query and report what it depended on to the collection around it."""
     collection = collect.current()
     if collection is None or not collect.known(alias):
         return run()
     collection.standing(alias)
-    reports: list[Dependence] = []
+    reports = _Reports()
     token = _reports.set(reports)
     try:
         with collect.covered():
@@ -203,11 +274,25 @@ def _covered(
     finally:
         _reports.reset(token)
     # The rows at hand are those of the outermost query, which is compiled last.
-    for dependence in [*reports[:-1], *([also] if also else [])]:
+    for dependence in reports.found[:-1]:
         _report(collection, alias, dependence, result, None)
-    for dependence in reports[-1:]:
+    for dependence in reports.found[-1:]:
         _report(collection, alias, dependence, result, rows_of)
-    return result
+    return _fetched_later(collection, result) if isinstance(result, GeneratorType) else result
+
+
+def _fetched_later(collection: collect.Collection, chunks: Any) -> Iterator[Any]:
+    """Chunks of rows that a cursor fetches as they are asked for: covered in the collection that the query reported to."""
+    try:
+        while True:
+            with collect.covered() if collect.current() is collection else contextlib.nullcontext():
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+    finally:
+        with collect.covered():  # closing the cursor reads nothing
+            chunks.close()
 
 
 def _report(

@@ -27,6 +27,8 @@ SMALLEST_TO_COMPRESS: Final = 200
 """Bytes of a body below which compressing it gains nothing."""
 LARGEST_PAGE: Final = 20_000_000
 """Bytes that a stored body may have when decompressed: whoever can write to Redis could store a bomb."""
+PERSONAL: Final = frozenset({"streaming", "csrf_token", "set_cookie", "csp_nonce", "private"})
+"""Refusals of a response that is one visitor's: each gets one of their own."""
 CACHE_NAME: Final = "larder"
 _UNSTORED_HEADERS: Final = frozenset({"content-length", "etag", "age", "cache-status", "vary", "date"})
 
@@ -35,22 +37,22 @@ Stored = tuple[int, list[tuple[str, str]], bytes, bytes, str]
 
 
 def refusal(request: HttpRequest, response: HttpResponseBase) -> str:
-    """Why a response must not be stored; empty if it may."""
+    """Why a response must not be stored; empty if it may. What makes it one visitor's comes first."""
     directives = {*map(str.strip, response.headers.get("Cache-Control", "").lower().split(","))}
     refusals = {
-        "status": response.status_code not in STORED_STATUS,
         "streaming": response.streaming,
         "csrf_token": "CSRF_COOKIE" in request.META,
         "set_cookie": bool(response.cookies) or "Set-Cookie" in response.headers,
         "csp_nonce": getattr(request, "_csp_nonce", None) is not None,
         "private": bool(directives & UNSHARED),
+        "status": response.status_code not in STORED_STATUS,
     }
     return next((reason for reason, holds in refusals.items() if holds), "")
 
 
 def to_store(response: HttpResponseBase) -> Stored:
     """The response in the form in which it is stored."""
-    body = b"".join(response) if response.streaming else response.content  # type: ignore[attr-defined]
+    body: bytes = response.content  # type: ignore[attr-defined]
     headers = [(name, value) for name, value in response.items() if name.lower() not in _UNSTORED_HEADERS]
     packed = b""
     if len(body) >= SMALLEST_TO_COMPRESS and "Content-Encoding" not in response.headers:
@@ -58,6 +60,17 @@ def to_store(response: HttpResponseBase) -> Stored:
     digest = hashlib.blake2b(body, digest_size=16).hexdigest()
     # The compressed form alone is kept where there is one: a visitor who cannot read it is rare.
     return response.status_code, headers, b"" if packed else body, packed, quote_etag(digest)
+
+
+def discard(response: HttpResponseBase) -> None:
+    """Close what a response holds that nobody gets. Its own ``close`` would end the visitor's request."""
+    for close in response._resource_closers:  # type: ignore[attr-defined]
+        close()
+
+
+def is_found(stored: Stored | str) -> bool:
+    """Whether a shared page is there: addresses that somebody invented, which answer 404, are not worth keeping warm."""
+    return not isinstance(stored, str) and stored[0] < 400
 
 
 def is_sound(value: Any) -> bool:
@@ -106,7 +119,7 @@ def send(request: HttpRequest, fetched: Fetched[Stored], *, varies_by: Iterable[
         response.headers["ETag"] = f"W/{etag}"
     response.headers.setdefault("Cache-Control", "no-cache")
     response.headers["Age"] = str(int(fetched.age))
-    response.headers["Cache-Status"] = _cache_status(fetched)
+    response.headers["Cache-Status"] = f"{CACHE_NAME}; {cache_status(fetched)}"
     patch_vary_headers(response, ["Accept-Encoding", *varies_by])
     return response
 
@@ -139,17 +152,17 @@ def _accepts_gzip(header: str) -> bool:
     return False
 
 
-def _cache_status(fetched: Fetched[Any]) -> str:
-    """The header of RFC 9211: whether this cache answered, and if not, why the request went on."""
+def cache_status(fetched: Fetched[Any]) -> str:
+    """What the header of RFC 9211 says of this cache: whether it answered, and if not, why the request went on."""
     match fetched.outcome:
         case Outcome.HIT:
-            return f"{CACHE_NAME}; hit"
+            return "hit"
         case Outcome.STALE:
-            return f"{CACHE_NAME}; hit; detail=stale"
+            return "hit; detail=stale"
         case Outcome.BYPASS:
-            return f"{CACHE_NAME}; fwd=bypass; detail={fetched.reason}"
+            return f"fwd=bypass; detail={fetched.reason}"
     if fetched.reason == "lease":
-        return f"{CACHE_NAME}; fwd=miss; collapsed"
+        return "fwd=miss; collapsed"
     forward = "uri-miss" if fetched.reason in ("absent", "expired") else "stale"
     outcome = "stored" if fetched.stored else f"detail={fetched.refusal}"
-    return f"{CACHE_NAME}; fwd={forward}; {outcome}"
+    return f"fwd={forward}; {outcome}"

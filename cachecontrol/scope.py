@@ -4,11 +4,13 @@ Note [How a read without SQL knows who asks]. What connecting gives is settled b
 session may change afterwards; so each statement that may have done so leaves a doubt, and the next read of that connection
 asks the server, once. A session that differs from what connecting gave neither reads nor fills the cache. What a function
 changes within itself leaves no doubt, unless the server reports it; a fill asks in any case. Where the project names the
-scope itself, its word counts instead.
+scope itself, its word counts instead. Temporary tables and views count in any case: PostgreSQL looks for names among them
+before it looks anywhere else.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -22,8 +24,14 @@ from django.utils.module_loading import import_string
 from cachecontrol.conf import conf
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+TELL_SETTING = "cachecontrol.tell"
+"""A session that sets this to ``on`` gets a notice for each change it makes."""
+TELL_OPTION = f"-c {TELL_SETTING}=on"
+"""The same as a startup option, to which RESET returns."""
 _SETTINGS = (
     "search_path",
     "row_security",
@@ -36,9 +44,12 @@ _SETTINGS = (
 )
 _THRESHOLDS = {"similarity": "0.3", "word_similarity": "0.6", "strict_word_similarity": "0.5"}
 """From where on pg_trgm calls texts similar. A session that has not loaded it yet does not know its defaults."""
+_HAS_TEMPORARY = """CASE WHEN pg_my_temp_schema() = 0 THEN false
+    ELSE EXISTS (SELECT FROM pg_type WHERE typnamespace = pg_my_temp_schema()) END"""
 SESSION_SQL = "concat_ws(' ', {})".format(
     ", ".join(
         [
+            _HAS_TEMPORARY,
             "current_user",
             *(f"current_setting('{name}')" for name in _SETTINGS),
             *(
@@ -48,7 +59,8 @@ SESSION_SQL = "concat_ws(' ', {})".format(
         ]
     )
 )
-"""What the session is to a query: who asks, which tables its names mean, how values are written and texts compared."""
+"""What the session is to a query: whether it has temporary tables (``t``), then who asks, which tables its names mean, how
+values are written and texts compared."""
 REPORTED = (
     b"search_path",
     b"session_authorization",
@@ -61,6 +73,10 @@ REPORTED = (
 _ALTERS = frozenset({"SET", "RESET", "DISCARD ALL"})
 _SETS = re.compile("set_config|set_limit|pg_settings", re.IGNORECASE)
 """What changes a setting, the threshold of pg_trgm or, by an UPDATE, any setting."""
+_CREATES = re.compile(
+    r"\bcreate\b|\bpg_temp|\btemp(orary)?\b|\bselect\b.*\binto\b", re.IGNORECASE | re.DOTALL
+)
+"""What may create a temporary table."""
 _CONNECTING = ("service", "options", "assume_role")
 """OPTIONS of a database that say who connects, beside its USER."""
 
@@ -77,23 +93,42 @@ class Session:
 
 
 def begin(raw: Any, began: str) -> None:
-    """Remember what connecting gave on a psycopg connection."""
-    raw.cachecontrol_session = Session(began, _reported(raw))
+    """Remember what connecting gave on a psycopg connection. Nothing is like an empty text: such a session stays doubtful."""
+    raw.cachecontrol_session = Session(began, _reported(raw), doubts=0 if began else 1)
 
 
-def note(cursor: Any, query: Any) -> None:
-    """Let a statement that may have changed its session leave a doubt; several in one, and DO, have semicolons."""
+def note(cursor: Any, query: Any) -> bool:
+    """Let a statement that may have changed its session leave a doubt, and return whether it may have changed settings.
+
+    Several statements in one, and DO, are known by their semicolons.
+    """
     text, session = str(query), _session(cursor.connection)
-    if session and (cursor.statusmessage in _ALTERS or ";" in text or _SETS.search(text)):
+    if session is None:
+        return False
+    may_set = ";" in text or cursor.statusmessage in _ALTERS or bool(_SETS.search(text))
+    if ";" in text or _CREATES.search(text) or (may_set and not conf.scope):
         session.doubts += 1
+    return may_set
+
+
+@contextlib.contextmanager
+def trusted(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Run SQL of the cache's own, which leaves no doubt: it changes nothing of the session, whatever it looks like."""
+    session = _session(connection.connection)
+    before = session.doubts if session else 0
+    try:
+        yield
+    finally:
+        if session:
+            session.doubts = before
 
 
 def mark(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:
     """A value that differs if the session is another or may have changed in between. No round trip."""
     session = _session(connection.connection)
-    if session is None or conf.scope:
-        return (session,)
-    return (session, session.doubts, _reported(connection.connection))
+    if session is None:
+        return (None,)
+    return (session, session.doubts, conf.scope or _reported(connection.connection))
 
 
 def is_doubtful(connection: BaseDatabaseWrapper) -> bool:
@@ -101,16 +136,16 @@ def is_doubtful(connection: BaseDatabaseWrapper) -> bool:
     session = _session(connection.connection)
     if session is None:
         return False
-    may_differ = session.doubts != session.settled or _reported(connection.connection) != session.reported
-    return may_differ and not conf.scope
+    may_be_set = not conf.scope and _reported(connection.connection) != session.reported
+    return may_be_set or session.doubts != session.settled
 
 
 def is_altered(connection: BaseDatabaseWrapper, said: str, *, in_transaction: bool) -> bool:
     """Whether the session is not what connecting gave, by what the server just said of it."""
     session = _session(connection.connection)
-    if session is None or conf.scope:
+    if session is None:
         return False
-    if said != session.began:
+    if said.startswith("t") or (said != session.began and not conf.scope):
         return True
     if not in_transaction:  # whose end may bring back what was before
         session.settled, session.reported = session.doubts, _reported(connection.connection)
@@ -137,9 +172,8 @@ def _constant() -> str:
     for alias in (conf.database, *conf.replicas):
         given = settings.DATABASES.get(alias, {})
         options = given.get("OPTIONS", {})
-        connecting.append(
-            [given.get("USER"), given.get("TIME_ZONE"), *(str(options.get(name)) for name in _CONNECTING)]
-        )
+        named = [str(options.get(name) or "").replace(TELL_OPTION, "").strip() for name in _CONNECTING]
+        connecting.append([given.get("USER"), given.get("TIME_ZONE"), *named])
     return repr((conf.release, connecting, os.environ.get("PGUSER"), os.environ.get("PGOPTIONS")))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import logging
@@ -19,6 +20,7 @@ from redis.exceptions import (
     BusyLoadingError,
     ConnectionError,
     NoScriptError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
@@ -26,7 +28,7 @@ from redis.exceptions import (
 
 from cachecontrol import keys
 from cachecontrol.conf import conf
-from cachecontrol.exceptions import StoreDown
+from cachecontrol.exceptions import StoreDown, StoreFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -81,15 +83,17 @@ class Clock:
 
 
 class Breaker:
-    """Stops asking Redis for a while after it failed, and logs its going and coming once each."""
+    """Stops asking for a while after a failure, and logs the failure and the recovery once each."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, failed: str, recovered: str) -> None:
+        """Take the two log messages; ``failed`` has one ``%s`` for the error."""
+        self._messages = failed, recovered
         self._lock = threading.Lock()
         self._closed_at = 0.0
         self._down = False
 
     def lets_ask(self) -> bool:
-        """Whether Redis may be asked. While it is down only one may, now and then: the others need not wait for it too."""
+        """Whether the caller may ask. After a failure one caller may each ``BREAKER_SECONDS``; the others need not wait too."""
         if not self._down:
             return True
         with self._lock:
@@ -101,7 +105,7 @@ class Breaker:
 
     @property
     def is_down(self) -> bool:
-        """Whether the last that was heard of Redis is a failure."""
+        """Whether the last answer was a failure."""
         return self._down
 
     def failed(self, error: Exception) -> None:
@@ -109,9 +113,7 @@ class Breaker:
             self._closed_at = time.monotonic() + conf.breaker_seconds
             first, self._down = not self._down, True
         if first:
-            logger.error(
-                "Redis does not answer (%s); pages are served from the database until it does", error
-            )
+            logger.error(self._messages[0], error)
 
     def answered(self) -> None:
         if not self._down:
@@ -119,10 +121,18 @@ class Breaker:
         with self._lock:
             first, self._down = self._down, False
         if first:
-            logger.warning("Redis answers again")
+            logger.warning(self._messages[1])
 
 
-breaker = Breaker()
+breaker = Breaker(
+    failed="Redis does not answer (%s); pages are served from the database until it does",
+    recovered="Redis answers again",
+)
+memory = Breaker(
+    failed="Redis is full (%s); fresh pages are served, new ones are computed and not stored",
+    recovered="Redis takes writes again",
+)
+"""Whether Redis took the last write that needs memory."""
 
 
 def redis() -> Redis:
@@ -183,14 +193,16 @@ setting_changed.connect(_on_setting_changed, dispatch_uid="cachecontrol.store")
 
 
 class _Script:
-    """A Lua script, called by its digest."""
+    """A Lua script, called by its digest. ``flags`` replaces those in the first line of the file."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, flags: str = "") -> None:
         self._source = (Path(__file__).parent / "lua" / f"{name}.lua").read_bytes()
+        if flags:
+            self._source = self._source.replace(b"#!lua", b"#!lua flags=" + flags.encode(), 1)
         self._digest = hashlib.sha1(self._source, usedforsecurity=False).hexdigest()
 
     def __call__(self, names: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Run the script in one round trip. Raises StoreDown if Redis does not answer or refuses."""
+        """Run the script in one round trip. Raises StoreDown if Redis does not answer or refuses, StoreFull if it is full."""
         if not breaker.lets_ask():
             raise StoreDown("the breaker is open")
         try:
@@ -198,6 +210,10 @@ class _Script:
                 answer = _line.ask("EVALSHA", self._digest, len(names), *names, *arguments)
             except NoScriptError:
                 answer = _line.ask("EVAL", self._source, len(names), *names, *arguments)
+        except OutOfMemoryError as error:
+            breaker.answered()
+            memory.failed(error)
+            raise StoreFull(str(error)) from error
         except (RedisError, OSError) as error:
             if not _is_refusal(error):
                 breaker.failed(error)
@@ -213,16 +229,29 @@ def _is_refusal(error: Exception) -> bool:
     )
 
 
-_read, _fill, _clock, _move, _renew, _release = map(
-    _Script, ("read", "fill", "clock", "move", "renew", "release")
+_read, _fill, _clock, _move, _renew, _release, _extend, _room = map(
+    _Script, ("read", "fill", "clock", "move", "renew", "release", "extend", "room")
 )
+_read_without_lease = _Script("read", flags="allow-oom")
 
 
 def read(entry_key: str, *, stale_for: float, token: str, arrival: str = "") -> Reading:
-    """Ask for an entry, and on a miss for the lease: one round trip. Raises StoreDown."""
+    """Ask for an entry, and on a miss for the lease: one round trip. Raises StoreDown.
+
+    A full Redis refuses the script that may write a lease. Then, and while it is known to be full, the entry is asked for
+    without a lease: what could not be stored anyway is computed by each reader, and nobody waits.
+    """
     names = [keys.CLOCK, entry_key, keys.lease(entry_key), keys.answer(entry_key)]
     lag, stale, lease = int(conf.max_lag * 1e6), int(stale_for * 1e6), int(conf.lease * 1000)
-    said = _read(names, [lag, stale, token, lease, arrival])
+    if token and memory.lets_ask():
+        with contextlib.suppress(StoreFull):
+            reading = _reading(_read(names, [lag, stale, token, lease, arrival]))
+            memory.answered()
+            return reading
+    return _reading(_read_without_lease(names, [lag, stale, "", lease, arrival]))
+
+
+def _reading(said: list[Any]) -> Reading:
     judgement, reason, now = said[0].decode(), said[1].decode(), int(said[2])
     if judgement == "clock":
         return Reading(judgement, reason, now)
@@ -235,8 +264,14 @@ def read(entry_key: str, *, stale_for: float, token: str, arrival: str = "") -> 
 def fill(
     entry_key: str, head: Head, body: bytes, *, token: str, place: str, recipe: bytes, ttl: float, wait: float
 ) -> str:
-    """Store a value and give the lease back. Returns ``stored`` or why it was refused. Raises StoreDown."""
-    own = [entry_key, keys.lease(entry_key), keys.answer(entry_key), keys.members(keys.policy_of(entry_key))]
+    """Store a value and give the lease back. Returns ``stored`` or why it was refused. Raises StoreDown.
+
+    While Redis is known to be full nothing is sent.
+    """
+    if memory.is_down:
+        raise StoreFull("Redis was full when it was last asked")
+    policy = keys.policy_of(entry_key)
+    own = [entry_key, keys.lease(entry_key), keys.answer(entry_key), keys.members(policy), keys.asked(policy)]
     names = [keys.CLOCK, *own, *map(keys.tag, head.tags)]
     times = [max(1, int(ttl * 1000)), max(1, int(wait * 1000))]
     facts = [token, head.epoch, place, head.as_of, head.earliest(), head.pack(), body, recipe]
@@ -247,6 +282,11 @@ def fill(
 def release(entry_key: str, token: str, *, free_for: float = 0.0) -> None:
     """Give the lease back; for ``free_for`` seconds nobody needs one to compute this entry. Raises StoreDown."""
     _release([keys.lease(entry_key)], [token, int(free_for * 1000)])
+
+
+def extend(tokens: Mapping[str, str]) -> None:
+    """Let the leases of these entries, key to token, last another ``LEASE`` seconds. Raises StoreDown."""
+    _extend([*map(keys.lease, tokens)], [int(conf.lease * 1000), *tokens.values()])
 
 
 def clock() -> Clock:
@@ -287,7 +327,9 @@ def move(
 
 def note_drain() -> None:
     """Note that a drain process runs, for ``DRAIN_NOTED`` seconds. Raises StoreDown."""
-    _asked(lambda: redis().set(keys.DRAIN, 1, ex=DRAIN_NOTED))
+    prolonged = _asked(lambda: redis().expire(keys.DRAIN, DRAIN_NOTED))  # which a full Redis does not refuse
+    if not prolonged:
+        _asked(lambda: redis().set(keys.DRAIN, 1, ex=DRAIN_NOTED))
 
 
 def has_drain() -> bool:
@@ -299,6 +341,16 @@ def renew(seen: str, fields: Mapping[str, str]) -> bool:
     """Begin a new epoch unless the clock is no longer as it was seen. Raises StoreDown."""
     flat = [part for pair in fields.items() for part in pair]
     return bool(_renew([keys.CLOCK], [seen.encode("latin-1"), *flat]))
+
+
+def is_full() -> bool:
+    """Whether Redis refuses writes because ``maxmemory`` is reached and nothing can be evicted. Raises StoreDown."""
+    try:
+        _room([keys.CLOCK], [])
+    except StoreFull:
+        return True
+    memory.answered()
+    return False
 
 
 def peek(entry_key: str) -> Reading:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib.postgres.fields import ArrayField, CITextField
 from django.core.exceptions import FieldDoesNotExist
@@ -41,6 +41,10 @@ class Tracking:
     def can_name(self, column: str | None) -> bool:
         """Whether the values of this column are written the same by Python and by the trigger, so that tags may hold them."""
         return (column == self.pk or column in self.slices) and _is_written_alike(self, column)
+
+    def is_text(self, column: str) -> bool:
+        """Whether the values of this column are text, which may be long and have letters of any kind."""
+        return isinstance(_target(_fields(self)[column]), models.CharField | models.TextField)
 
 
 _trackings: dict[str, Tracking] = {}
@@ -118,23 +122,43 @@ def _is_stored(field: models.Field[Any, Any]) -> bool:
 
 @functools.cache
 def _is_written_alike(tracked: Tracking, column: str | None) -> bool:
-    fields = {field.column: field for field in tracked.model._meta.local_concrete_fields}
-    return _may_have_written_form(fields[column], is_resolved=True)
+    return is_written_alike(_fields(tracked)[column])
 
 
-def _may_have_written_form(field: models.Field[Any, Any], *, is_resolved: bool = False) -> bool:
-    """Whether a column's values have one written form. A key to a model that is not loaded yet may have, until it is."""
+def is_written_alike(field: models.Field[Any, Any]) -> bool:
+    """Whether Python and the database write the values of this field alike."""
+    return _may_have_written_form(field, is_resolved=True)
+
+
+def _fields(tracked: Tracking) -> dict[str | None, models.Field[Any, Any]]:
+    return {field.column: field for field in tracked.model._meta.local_concrete_fields}
+
+
+def _target(field: models.Field[Any, Any]) -> models.Field[Any, Any] | None:
+    """The field whose values this one holds: itself, or what its key leads to. None as long as that model is not loaded."""
     target: Any = field
     while isinstance(target, models.ForeignKey):
         try:
             target = target.target_field
         except (FieldDoesNotExist, ValueError, AttributeError):
-            return not is_resolved
+            return None
+    return cast("models.Field[Any, Any]", target)
+
+
+def _may_have_written_form(field: models.Field[Any, Any], *, is_resolved: bool = False) -> bool:
+    """Whether a column's values have one written form. A key to a model that is not loaded yet may have, until it is."""
+    target = _target(field)
+    if target is None:
+        return not is_resolved
+    if target is not field and not _converts_as_django(type(field)):  # type: ignore[arg-type]
+        return False
     if not isinstance(target, SLICEABLE) or isinstance(target, CITextField | ArrayField):
         return False
-    kind = type(target)
-    django = next(base for base in kind.__mro__ if base.__module__.startswith("django.db.models."))
     # Another collation may call two texts equal that are written differently.
-    return not getattr(target, "db_collation", None) and all(
-        getattr(kind, name) is getattr(django, name) for name in _CONVERSIONS
-    )
+    return not getattr(target, "db_collation", None) and _converts_as_django(type(target))  # type: ignore[arg-type]
+
+
+@functools.cache
+def _converts_as_django(kind: Any) -> bool:
+    django = next(base for base in kind.__mro__ if base.__module__.startswith("django.db.models."))
+    return all(getattr(kind, name) is getattr(django, name) for name in _CONVERSIONS)

@@ -1,55 +1,74 @@
 """Writers: how a process learns that it changed a tracked table, whatever the SQL, and drains once that is committed.
 
-The trigger tells the connection by a notice, which only connections that ask for it get. Inside a transaction the drain is
-the first thing after the commit, tied to no savepoint; outside, it follows the statement.
+The trigger tells the connection by a notice, which only connections that ask for it get. The drain follows as soon as the
+connection is in no transaction any more, whoever ended it and by whatever call: everything that is sent to the server goes
+through the connection's ``wait``.
+
+Note [How a connection asks to be told]. By a startup option (``TELL_OPTION``), which RESET and DISCARD return to. Where the
+settings do not give it, as behind a pooler that refuses options which it does not know, a statement asks, and asks again after
+each statement that may have changed the session. What a function resets and writes within itself is not told then.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
 import threading
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from django.db import connections
-from psycopg.pq import TransactionStatus
+import psycopg
+from psycopg.pq import PipelineStatus, TransactionStatus
 
-from cachecontrol import collect, drain, position, scope
-from cachecontrol.capture import TELL_CODE, TELL_SETTING
-from cachecontrol.conf import conf
+from cachecontrol import collect, drain, scope
+from cachecontrol.capture import TELL_CODE
+from cachecontrol.scope import TELL_SETTING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import psycopg
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-_TELL = f"set_config('{TELL_SETTING}', 'on', false)"
-_FORGETS = frozenset({"RESET", "DISCARD ALL"})
-"""After these a session may not know any more that it asked to be told."""
+logger = logging.getLogger("cachecontrol")
+
+_ASK = f"SELECT set_config('{TELL_SETTING}', 'on', false)"
+_BEGIN = f"SELECT current_setting('{TELL_SETTING}', true) = 'on', {scope.SESSION_SQL}"
 _pending = threading.local()
-"""Whether this thread changed something that no drain of this process has carried yet."""
+"""Whether this thread committed something that no drain of this process has carried yet."""
 
 
 def listen(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
-    """Prepare each new connection (``connection_created``): ask for notices, cover SQL, drain after statements."""
-    if connection.vendor != "postgresql":
-        return
+    """Prepare each new connection (``connection_created``): ask for notices, judge SQL, drain after commits."""
     if collect.watch not in connection.execute_wrappers:
         connection.execute_wrappers.append(collect.watch)
-    if not collect.known(connection.alias):
-        return
     raw: Any = connection.connection
-    is_new = not hasattr(raw, "cachecontrol_wrapper")
-    raw.cachecontrol_wrapper = ref(connection)  # a pool hands it to another each time
-    if not is_new:
+    if connection.vendor != "postgresql" or isinstance(raw, _Connection):
         return
+    raw.__class__ = _listening(raw.__class__)
+    raw.cursor_factory = _noting(raw.cursor_factory)
+    raw.server_cursor_factory = _noting(raw.server_cursor_factory)
+    raw.cachecontrol_alias = connection.alias
+    if collect.known(connection.alias):
+        with collect.covered():
+            _begin(raw)
+
+
+def _begin(raw: Any) -> None:
+    """Remember what connecting gave, and ask for notices. After an error the session neither reads nor fills the cache."""
     raw.add_notice_handler(_handler(ref(raw)))
-    _, session = raw.execute(f"SELECT {_TELL}, {scope.SESSION_SQL}").fetchone()
-    scope.begin(raw, session)
-    raw.cursor_factory = _draining(raw.cursor_factory)
-    if raw.info.transaction_status != TransactionStatus.IDLE:
-        raw.commit()
+    began = ""
+    try:
+        raw.cachecontrol_is_asking, began = raw.execute(_BEGIN).fetchone()
+        raw.ask()
+        if raw.info.transaction_status != TransactionStatus.IDLE:
+            raw.commit()
+    except psycopg.Error as error:
+        logger.warning(
+            "A new connection does without the cache, since it cannot tell its settings: %s", error
+        )
+        raw.rollback()
+    scope.begin(raw, began)
 
 
 def has_pending() -> bool:
@@ -57,85 +76,137 @@ def has_pending() -> bool:
     return getattr(_pending, "is_set", False)
 
 
-def settle() -> None:
-    """Drain what this thread committed, if anything is left. Never raises; what failed is tried again before a read."""
+def settle() -> bool:
+    """Drain what this thread committed, if anything is left, and return whether all of it is carried.
+
+    Never raises; what failed is tried again before a read.
+    """
     if has_pending():
-        _pending.is_set = False
-        # A read of a replica may come before the commit of what this thread wrote on the primary.
-        is_open = position.in_transaction(connections[conf.database])
-        _pending.is_set = not drain.catch_up(certify=False) or is_open
+        _pending.is_set = not drain.catch_up(certify=False)
+    return not has_pending()
 
 
 def _handler(listener: ref[Any]) -> Callable[[psycopg.errors.Diagnostic], None]:
     def hear(notice: psycopg.errors.Diagnostic) -> None:
         raw = listener()
-        connection: BaseDatabaseWrapper | None = raw and raw.cachecontrol_wrapper()
-        if notice.sqlstate != TELL_CODE or connection is None:
-            return
-        collect.wrote(connection)
-        _pending.is_set = True
-        if connection.in_atomic_block and not any(hook is settle for _, hook, *_ in connection.run_on_commit):
-            connection.run_on_commit.insert(0, (set(), settle, True))  # type: ignore[arg-type]  # stubs lack "robust"
+        if notice.sqlstate == TELL_CODE and raw is not None:
+            collect.wrote(raw.cachecontrol_alias)
+            raw.cachecontrol_has_written = True
 
     return hear
 
 
 @functools.cache
-def _draining(factory: type[psycopg.Cursor[Any]]) -> type[psycopg.Cursor[Any]]:
-    """A cursor class that drains after a statement that was its own transaction, and notes what may change its session."""
-    return type(f"Draining{factory.__name__}", (_DrainingCursor, factory), {})
+def _listening(connection: type[psycopg.Connection[Any]]) -> type[psycopg.Connection[Any]]:
+    return type(f"Listening{connection.__name__}", (_Connection, connection), {})
 
 
-class _DrainingCursor:
-    """Mixed into the cursor class of a connection, since psycopg knows of statements that Django does not see."""
+@functools.cache
+def _noting(cursor: type[psycopg.Cursor[Any]]) -> type[psycopg.Cursor[Any]]:
+    return type(f"Noting{cursor.__name__}", (_Cursor, cursor), {})
+
+
+class _Connection(psycopg.Connection[Any]):
+    """Mixed into the class of a psycopg connection: drains what it committed, and lets nothing that it reads slip by."""
+
+    cachecontrol_alias: str
+    cachecontrol_is_asking: bool | None = None
+    """Whether a startup option asks for notices."""
+    cachecontrol_has_written = False
+    """Whether this connection was told of a write that may not be committed yet."""
+
+    def wait(self, *args: Any, **kwargs: Any) -> Any:
+        collect.slips_by(self.cachecontrol_alias)
+        try:
+            return super().wait(*args, **kwargs)
+        finally:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Drain if what was written may be committed by now. Within a pipeline nobody can tell, so it is drained each time.
+
+        A connection that broke may have committed, now or a moment later: that is drained before the next read.
+        """
+        if not self.cachecontrol_has_written:
+            return
+        status, pipeline = self.info.transaction_status, self.info.pipeline_status
+        is_open = status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
+        if is_open or (status == TransactionStatus.ACTIVE and pipeline == PipelineStatus.OFF):
+            return
+        self.cachecontrol_has_written = status == TransactionStatus.ACTIVE
+        _pending.is_set = True
+        if status != TransactionStatus.UNKNOWN:
+            settle()
+
+    def carry(self) -> None:
+        """Drain what another connection wrote and this one committed."""
+        self.cachecontrol_has_written = True
+        self._settle()
+
+    def ask(self) -> None:
+        """Ask to be told of writes, unless a startup option does. See Note [How a connection asks to be told]."""
+        if not self.cachecontrol_is_asking and self.info.transaction_status != TransactionStatus.INERROR:
+            with collect.covered():
+                psycopg.Cursor(self).execute(_ASK)
+
+    @contextlib.contextmanager
+    def pipeline(self) -> Iterator[psycopg.Pipeline]:
+        try:
+            with super().pipeline() as pipeline:
+                yield pipeline
+        finally:
+            self._settle()
+
+    def tpc_commit(self, *args: Any) -> None:
+        super().tpc_commit(*args)
+        self.carry()
+
+    def commit(self) -> None:
+        with collect.covered():
+            super().commit()
+
+    def rollback(self) -> None:
+        with collect.covered():
+            super().rollback()
+
+    def set_autocommit(self, value: bool) -> None:
+        with collect.covered():
+            super().set_autocommit(value)
+
+
+class _Cursor:
+    """Mixed into the cursor classes of a connection, which Django's cursors and psycopg's own calls use alike."""
 
     connection: Any
     statusmessage: str | None
 
     def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+        self._judge(query)
         result = super().execute(query, *args, **kwargs)  # type: ignore[misc]
-        self._ended(query)
+        self._note(query)
         return result
 
-    def executemany(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-        result = super().executemany(query, *args, **kwargs)  # type: ignore[misc]
-        self._ended(query)
-        return result
-
-    def callproc(self, name: Any, *args: Any, **kwargs: Any) -> Any:
-        collect.slips_by(name)
-        return super().callproc(name, *args, **kwargs)  # type: ignore[misc]
+    def executemany(self, query: Any, *args: Any, **kwargs: Any) -> None:
+        self._judge(query)
+        super().executemany(query, *args, **kwargs)  # type: ignore[misc]
+        self._note(query)
 
     def stream(self, query: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        collect.slips_by(query)
+        self._judge(query)
         yield from super().stream(query, *args, **kwargs)  # type: ignore[misc]
-        self._ended(query)
+        self._note(query)
 
     def copy(self, statement: Any, *args: Any, **kwargs: Any) -> Any:
-        collect.slips_by(statement)
-        return _CopyThenSettle(super().copy(statement, *args, **kwargs), self._settle)  # type: ignore[misc]
+        self._judge(statement)
+        return super().copy(statement, *args, **kwargs)  # type: ignore[misc]
 
-    def _ended(self, query: Any) -> None:
-        scope.note(self, query)
-        if self.statusmessage in _FORGETS:
-            self.connection.execute(f"SELECT {_TELL}")
-        self._settle()
+    def _judge(self, query: Any) -> None:
+        collect.judge(getattr(self.connection, "cachecontrol_alias", ""), self.connection, query)
 
-    def _settle(self) -> None:
-        if has_pending() and self.connection.info.transaction_status == TransactionStatus.IDLE:
-            settle()
-
-
-class _CopyThenSettle:
-    """The context of a COPY, with a drain after its end."""
-
-    def __init__(self, inner: Any, then: Callable[[], None]) -> None:
-        self._inner, self._then = inner, then
-
-    def __enter__(self) -> Any:
-        return self._inner.__enter__()
-
-    def __exit__(self, *error: Any) -> Any:
-        result = self._inner.__exit__(*error)
-        self._then()
-        return result
+    def _note(self, query: Any) -> None:
+        if not isinstance(self.connection, _Connection):
+            return
+        if scope.note(self, query):
+            self.connection.ask()
+        if self.statusmessage == "COMMIT PREPARED":
+            self.connection.carry()

@@ -30,6 +30,8 @@ BROKER_PATIENCE = {"socket_connect_timeout": 2.0, "socket_timeout": 5.0}
 QUOTING = "Write / ? # @ % & and : in a password as %2F %3F %23 %40 %25 %26 and %3A."
 PRODUCTION = ("SECRET_KEY", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "BEHIND_PROXY")
 """Variables that no local checkout needs: one that is set says that this is production."""
+TELL_OPTION = "-c cachecontrol.tell=on"
+"""See ``cachecontrol.writers``, which cannot be imported while the settings are read."""
 WORDS = {
     "on": True,
     "yes": True,
@@ -117,8 +119,11 @@ def program() -> str:
     return f"larder {words[0] if name == 'manage' and words else name}"
 
 
-def database(url: str) -> dict[str, Any]:
-    """Return Django's settings for a PostgreSQL URL, with all of libpq's options: its own parser reads it."""
+def database(url: str, *, behind_pooler: bool = False) -> dict[str, Any]:
+    """Return Django's settings for a PostgreSQL URL, with all of libpq's options: its own parser reads it.
+
+    Connections ask at startup to be told of their writes, unless a pooler refuses such options.
+    """
     if not url.startswith(DATABASE_SCHEMES):
         raise ImproperlyConfigured("DATABASE_URL must look like postgres://user:password@host:5432/name.")
     try:
@@ -127,6 +132,8 @@ def database(url: str) -> dict[str, Any]:
         raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {_reason(error, url)}") from None
     if not all(port.isdecimal() for port in str(parts.get("port", "")).split(",") if port):
         raise ImproperlyConfigured(f"DATABASE_URL: the port is not a number. {QUOTING}")
+    if not behind_pooler:
+        parts["options"] = f"{parts.get('options', '')} {TELL_OPTION}".strip()
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": parts.pop("dbname", ""),

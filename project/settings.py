@@ -97,15 +97,19 @@ TEMPLATES = [
 # Services
 
 _urls = services.urls()
-DATABASES = {"default": environment.database(_urls.database)}
+_pooler = env.bool("DATABASE_POOLER", default=False)
+DATABASES = {"default": environment.database(_urls.database, behind_pooler=_pooler)}
+SILENCED_SYSTEM_CHECKS = (
+    ["cachecontrol.W006"] if _pooler else []
+)  # it cannot ask at startup to be told of writes
 CACHES = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": environment.redis(_urls.redis),
         "OPTIONS": {
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
-            "SOCKET_CONNECT_TIMEOUT": 0.25,
-            "SOCKET_TIMEOUT": 0.5,
+            "SOCKET_CONNECT_TIMEOUT": 0.2,
+            "SOCKET_TIMEOUT": 0.2,
             # One try more, since a pooled connection may have died; the cache's breaker does the waiting.
             "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 1)},
         },

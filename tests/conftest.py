@@ -15,6 +15,7 @@ from django.utils import translation
 from redis import Redis
 from redis.connection import AbstractConnection
 
+from cachecontrol import drain as drain_module
 from cachecontrol import store, tracking
 from cachecontrol.drain import drain
 from tests import settings as test_settings
@@ -65,8 +66,9 @@ def valkey() -> Valkey:
 
 @pytest.fixture(autouse=True)
 def closed_breaker() -> None:
-    """Each test asks Redis, whatever the test before it did to the server."""
-    store.breaker.answered()
+    """Each test asks Redis and drains, whatever the test before it did to the servers."""
+    for breaker in (store.breaker, store.memory, drain_module.breaker):
+        breaker.answered()
 
 
 @pytest.fixture(autouse=True)

@@ -60,6 +60,11 @@ def _postgresql() -> Check:
 def _redis(server: Server | None) -> Check:
     if server is None:
         return Check("Redis", State.BAD, _("does not answer: every read is served from the database"))
+    if facts.attempt(store.is_full):
+        text = _(
+            "full: fresh pages are served, new ones are not stored. Raise maxmemory or evict by volatile-lru"
+        )
+        return Check("Redis", State.BAD, text)
     if server.eviction not in {"volatile-lru", "volatile-lfu", "volatile-ttl", "noeviction"}:
         text = _("{version}; its policy {eviction} may evict the clock: use volatile-lru")
         return Check("Redis", State.WARNING, text.format(version=server.version, eviction=server.eviction))

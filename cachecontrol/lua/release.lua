@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Give the lease back, if it is still the caller's; or let everybody compute for a while, without one.
 -- KEYS: lease   ARGV: token, milliseconds for which nobody needs the lease (0: none)
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end

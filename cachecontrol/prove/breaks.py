@@ -126,10 +126,11 @@ def _hermetic_view() -> None:
 
 def _dirty_transaction() -> None:
     """Read and fill the cache in transactions that wrote, and in snapshots that stand still."""
-    from cachecontrol import collect, position
+    from cachecontrol import collect, fetch, position
 
     position.Standing.unfit = property(lambda self: "")  # type: ignore[method-assign, assignment]
-    collect.wrote = lambda connection: None
+    collect.wrote = lambda alias: None
+    fetch.writers = SimpleNamespace(settle=lambda: True)  # type: ignore[attr-defined, assignment]
 
 
 def _drain_after_commit() -> None:
@@ -146,6 +147,25 @@ def _tables_of_many() -> None:
     fetch._with_coarse = lambda positions: positions
 
 
+def _no_lease_when_full() -> None:
+    """Hand out leases although Redis is full, and refuse to take them back."""
+    from cachecontrol import store
+
+    store.memory.lets_ask = lambda: True  # type: ignore[method-assign]
+    _script("read", "#!lua", "#!lua flags=allow-oom")
+    _script("release", " flags=allow-oom", "")
+
+
+def _budget() -> None:
+    """Wait five seconds for each fill and each drain, and hold leases for ten."""
+    import dataclasses
+
+    from cachecontrol import budget, conf
+
+    conf._lazy._read = dataclasses.replace(conf.read(), wait=5.0, lease=10.0)
+    budget.left = lambda: 5.0
+
+
 RULES: dict[str, Callable[[], None]] = {
     "position-before-the-query": _position_before_the_query,
     "tag-check": _tag_check,
@@ -159,6 +179,8 @@ RULES: dict[str, Callable[[], None]] = {
     "dirty-transaction": _dirty_transaction,
     "drain-after-commit": _drain_after_commit,
     "tables-of-many": _tables_of_many,
+    "no-lease-when-full": _no_lease_when_full,
+    "budget": _budget,
 }
 
 

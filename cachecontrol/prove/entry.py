@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cachecontrol.prove import breaks
 
 if TYPE_CHECKING:
-    from django.core.handlers.wsgi import WSGIHandler
+    from cachecontrol.prove.cost import Application
 
 SHIFT, PAUSE = "LARDER_PROVE_SHIFT", "LARDER_PROVE_PAUSE"
 
@@ -42,12 +42,14 @@ def main(role: str, *arguments: str) -> None:
             sys.exit(f"no such role: {role}")
 
 
-def application() -> WSGIHandler:
-    """The WSGI application of the proof's pages."""
+def application() -> Application:
+    """The WSGI application of the proof's pages, whose responses tell what the cache cost."""
     prepare()
     from django.core.handlers.wsgi import WSGIHandler
 
-    return WSGIHandler()
+    from cachecontrol.prove import cost
+
+    return cost.told_by(WSGIHandler())
 
 
 def prepare() -> None:
@@ -58,6 +60,9 @@ def prepare() -> None:
     import django
 
     django.setup(set_prefix=False)
+    from cachecontrol.prove import cost
+
+    cost.install()
     if rule := os.environ.get(breaks.VARIABLE):
         breaks.apply(rule)
     if pause := float(os.environ.get(PAUSE, "0")):

@@ -7,7 +7,7 @@ import signal
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 import psycopg
@@ -178,14 +178,34 @@ class Faults:
             client.delete(*doomed)
         self.pause(0.1)
 
+    def evict(self) -> None:
+        """Redis has too little memory and evicts what was not used for long."""
+        self._limit_memory("volatile-lru")
+
     def fill_up(self) -> None:
-        """Junk until Redis is full, so that it evicts or refuses."""
+        """Redis has too little memory and takes no writes."""
+        self._limit_memory("noeviction")
+
+    def _limit_memory(self, policy: str) -> None:
         client = self.redis()
-        limit = int(client.config_get("maxmemory")["maxmemory"] or 0)
-        if limit:
-            client.config_set("maxmemory", max(client.info("memory")["used_memory"] - 2**19, 2**20))
-            self.pause(4.0)
-            client.config_set("maxmemory", limit)
+        limits: Any = client.config_get("maxmemory", "maxmemory-policy")
+        if not int(limits["maxmemory"]):
+            return
+        used = client.info("memory")["used_memory"]
+        client.config_set("maxmemory-policy", policy)
+        client.config_set("maxmemory", max(used - 2**19, 2**20))
+        time.sleep(2.0)
+        self.pause(4.0)
+        for name, value in limits.items():
+            client.config_set(name, value)
+
+    def lock_log(self) -> None:
+        """Somebody locks the change log, so that every drain is stuck, and every writer too."""
+        with psycopg.connect(self.database) as connection:
+            connection.execute("SET lock_timeout = '5s'")
+            with suppress(psycopg.errors.LockNotAvailable):
+                connection.execute("LOCK TABLE cachecontrol_change IN ACCESS EXCLUSIVE MODE")
+                self.pause(2 * self.cast.max_lag)
 
     def freeze_redis(self) -> None:
         """Redis stands still and goes on."""
@@ -268,9 +288,11 @@ FAULTS: dict[str, Callable[[Faults], None]] = {
     "redis-flush": Faults.flush,
     "redis-evict-clock": Faults.evict_clock,
     "redis-evict-tags": Faults.evict_tags,
+    "redis-evict": Faults.evict,
     "redis-full": Faults.fill_up,
     "redis-freeze": Faults.freeze_redis,
     "redis-restart": Faults.restart_redis,
+    "lock-log": Faults.lock_log,
     "postgres-kill-backends": Faults.kill_backends,
     "postgres-restart": Faults.restart_postgres,
     "replica-pause": Faults.pause_replica,
@@ -279,9 +301,21 @@ FAULTS: dict[str, Callable[[Faults], None]] = {
 """By name, for ``--faults``."""
 
 UNREACHABLE = frozenset(
-    {"cut-writer", "redis-flush", "redis-evict-clock", "redis-full", "redis-freeze", "redis-restart"}
-    | {"postgres-kill-backends", "postgres-restart", "replica-promote", "slow-drain"}
+    {
+        "cut-writer",
+        "redis-flush",
+        "redis-evict-clock",
+        "redis-evict",
+        "redis-full",
+        "redis-freeze",
+        "redis-restart",
+    }
+    | {"postgres-kill-backends", "postgres-restart", "replica-promote", "slow-drain", "lock-log"}
 )
 """Faults by which a writer may not reach Redis, or Redis loses what it was told: nobody is promised to see their own writes."""
 NO_DATABASE = frozenset({"postgres-kill-backends", "postgres-restart", "replica-promote"})
 """Faults by which reads and writes fail."""
+FULL = frozenset({"redis-full"})
+"""Faults by which nothing can be stored."""
+SILENT = frozenset({"redis-freeze", "redis-restart"})
+"""Faults by which Redis does not answer, which a reader learns by waiting for it until a timeout."""

@@ -2,7 +2,7 @@
 
 An answer asked for at ``sent`` and received at ``got`` may show what was visible at any time between ``sent - max_lag`` and
 ``got``. It is wrong if it shows what was superseded by a commit before, what was committed by nobody until ``got``, what is
-older than the asker's own commit, or what another visitor sent.
+older than the asker's own commit, or what another visitor sent; or if the cache made it slower than it may.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Wrong(StrEnum):
     OWN_WRITE = "own write not seen"
     LEAK = "another visitor's"
     REFUSED = "stood in the way"
+    SLOW = "cost more than its computation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,10 @@ class Answer:
     outcome: str = ""
     own: list[tuple[str, int, int]] = field(default_factory=list)
     """Kind, pk and version of rows that the reader itself had committed before."""
+    cost: float = 0.0
+    """Seconds that the cache took beyond the computation, beside waiting."""
+    waited: float = 0.0
+    """Seconds that were paid from the budget of waiting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,16 @@ class Violation:
     """The clock, tags and changes as they were when the answer was judged."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What an answer may cost, in seconds."""
+
+    cost: float = 0.1
+    """Beyond its computation and beside waiting."""
+    waited: float = 0.2
+    """For fills of other processes and for drains, which are paid from the budget; up to ``cost`` more is tolerated."""
+
+
 @dataclass(slots=True)
 class Oracle:
     """Judges answers by the history, once that knows of everything an answer can have seen."""
@@ -67,10 +82,12 @@ class Oracle:
     outcomes: Counter[str] = field(default_factory=Counter)
     staleness: Counter[int] = field(default_factory=Counter)
     """How many answers were stale by how many whole milliseconds; fresh ones by 0."""
+    costs: Counter[int] = field(default_factory=Counter)
+    """How many answers cost how many whole milliseconds beyond their computation."""
     violations: list[Violation] = field(default_factory=list)
 
-    def judge(self, answer: Answer) -> None:
-        """Judge every fact of an answer. The history must have looked after ``answer.got``."""
+    def judge(self, answer: Answer, *, limits: Limits = Limits()) -> None:  # it is frozen
+        """Judge every fact of an answer, and its cost. The history must have looked after ``answer.got``."""
         window = (answer.sent - self.max_lag, answer.got)
         self.judged += 1
         self.outcomes[answer.outcome] += 1
@@ -85,6 +102,14 @@ class Oracle:
         for kind, pk, version in answer.own:
             if not self._sees_own(answer, kind, pk, version):
                 self._accuse(Wrong.OWN_WRITE, answer, (kind, pk, version))
+        self._judge_cost(answer, limits)
+
+    def _judge_cost(self, answer: Answer, limits: Limits) -> None:
+        self.costs[int(answer.cost * 1000)] += 1
+        if answer.cost > limits.cost:
+            self._accuse(Wrong.SLOW, answer, ("cost", round(answer.cost, 3)))
+        if answer.waited > limits.waited + limits.cost:
+            self._accuse(Wrong.SLOW, answer, ("waited", round(answer.waited, 3)))
 
     def _accuse(self, wrong: Wrong, answer: Answer, fact: Fact) -> None:
         pk = fact[1] if isinstance(fact[1], int) else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -13,10 +14,10 @@ import psycopg
 import redis
 
 from cachecontrol.prove.cast import Cast
-from cachecontrol.prove.faults import NO_DATABASE, UNREACHABLE, Faults, Servers, Window
+from cachecontrol.prove.faults import FULL, NO_DATABASE, SILENT, UNREACHABLE, Faults, Servers, Window
 from cachecontrol.prove.history import History
 from cachecontrol.prove.observer import Observer
-from cachecontrol.prove.oracle import Answer, Oracle, Violation, Wrong
+from cachecontrol.prove.oracle import Answer, Limits, Oracle, Violation, Wrong
 from cachecontrol.prove.report import Report
 from cachecontrol.prove.scene import look_around
 
@@ -28,6 +29,10 @@ GRACE = 5.0
 """Seconds after a fault in which its consequences are still excused, where a promise makes exceptions."""
 SCENES = 20
 """Violations of which the scene is looked at."""
+SILENCE = 0.5
+"""Seconds that a silent Redis may cost an answer: two timeouts of a connection."""
+LEARNING = 1.0
+"""Seconds after which every process knows that Redis is full."""
 LATE = 90.0
 """Seconds that an answer waits for the observer at most, which a restart of PostgreSQL can hold up."""
 
@@ -52,6 +57,8 @@ class Proof:
     """Gets the pid of each process as it starts and as it ends."""
     readers: int = 3
     writer_pause: float = 0.15
+    max_cost: float = 0.1
+    """Seconds that an answer may cost beyond its computation."""
     apart: float = 4.0
     """Seconds between two faults at most."""
     _answers: deque[Answer] = field(default_factory=deque)
@@ -176,7 +183,7 @@ class Proof:
         if answer.own and _struck(windows, UNREACHABLE, answer.sent - GRACE, answer.got):
             answer.own.clear()
         known = len(oracle.violations)
-        oracle.judge(answer)
+        oracle.judge(answer, limits=_limits(windows, answer, Limits(cost=self.max_cost)))
         for number in range(known, min(len(oracle.violations), SCENES)):
             violation = oracle.violations[number]
             oracle.violations[number] = replace(
@@ -195,6 +202,21 @@ class Proof:
                     scene=dict(enumerate(why)),
                 )
                 oracle.violations.append(violation)
+
+
+def _limits(windows: list[Window], answer: Answer, usual: Limits) -> Limits:
+    """What an answer may cost, by the faults at work in its time.
+
+    While servers are away anything, and while Redis is silent the timeouts of a connection. While Redis is full nobody waits for
+    others' fills, which could not be stored.
+    """
+    if _struck(windows, NO_DATABASE, answer.sent - GRACE, answer.got):
+        return Limits(cost=math.inf, waited=math.inf)
+    if _struck(windows, SILENT, answer.sent, answer.got):
+        return replace(usual, cost=usual.cost + SILENCE)
+    if any(w.name in FULL and w.begun + LEARNING < answer.sent < answer.got < w.ended for w in windows):
+        return replace(usual, waited=0.0)
+    return usual
 
 
 def _struck(windows: list[Window], names: frozenset[str], begun: float, ended: float) -> bool:

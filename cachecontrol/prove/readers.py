@@ -7,12 +7,14 @@ import socket
 import time
 import traceback
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.db import Error, close_old_connections, connection, transaction
 
 from cachecontrol import stats
 from cachecontrol.prove import facts, shapes
+from cachecontrol.prove.cost import HEADER, Cost, measured
 from cachecontrol.prove.facts import ITEMS, SHELVES
 from cachecontrol.prove.wire import tell
 
@@ -22,6 +24,16 @@ if TYPE_CHECKING:
 TIMEOUT = 10.0
 PAGES_SHARE = 0.75
 """Of all reads, how many are pages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """What the web server answered."""
+
+    status: int
+    cache_status: str
+    body: str
+    cost: Cost
 
 
 class Visitor:
@@ -34,8 +46,8 @@ class Visitor:
         self.port, self.name = port, name
         self._connection: socket.socket | None = None
 
-    def get(self, path: str) -> tuple[int, str, str]:
-        """Status, what the cache did, and the page. Raises OSError, also if the answer breaks off or has no length."""
+    def get(self, path: str) -> Response:
+        """Ask for a page. Raises OSError, also if the answer breaks off or has no length."""
         if self._connection is None:
             self._connection = socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT)
         try:
@@ -48,8 +60,8 @@ class Visitor:
             raise
 
 
-def _response(connection: socket.socket) -> tuple[int, str, str]:
-    """Status, the Cache-Status header, and the body of one HTTP/1.1 response. Raises OSError."""
+def _response(connection: socket.socket) -> Response:
+    """Read one HTTP/1.1 response. Raises OSError."""
     received = b""
     while b"\r\n\r\n" not in received:
         received += _more(connection)
@@ -60,7 +72,12 @@ def _response(connection: socket.socket) -> tuple[int, str, str]:
         raise ConnectionError(f"an answer without a length: {first}")
     while len(body) < int(headers["content-length"]):
         body += _more(connection)
-    return int(first.split()[1]), headers.get("cache-status", ""), body.decode()
+    return Response(
+        status=int(first.split()[1]),
+        cache_status=headers.get("cache-status", ""),
+        body=body.decode(),
+        cost=Cost.parse(headers.get(HEADER.lower(), "")),
+    )
 
 
 def _more(connection: socket.socket) -> bytes:
@@ -98,7 +115,7 @@ def page(visitor: Visitor, asked: str, reader: str, own: list[tuple[str, int, in
     """Ask for a page and report it."""
     sent = time.monotonic()
     try:
-        status, outcome, body = visitor.get(asked)
+        response = visitor.get(asked)
     except OSError as error:
         tell(
             "failure", sent=sent, got=time.monotonic(), reader=reader, asked=asked, error=type(error).__name__
@@ -106,21 +123,22 @@ def page(visitor: Visitor, asked: str, reader: str, own: list[tuple[str, int, in
         time.sleep(0.05)
         return
     got = time.monotonic()
-    if status != 200:
-        why = body.strip().splitlines() or [""]
-        said = f"status {status}: {why[-1]}"
+    if response.status != 200:
+        why = response.body.strip().splitlines() or [""]
+        said = f"status {response.status}: {why[-1]}"
         tell("refusal", sent=sent, got=got, reader=reader, asked=asked, error=said, why=why)
         return
-    found = facts.read(body)
     tell(
         "answer",
         sent=sent,
         got=got,
-        facts=found,
+        facts=facts.read(response.body),
         reader=reader,
         asked=asked,
-        outcome=_outcome(outcome),
+        outcome=_outcome(response.cache_status),
         own=own or [],
+        cost=response.cost.own,
+        waited=response.cost.waited,
     )
 
 
@@ -140,7 +158,7 @@ def queryset(chance: random.Random, reader: str) -> None:
     close_old_connections()  # as between two requests: one that the server ended meanwhile is no surprise
     sent = time.monotonic()
     try:
-        with stats.trace() as trace:
+        with stats.trace() as trace, measured() as cost:
             found: list[Fact] = shapes.any_of(chance, shelf, pk)
     except Error as error:
         tell(
@@ -158,7 +176,18 @@ def queryset(chance: random.Random, reader: str) -> None:
     outcomes = {str(read.outcome) for read in trace.reads}
     outcome = "bypass" if "bypass" in outcomes else "miss" if "miss" in outcomes else "hit"
     asked, got = f"queryset of shelf {shelf}, item {pk}", time.monotonic()
-    tell("answer", sent=sent, got=got, facts=found, reader=reader, asked=asked, outcome=outcome, own=[])
+    tell(
+        "answer",
+        sent=sent,
+        got=got,
+        facts=found,
+        reader=reader,
+        asked=asked,
+        outcome=outcome,
+        own=[],
+        cost=cost.own,
+        waited=cost.waited,
+    )
 
 
 def _in_a_standing_snapshot(chance: random.Random, shelf: int, pk: int) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Callable
 
     from cachecontrol.prove.oracle import Oracle, Violation
 
@@ -39,14 +40,18 @@ class Report:
         known = outcomes["hit"] + outcomes["miss"] + outcomes["bypass"]
         return outcomes["hit"] / known if known else 0.0
 
+    @property
+    def proves_something(self) -> bool:
+        """Whether any answer came from the cache: without a hit nothing could have been stale."""
+        return self.oracle.outcomes["hit"] > 0
+
     def staleness(self, share: float) -> float:
         """Seconds that this share of all answers was not staler than."""
-        counts, passed = self.oracle.staleness, 0
-        for milliseconds in sorted(counts):
-            passed += counts[milliseconds]
-            if passed >= share * counts.total():
-                return milliseconds / 1000
-        return 0.0
+        return _quantile(self.oracle.staleness, share)
+
+    def cost(self, share: float) -> float:
+        """Seconds that this share of all answers cost no more than, beyond their computation."""
+        return _quantile(self.oracle.costs, share)
 
     @property
     def worst_share(self) -> float:
@@ -68,14 +73,14 @@ class Report:
             f" {self.undone:,} of them lost by promotions",
             f"failed writes  {_counts(self.failed_writes)}",
             f"faults         {self.faults.total()} ({_counts(self.faults)})",
-            "staleness      "
-            + ", ".join(
-                f"{name} {self.staleness(share) * 1000:.0f} ms" for name, share in _QUANTILES.items()
-            ),
+            "staleness      " + _quantiles(self.staleness),
+            "cost           " + _quantiles(self.cost),
             f"violations     {len(self.violations)}",
             f"consistency    {-math.log10(self.worst_share):.2f} nines: with 95 % confidence, fewer than"
             f" {self.worst_share * 1e6:.1f} of a million answers are wrong",
         ]
+        if not self.proves_something:
+            lines.append("There was no hit: this run proves nothing.")
         return "\n".join([*lines, *(_violation(violation) for violation in self.violations[:SHOWN])])
 
     def plain(self) -> dict[str, Any]:
@@ -95,12 +100,27 @@ class Report:
             "undone": self.undone,
             "faults": dict(self.faults),
             "staleness": {name: self.staleness(share) for name, share in _QUANTILES.items()},
+            "cost": {name: self.cost(share) for name, share in _QUANTILES.items()},
             "nines": -math.log10(self.worst_share),
             "violations": [asdict(violation) for violation in self.violations],
         }
 
 
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
+
+
+def _quantile(milliseconds: Counter[int], share: float) -> float:
+    """Seconds that this share of what was counted by milliseconds does not exceed."""
+    passed = 0
+    for each in sorted(milliseconds):
+        passed += milliseconds[each]
+        if passed >= share * milliseconds.total():
+            return each / 1000
+    return 0.0
+
+
+def _quantiles(seconds: Callable[[float], float]) -> str:
+    return ", ".join(f"{name} {seconds(share) * 1000:.0f} ms" for name, share in _QUANTILES.items())
 
 
 def _counts(counts: Counter[str]) -> str:

@@ -9,17 +9,20 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import hashlib
+import importlib
 import uuid
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django import template
+from django.conf import settings
 from django.template.base import FilterExpression, Node, NodeList, Parser, Token, token_kwargs
 from django.template.loader_tags import BlockNode
-from django.utils import timezone, translation
+from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import SafeString, mark_safe
 
 from cachecontrol import codec, fetch, policy, scope, stats
+from cachecontrol.ambient import Ambient
 from cachecontrol.exceptions import Unhermetic, UnknownType
 from cachecontrol.policy import Outcome, Policy
 
@@ -91,8 +94,7 @@ class CachedNode(Node):
             "scope": scope.current(),
             "template": str.__str__(self.template),
             "source": self.source,
-            "language": translation.get_language() or "",
-            "zone": str.__str__(timezone.get_current_timezone_name()),
+            **Ambient.current().facts,
             **_manner(context),
             "values": values,
         }
@@ -120,11 +122,17 @@ class CachedNode(Node):
 
     def render_body(self, context: Context, values: dict[str, Any]) -> SafeString:
         """Render the body with a context that holds the arguments and nothing else."""
-        hermetic = template.Context(_nested(values), **_manner(context))
+        own = {"csrf_token": SimpleLazyObject(self._refuse_token), **_nested(values)}
+        hermetic = template.Context(own, **_manner(context))
         hermetic.template = context.template
         # Of its own, so that no cycle goes on that was begun outside.
         with hermetic.render_context.push_state(context.render_context.template):  # type: ignore[arg-type]
             return self.body.render(hermetic)
+
+    def _refuse_token(self) -> str:
+        raise Unhermetic(
+            f"the fragment {self.policy.name!r} uses csrf_token, which is one visitor's; let the form stand outside of it"
+        )
 
 
 def _manner(context: Context) -> dict[str, Any]:
@@ -133,8 +141,8 @@ def _manner(context: Context) -> dict[str, Any]:
 
 
 def request_of(kept: Policy, recipe: dict[str, Any]) -> fetch.Request[str] | None:
-    """The request of a recipe; None if its template says something else by now, or was made of a string."""
-    if not recipe["template"]:
+    """The request of a recipe; None if its template or URLs are others by now, or it was made of a string."""
+    if not recipe["template"] or not _has_urls(recipe):
         return None
     try:
         found: template.Template = template.engines["django"].get_template(recipe["template"]).template  # type: ignore[attr-defined]
@@ -147,22 +155,28 @@ def request_of(kept: Policy, recipe: dict[str, Any]) -> fetch.Request[str] | Non
     return None
 
 
+def _has_urls(recipe: dict[str, Any]) -> bool:
+    """Whether the module of its URLs is there."""
+    try:
+        importlib.import_module(recipe["urlconf"] or settings.ROOT_URLCONF)
+    except (ImportError, KeyError):  # an entry of an earlier release names none
+        return False
+    return True
+
+
 def _rendered(found: template.Template, node: CachedNode, recipe: dict[str, Any]) -> str:
+    """Render a fragment anew where and as its recipe says."""
     context = template.Context(
         autoescape=recipe["autoescape"], use_l10n=recipe["use_l10n"], use_tz=recipe["use_tz"]
     )
-    with (
-        translation.override(recipe["language"]),
-        timezone.override(recipe["zone"]),
-        context.render_context.push_state(found),
-        context.bind_template(found),
-    ):
-        return str.__str__(node.render_body(context, recipe["values"]))
+    with context.render_context.push_state(found), context.bind_template(found):
+        surroundings = Ambient.of(recipe)
+        return surroundings.run(lambda: str.__str__(node.render_body(context, recipe["values"])))
 
 
 def _plain(name: str, argument: str, value: Any) -> Any:
     """Let a plain value through. Raises Unhermetic for anything that was read before the fragment began."""
-    if isinstance(value, str):
+    if issubclass(type(value), str):
         return str.__str__(value)
     if isinstance(value, list | tuple):
         return [_plain(name, argument, item) for item in value]

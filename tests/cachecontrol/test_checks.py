@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import django
 import pytest
 from django.core import checks
 from django.db import connection, models
@@ -42,6 +43,14 @@ def test_the_page_middleware_must_be_there(settings: Any) -> None:
 def test_the_debug_toolbar_may_stand_before_it(settings: Any) -> None:
     settings.MIDDLEWARE = ["debug_toolbar.middleware.DebugToolbarMiddleware", *settings.MIDDLEWARE]
     assert ours.middleware() == []
+
+
+def test_a_django_that_was_not_tested_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ours.release_of_django() == []
+    monkeypatch.setattr(django, "VERSION", (6, 1, 0, "final", 0))
+    (found,) = ours.release_of_django()
+    assert found.id == "cachecontrol.W005"
+    assert "Django 5.2, not 6.1" in found.msg
 
 
 def test_the_alias_must_exist_and_be_django_redis(settings: Any) -> None:

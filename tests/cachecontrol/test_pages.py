@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from django.db import connection
-from django.http import HttpResponse, StreamingHttpResponse
-from django.middleware.csrf import get_token
+from django.http import HttpResponse
 from django.test import Client
 from django.urls import include, path
 from django.utils import timezone, translation
@@ -64,28 +63,6 @@ def nosy_page(request: HttpRequest) -> HttpResponse:
     return HttpResponse(f"{translation.get_language()} {request.user} {facts} {request.get_host()}")
 
 
-@cached_page("test.cookie_page")
-def cookie_page(request: HttpRequest) -> HttpResponse:
-    response = HttpResponse("biscuit")
-    response.set_cookie("visitor", "alice")
-    return response
-
-
-@cached_page("test.form_page")
-def form_page(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(get_token(request))
-
-
-@cached_page("test.stream_page")
-def stream_page(request: HttpRequest) -> StreamingHttpResponse:
-    return StreamingHttpResponse(iter([b"a", b"b"]))
-
-
-@cached_page("test.nonce_page")
-def nonce_page(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(f"<p>{request.csp_nonce}</p>")  # type: ignore[attr-defined]
-
-
 @cached_page("test.raw_page")
 def raw_page(request: HttpRequest) -> HttpResponse:
     return HttpResponse(str([brand.name for brand in Brand.objects.raw("SELECT * FROM catalog_brand")]))
@@ -132,9 +109,7 @@ def slow_page(request: HttpRequest) -> HttpResponse:
     """Never stored; whoever comes while ``entered`` is watched stays inside until it may leave."""
     if entered.acquire(blocking=False):
         may_leave.wait(LONG)
-    response = HttpResponse("slow")
-    response.set_cookie("visitor", "alice")
-    return response
+    return HttpResponse("slow", status=202)
 
 
 urlpatterns = [
@@ -142,10 +117,6 @@ urlpatterns = [
     path("busy/<int:pk>/", busy_page),
     path("brand/<int:pk>/", brand_page),
     path("nosy/", nosy_page),
-    path("cookie/", cookie_page),
-    path("form/", form_page),
-    path("stream/", stream_page),
-    path("nonce/", nonce_page),
     path("raw/", raw_page),
     path("ending/", ending_page),
     path("ended/<int:seconds>/", ended_page),
@@ -244,15 +215,11 @@ def test_a_host_that_is_not_ours_is_refused_and_stores_nothing(client: Client, r
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("/cookie/", "set_cookie"),
-        ("/form/", "csrf_token"),
-        ("/stream/", "streaming"),
-        ("/nonce/", "csp_nonce"),
         ("/raw/", "uncovered"),
         ("/failing/", "status"),
     ],
 )
-def test_what_must_not_be_shared_is_served_and_not_stored(
+def test_what_cannot_be_proven_is_served_and_not_stored(
     client: Client, redis: Redis, url: str, reason: str
 ) -> None:
     with stats.trace() as trace:
@@ -424,7 +391,7 @@ def test_visitors_of_a_page_that_is_never_stored_do_not_wait_for_each_other(clie
     while entered._value:
         time.sleep(0.01)
     begun = time.monotonic()
-    assert status(client.get("/slow/")) == "larder; fwd=uri-miss; detail=set_cookie"
+    assert status(client.get("/slow/")) == "larder; fwd=uri-miss; detail=status"
     waited = time.monotonic() - begun
     may_leave.set()
     other.join()

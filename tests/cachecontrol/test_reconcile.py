@@ -181,7 +181,9 @@ def forged_recipes(key: str) -> list[bytes]:
         bytes(32) + codec.encode(sql),
         sealed[:32] + codec.encode(sql),
         sealed[:-1] + bytes([sealed[-1] ^ 1]),
-        fetch.seal(keys.entry("tests.brand", ["other"]), "recipe", codec.encode(recipes.recipe_of(key))),
+        fetch.seal(
+            keys.entry("tests.brand", "0" * 8, ["other"]), "recipe", codec.encode(recipes.recipe_of(key))
+        ),
         fetch.seal(key, "recipe", codec.encode(recipes.recipe_of(key) | {"path": "/brand/bolt/"})),
         b"\x80\x04cos\nsystem\n",
     ]

@@ -53,6 +53,14 @@ def test_a_page_that_is_never_kept_is_never_warmed(client: Client, settings: Any
     assert hot.hottest("tests.brand", 10) == []
 
 
+def test_an_address_that_somebody_invented_is_never_warmed(client: Client) -> None:
+    for _ in range(3):
+        assert client.get("/brand/invented/").status_code == 404
+    assert status(client, "/brand/invented/") == "larder; hit"
+    assert stats.flush()
+    assert hot.hottest("tests.brand", 10) == []
+
+
 def status(client: Client, path: str) -> str:
     return client.get(path).headers["Cache-Status"]
 
@@ -67,7 +75,7 @@ def last_run() -> KeeperRun:
 
 def test_pages_that_moved_are_filled_and_the_next_visitor_hits(client: Client, visited: list[str]) -> None:
     Brand.objects.update(name=Concat("name", Value("!")))
-    assert judgements(visited) == ["held"] * 3
+    assert judgements(visited) == ["free"] * 3
     assert warm.warm() == 3
     assert judgements(visited) == ["hit"] * 3
     answer = client.get("/brand/acme/")
@@ -108,7 +116,7 @@ def test_only_what_is_left_of_a_ttl_matters(visited: list[str]) -> None:
 def test_the_hottest_come_first_within_the_limit(visited: list[str]) -> None:
     store.redis().delete(*visited)
     assert warm.warm(limit=2) == 2
-    assert judgements(visited) == ["hit", "hit", "held"]
+    assert judgements(visited) == ["hit", "hit", "free"]
 
 
 def test_a_run_ends_with_its_budget(visited: list[str]) -> None:
@@ -161,7 +169,7 @@ def test_a_hot_key_with_the_recipe_of_another_page_is_refused(visited: list[str]
     assert warm.warm() == 0
     assert last_run().errors == 1
     assert "asks for" in last_run().note
-    assert judgements(visited) == ["held"] * 3
+    assert judgements(visited) == ["free"] * 3
 
 
 def test_one_run_at_a_time(visited: list[str]) -> None:

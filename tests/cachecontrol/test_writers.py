@@ -12,14 +12,28 @@ from django.db import connection, connections, transaction
 
 from cachecontrol import stats, store, writers
 from cachecontrol.drain import drain
+from cachecontrol.scope import TELL_OPTION, TELL_SETTING
 from catalog.models import Brand
+from project import environment
+from tests.shelf import cluster
 from tests.shelf.staging import silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, available_apps=["catalog"]),
+    pytest.mark.usefixtures("redis"),
+]
+
+
+RENAME = "UPDATE catalog_brand SET name = 'Zenith'"
+
+
+def prepared_name() -> str:
+    """A name for a prepared transaction: all databases of a cluster share them."""
+    return f"writers in {connection.settings_dict['NAME']}"
 
 
 @pytest.fixture
@@ -97,6 +111,102 @@ def before_a_hook_that_raises(brand: Brand) -> None:
         by_update(brand)
 
 
+def by_psycopg_in_a_transaction(brand: Brand) -> None:
+    assert connection.connection is not None
+    with connection.connection.transaction():
+        connection.connection.execute("UPDATE catalog_brand SET name = 'Zenith' WHERE id = %s", [brand.pk])
+
+
+def by_a_cursor_of_its_own_class(brand: Brand) -> None:
+    assert connection.connection is not None
+    psycopg.ClientCursor(connection.connection).execute(f"{RENAME} WHERE id = %s", [brand.pk])
+
+
+def by_pipeline(brand: Brand) -> None:
+    assert connection.connection is not None
+    with connection.connection.pipeline():
+        connection.connection.execute(f"{RENAME} WHERE id = %s", [brand.pk])
+
+
+def by_pipeline_in_a_transaction(brand: Brand) -> None:
+    assert connection.connection is not None
+    with connection.connection.pipeline(), connection.connection.transaction():
+        connection.connection.execute(f"{RENAME} WHERE id = %s", [brand.pk])
+
+
+def by_executemany(brand: Brand) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(f"{RENAME} WHERE id = %s", [[brand.pk], [brand.pk]])
+
+
+def by_stream(brand: Brand) -> None:
+    with connection.cursor() as cursor:
+        assert [*cursor.stream(f"{RENAME} WHERE id = %s RETURNING id", [brand.pk])] == [(brand.pk,)]
+
+
+def by_commit_of_psycopg(brand: Brand) -> None:
+    transaction.set_autocommit(False)
+    try:
+        by_update(brand)
+        assert connection.connection is not None
+        connection.connection.commit()
+    finally:
+        transaction.set_autocommit(True)
+
+
+def by_sql_that_commits(brand: Brand) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"BEGIN; {RENAME}")
+        cursor.execute("COMMIT")
+
+
+def by_a_procedure_that_commits(brand: Brand) -> None:
+    with connection.cursor() as cursor:
+        body = f"BEGIN {RENAME}; COMMIT; END"
+        cursor.execute(f"CREATE OR REPLACE PROCEDURE pg_temp.rename() LANGUAGE plpgsql AS $$ {body} $$")
+        cursor.execute("CALL pg_temp.rename()")
+
+
+def by_a_trigger_that_waits_for_the_commit(brand: Brand) -> None:
+    """The tracked table is written while COMMIT runs, and not before."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE IF NOT EXISTS orders (id bigint)")
+        cursor.execute(
+            f"CREATE OR REPLACE FUNCTION pg_temp.rename() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN {RENAME}; RETURN NULL; END $$"
+        )
+        cursor.execute(
+            "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON orders DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION pg_temp.rename()"
+        )
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO orders VALUES (1)")
+
+
+def by_commit_prepared(brand: Brand) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"BEGIN; {RENAME}; PREPARE TRANSACTION '{prepared_name()}'")
+        cursor.execute(f"COMMIT PREPARED '{prepared_name()}'")
+
+
+def by_commit_prepared_of_another(brand: Brand) -> None:
+    with psycopg.connect(**cluster.parameters(), autocommit=True) as other:
+        other.execute(f"BEGIN; {RENAME}; PREPARE TRANSACTION '{prepared_name()}'")
+    with connection.cursor() as cursor:
+        cursor.execute(f"COMMIT PREPARED '{prepared_name()}'")
+
+
+def by_two_phases(brand: Brand) -> None:
+    raw = connection.connection
+    assert raw is not None
+    raw.autocommit = False
+    raw.tpc_begin(prepared_name())
+    raw.execute(RENAME)
+    raw.tpc_prepare()
+    raw.tpc_commit()
+    raw.autocommit = True
+
+
 WRITERS = [
     by_update,
     by_raw_sql,
@@ -106,6 +216,19 @@ WRITERS = [
     in_transaction,
     after_a_savepoint_rolled_back,
     before_a_hook_that_raises,
+    by_psycopg_in_a_transaction,
+    by_a_cursor_of_its_own_class,
+    by_pipeline,
+    by_pipeline_in_a_transaction,
+    by_executemany,
+    by_stream,
+    by_commit_of_psycopg,
+    by_sql_that_commits,
+    by_a_procedure_that_commits,
+    by_a_trigger_that_waits_for_the_commit,
+    by_commit_prepared,
+    by_commit_prepared_of_another,
+    by_two_phases,
 ]
 
 
@@ -116,6 +239,89 @@ def test_once_a_commit_returned_every_process_sees_it(brand: Brand, write: Calla
         assert Brand.objects.cached().get(pk=brand.pk).name == "Acme"
     assert trace.reads[0].outcome == "hit"
     write(brand)
+    assert read_elsewhere(brand) == "Zenith"
+
+
+def test_each_commit_of_a_pipeline_is_drained(brand: Brand) -> None:
+    """A pipeline that goes on has committed what it was synchronised for."""
+    read_elsewhere(brand)
+    assert connection.connection is not None
+    with connection.connection.pipeline() as pipeline:
+        connection.connection.execute(RENAME)
+        pipeline.sync()
+        assert read_elsewhere(brand) == "Zenith"
+        connection.connection.execute("UPDATE catalog_brand SET name = 'Nadir'")
+        pipeline.sync()
+        assert read_elsewhere(brand) == "Nadir"
+
+
+def reset_in_a_transaction() -> None:
+    connection.cursor().execute("BEGIN; RESET ALL; COMMIT")
+
+
+def reset_and_taken_back() -> None:
+    with transaction.atomic():
+        connection.cursor().execute("RESET ALL")
+        transaction.set_rollback(True)
+
+
+def reset_by_do() -> None:
+    connection.cursor().execute("DO $$ BEGIN RESET ALL; END $$")
+
+
+def discarded() -> None:
+    connection.cursor().execute("DISCARD ALL")
+
+
+def set_to_its_default() -> None:
+    connection.cursor().execute(f"SET {TELL_SETTING} TO DEFAULT")
+
+
+RESETS = [reset_in_a_transaction, reset_and_taken_back, reset_by_do, discarded, set_to_its_default]
+
+
+@pytest.fixture(params=["by an option", "by a statement"])
+def asked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """How connections ask to be told of their writes: by a startup option or, where a pooler refuses that, by a statement."""
+    connection.close()
+    options = {
+        **connection.settings_dict["OPTIONS"],
+        "options": TELL_OPTION if "option" in request.param else "",
+    }
+    for settings in (connection.settings_dict, connections.settings["default"]):
+        monkeypatch.setitem(settings, "OPTIONS", options)
+    yield request.param
+    connection.close()
+
+
+@pytest.mark.parametrize("reset", RESETS, ids=lambda reset: reset.__name__)
+def test_a_connection_that_was_reset_is_still_told_of_its_writes(
+    asked: str, brand: Brand, reset: Callable[[], None]
+) -> None:
+    read_elsewhere(brand)
+    reset()
+    by_update(brand)
+    assert read_elsewhere(brand) == "Zenith"
+
+
+def test_a_function_that_resets_and_writes_is_told_of(brand: Brand) -> None:
+    read_elsewhere(brand)
+    connection.cursor().execute(f"DO $$ BEGIN RESET ALL; {RENAME}; END $$")
+    assert read_elsewhere(brand) == "Zenith"
+
+
+def test_options_of_the_project_stay(brand: Brand) -> None:
+    given = environment.database("postgres://localhost/shop?options=-c%20geqo%3Doff")["OPTIONS"]["options"]
+    assert given == f"-c geqo=off {TELL_OPTION}"
+    assert "options" not in environment.database("postgres://localhost/shop", behind_pooler=True)["OPTIONS"]
+
+
+def test_a_connection_of_a_pool_that_was_reset_is_told_whoever_has_it(brand: Brand, pool: None) -> None:
+    read_elsewhere(brand)
+    reset_by_do()
+    connection.close()
+    by_update(brand)
+    connection.close()
     assert read_elsewhere(brand) == "Zenith"
 
 
@@ -164,17 +370,6 @@ def test_a_transaction_begun_by_hand_reads_its_own_writes(brand: Brand) -> None:
     finally:
         transaction.set_autocommit(True)
     assert Brand.objects.cached().get(pk=brand.pk).name == "Acme"
-
-
-def test_a_commit_by_hand_is_drained_by_its_own_next_read(brand: Brand) -> None:
-    Brand.objects.cached().get(pk=brand.pk)
-    transaction.set_autocommit(False)
-    try:
-        by_update(brand)
-        transaction.commit()
-    finally:
-        transaction.set_autocommit(True)
-    assert Brand.objects.cached().get(pk=brand.pk).name == "Zenith"
 
 
 def test_a_write_succeeds_without_redis_and_is_drained_by_the_next_read(brand: Brand, valkey: Any) -> None:

@@ -20,7 +20,8 @@ from cachecontrol.queries import TrackedQuery
 if TYPE_CHECKING:
     from cachecontrol.fetch import Fetched
 
-OWN_STATEMENTS = frozenset({position.STANDING_SQL, capture._CAPTURED_SQL})
+_ASKED = {position.STANDING_SQL, capture._CAPTURED_SQL}
+OWN_STATEMENTS = frozenset(_ASKED | {*map(position.guarded, _ASKED)})
 """What a fill asks beside its query."""
 
 outcomes: Counter[str] = Counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -215,6 +216,25 @@ def test_without_the_change_log_nobody_writes_to_it(world: World) -> None:
     with world.rival.transaction(force_rollback=True):
         world.run(migration.UNDO)
         world.run(PRICE)
+
+
+WAITS = """SELECT 1 FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock' AND clock_timestamp() - query_start > '50 ms'"""
+
+
+def test_a_writer_waits_for_the_change_log_longer_than_its_lock_timeout(world: World) -> None:
+    """As while VACUUM FULL rewrites it. The limit still holds for locks on the writer's own table."""
+    with psycopg.connect(world.rival.info.dsn, autocommit=True) as writer, ThreadPoolExecutor(1) as pool:
+        writer.execute("SET lock_timeout = '1 ms'")
+        with world.rival.transaction():
+            world.run("LOCK TABLE cachecontrol_change IN ACCESS EXCLUSIVE MODE")
+            written = pool.submit(writer.execute, PRICE)
+            cluster._wait(lambda: written.done() or world.run(WAITS).fetchone())
+        assert written.result(LONG).statusmessage == "UPDATE 1"
+        with world.rival.transaction():
+            world.run("LOCK TABLE shelf_item")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                writer.execute(PRICE)
 
 
 TWIN = (

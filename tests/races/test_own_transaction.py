@@ -11,10 +11,10 @@ from django.db import connection, transaction
 from django.test import Client
 
 from cachecontrol import keys
-from cachecontrol.capture import TELL_SETTING
 from cachecontrol.drain import Drain
 from cachecontrol.exceptions import DrainRefused
 from cachecontrol.policy import Outcome
+from cachecontrol.scope import TELL_SETTING
 from tests.patience import LONG
 from tests.shelf.models import Item
 from tests.shelf.reads import CHANGES, Subject

@@ -131,22 +131,24 @@ def test_a_drain_that_died_between_moving_and_advancing_is_done_again(world: Wor
 
 BACKLOG = """
 INSERT INTO cachecontrol_change (operation, relation, tags)
-SELECT 'UPDATE', 'shelf_item', ARRAY['shelf_item#' || n, 'shelf_item.shelf=1', 'shelf_item'] FROM generate_series(1, 1000000) AS n
+SELECT 'UPDATE', 'shelf_item', ARRAY['shelf_item#' || n, 'shelf_item.shelf=1', 'shelf_item'] FROM generate_series(1, {rows}) AS n
 """
+ROWS = 100_000
+"""Changes in the backlog: twenty times as many as one drain moves tag by tag, or one transaction of pruning deletes."""
+FLAT = 8_000
+"""kB by which a drain of them may make the process grow; one that fetches every tag needs several times as much."""
 
 
-def test_a_backlog_of_a_million_changes_is_carried_in_bounded_steps(
-    world: World, tags_moved: list[int]
-) -> None:
+def test_a_long_backlog_is_carried_in_bounded_steps(world: World, tags_moved: list[int]) -> None:
     """Nobody drained for an hour (hard case 14): memory stays flat and Redis answers others all the time."""
     door.ask(Subject.ROW)
     world.run("SET synchronous_commit = off")
-    world.run(BACKLOG)
+    world.run(BACKLOG.format(rows=ROWS))
     world.change(Subject.ROW)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     drained = drain.run(timeout=LONG)
     assert drained.tags <= 2
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 20_000  # kB
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < FLAT
     assert max(tags_moved) <= 2
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
     assert prune._prune_batch() == 0

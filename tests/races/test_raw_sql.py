@@ -57,6 +57,8 @@ def _executed(cursor: Any, text: str) -> Any:
     return cursor.fetchone()[0]
 
 
+SENT = {"call": 'SELECT * FROM "total"()'}
+"""SQL that is not what the code says."""
 WAYS = {"copy": _copied, "call": _called, "stream": _streamed}
 """How SQL is sent, if it is not just executed."""
 _asked = [""]
@@ -97,7 +99,7 @@ def test_what_raw_sql_read_is_served_and_not_stored(world: World, text: str) -> 
         with stats.trace() as trace:
             assert Client().get("/bare/").content == b"60"
         assert [(refusal.reason, refusal.detail) for refusal in trace.refusals] == [
-            ("uncovered", TEXTS[text])
+            ("uncovered", SENT.get(text, TEXTS[text]))
         ]
     assert not [*world.redis.scan_iter(f"{keys.ENTRY}*")]
 

@@ -5,17 +5,26 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from django.http import HttpResponse
+from django.middleware.csrf import get_token
 from django.test import Client
+from django.urls import path
 
-from cachecontrol import keys, position
+from cachecontrol import fetch, keys, position
+from cachecontrol.api import cached_page
 from cachecontrol.entry import Head
 from cachecontrol.policy import Outcome
 from tests.patience import LONG
+from tests.shelf import urls
 from tests.shelf.reads import Subject
 from tests.shelf.staging import staged
 from tests.shelf.world import elsewhere
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpRequest
+
     from tests.shelf.world import Door, World
 
 
@@ -77,3 +86,48 @@ def test_visitors_at_the_same_time_are_each_told_their_own(world: World) -> None
             "headers": {"Host": "testserver"},
             "user": False,
         }
+
+
+_runs: list[str] = []
+"""The name that the view of each run saw."""
+_meanwhile: list[Callable[[], None]] = []
+"""What happens during the next run."""
+
+
+@cached_page("visitors.form")
+def form(request: HttpRequest) -> HttpResponse:
+    """A page that holds a token."""
+    if request.method == "POST":
+        return HttpResponse("thanks")
+    _runs.append(request.COOKIES.get("name", ""))
+    if _meanwhile:
+        _meanwhile.pop()()
+    return HttpResponse(get_token(request))
+
+
+urlpatterns = [path("form/", form), *urls.urlpatterns]
+
+
+def test_who_waits_for_the_fill_of_a_form_gets_a_form_of_their_own(world: World, settings: Any) -> None:
+    settings.ROOT_URLCONF = __name__
+    _runs.clear()
+    first, other = Client(enforce_csrf_checks=True), Client(enforce_csrf_checks=True)
+    other.handler = first.handler
+    first.cookies["name"], other.cookies["name"] = "first", "other"
+    waits, told = threading.Event(), {}
+    visit = threading.Thread(target=elsewhere, args=[lambda: told.update(other=other.get("/form/"))])
+
+    def come() -> None:
+        visit.start()
+        assert waits.wait(LONG)
+
+    _meanwhile.append(come)
+    with staged(fetch, "_wait", before=waits.set):
+        told["first"] = first.get("/form/")
+        visit.join(LONG)
+    assert sorted(_runs) == ["", "first", "other"], "one hermetic run, and one for each"
+    for name, visitor in (("first", first), ("other", other)):
+        token = told[name].content.decode()
+        assert told[name].cookies["csrftoken"].value == visitor.cookies["csrftoken"].value
+        assert visitor.post("/form/", {"csrfmiddlewaretoken": token}).content == b"thanks"
+    assert first.cookies["csrftoken"].value != other.cookies["csrftoken"].value

@@ -13,9 +13,9 @@ from django.db.models.functions import MD5, Cast
 from django.test.utils import CaptureQueriesContext
 
 from cachecontrol import keys, reconcile, scope, stats
-from cachecontrol.api import TrackedQuerySet
-from cachecontrol.capture import TELL_SETTING
+from cachecontrol.api import TrackedQuerySet, depends_on
 from cachecontrol.policy import Outcome
+from cachecontrol.scope import TELL_SETTING
 from tests.shelf import reads
 from tests.shelf.models import Item
 from tests.shelf.reads import Subject
@@ -317,10 +317,12 @@ def test_what_was_read_in_a_session_altered_meanwhile_is_not_stored(
     world: World, schema: None, name: str
 ) -> None:
     def alter() -> None:
-        raw(ALTERED)
+        with depends_on():  # so that only the session is to blame
+            raw(ALTERED)
 
     def put_back() -> None:
-        raw("RESET search_path")
+        with depends_on():
+            raw("RESET search_path")
 
     with staged(TrackedQuerySet, "_fetch_all", before=alter, after=put_back):
         answer, why = reasons(DOORS[name], Subject.ROW)
@@ -328,10 +330,53 @@ def test_what_was_read_in_a_session_altered_meanwhile_is_not_stored(
     assert DOORS[name].ask(Subject.ROW) == "10"
 
 
-def test_a_temporary_table_of_the_same_name_is_not_stored(world: World, door: Door) -> None:
-    raw("CREATE TEMP TABLE shelf_item AS SELECT id, shelf_id, name, 777 AS price, looks FROM shelf_item")
-    answer, why = reasons(door, Subject.ROW)
-    assert (answer, why) == ("777", {"untracked"})
+COPY = "SELECT id, shelf_id, name, 777 AS price, looks FROM shelf_item"
+TEMPORARY: dict[str, tuple[str, ...]] = {
+    "created": (f"CREATE TEMP TABLE shelf_item AS {COPY}",),
+    "created long": (f"CREATE LOCAL TEMPORARY TABLE IF NOT EXISTS shelf_item AS {COPY}",),
+    "selected into": (f"SELECT * INTO TEMP shelf_item FROM ({COPY}) AS items",),
+    "selected into the schema": (f"SELECT * INTO pg_temp.shelf_item FROM ({COPY}) AS items",),
+    "in the schema": (f"CREATE TABLE pg_temp.shelf_item AS {COPY}",),
+    "a view": (f"CREATE TEMP VIEW shelf_item AS {COPY.replace('shelf_item', 'public.shelf_item')}",),
+    "renamed": (f"CREATE TEMP TABLE other AS {COPY}", "ALTER TABLE other RENAME TO shelf_item"),
+    "by the search_path": (
+        "SET search_path = pg_temp, public",
+        f"CREATE TABLE shelf_item AS {COPY}",
+        "RESET search_path",
+    ),
+    "by a function": (f"DO $$ BEGIN EXECUTE 'CREATE TE' || 'MP TABLE shelf_item AS {COPY}'; END $$",),
+}
+
+
+@pytest.mark.parametrize("name", TEMPORARY)
+@pytest.mark.parametrize("is_scoped", [False, True])
+def test_a_session_with_a_temporary_table_neither_reads_nor_fills(
+    world: World, settings: Any, name: str, is_scoped: bool
+) -> None:
+    door = DOORS["query"]
+    if is_scoped:
+        settings.CACHECONTROL = {**settings.CACHECONTROL, "SCOPE": f"{__name__}.shelf_in_sight"}
+    before = elsewhere(lambda: door.ask(Subject.ROW))
+    for statement in TEMPORARY[name]:
+        raw(statement)
+        if statement.startswith("SET"):
+            door.ask(Subject.COUNT)
+    for _ in range(2):
+        assert door.ask(Subject.ROW) == door.truth(Subject.ROW) == "777" != before
+        assert (world.last.outcome, world.last.reason) == (Outcome.BYPASS, "session")
+    assert elsewhere(lambda: door.ask(Subject.ROW)) == before
+    raw("DISCARD TEMP")
+    assert door.ask(Subject.ROW) == before
+    assert world.last.outcome is Outcome.HIT
+
+
+def test_a_connection_that_came_with_temporary_tables_is_no_other(world: World, door: Door) -> None:
+    """A pool may hand out a session that somebody used before."""
+    door.ask(Subject.ROW)
+    raw(f"CREATE TEMP TABLE shelf_item AS {COPY}")
+    session = connection.connection.cachecontrol_session
+    session.began = connection.connection.execute(f"SELECT {scope.SESSION_SQL}").fetchone()[0]
+    assert door.ask(Subject.ROW) == "777"
     connection.close()
     assert door.ask(Subject.ROW) == "10"
 

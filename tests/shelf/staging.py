@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from time import sleep
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -64,3 +65,10 @@ def let_pass(redis: Redis, time: timedelta) -> None:
     for key in redis.scan_iter(f"{keys.ENTRY}*"):
         head = Head.unpack(redis.hget(key, "head"))
         redis.hset(key, "head", replace(head, expires=head.expires - micros).pack())
+
+
+def let_seconds_pass(redis: Redis, seconds: int) -> None:
+    """Wait until Redis counts this many seconds, so that what is read from now on was used more recently."""
+    begun = redis.time()[0]
+    while redis.time()[0] - begun <= seconds:
+        sleep(MOMENT)

@@ -12,7 +12,8 @@ import pytest
 from django.db import connection, connections
 from django.test import Client
 
-from cachecontrol import drain, stats, store
+from cachecontrol import drain, stats
+from cachecontrol.api import independent
 from tests.patience import LONG
 from tests.shelf import reads, views
 from tests.shelf.cluster import parameters
@@ -110,7 +111,6 @@ def world(transactional_db: None, redis: Redis, settings: Any, monkeypatch: Any)
     """Committed rows and an empty cache, before and after."""
     settings.ROOT_URLCONF = "tests.shelf.urls"
     settings.WHITENOISE_AUTOREFRESH = True  # nothing was collected
-    monkeypatch.setattr(store, "breaker", store.Breaker())
     with psycopg.connect(**parameters(), autocommit=True) as rival:
         world = World(rival, redis)
         _record(world, monkeypatch)
@@ -150,11 +150,12 @@ def _record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def elsewhere(act: Callable[[], Any]) -> Any:
-    """Do something in a thread with database connections of its own, and return what it gave."""
+    """Do something for itself in a thread with database connections of its own, and return what it gave."""
 
     def work() -> Any:
         try:
-            return act()
+            with independent():
+                return act()
         finally:
             connections.close_all()
 

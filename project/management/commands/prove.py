@@ -49,6 +49,14 @@ class Command(BaseCommand):
         parser.add_argument(
             "--max-lag", type=_positive, default=2.0, help=_("Seconds an answer may be behind.")
         )
+        parser.add_argument(
+            "--max-cost",
+            type=_positive,
+            default=0.1,
+            help=_(
+                "Seconds an answer may cost beyond its computation; more on a machine that is busy otherwise."
+            ),
+        )
         parser.add_argument("--readers", type=_count, default=3, help=_("Processes that read."))
         parser.add_argument(
             "--pause", type=_positive, default=0.15, help=_("Seconds between two writes of a writer.")
@@ -73,6 +81,7 @@ class Command(BaseCommand):
             seed=options["seed"] if options["seed"] is not None else random.SystemRandom().randrange(10**6),
             seconds=options["seconds"],
             max_lag=options["max_lag"],
+            max_cost=options["max_cost"],
             faults=faults,
             servers=servers,
             rule=options["rule"],
@@ -89,6 +98,8 @@ class Command(BaseCommand):
             options["report"].write_text(json.dumps(report.plain(), indent=1, default=str))
         if report.violations:
             sys.exit(1)
+        if not report.proves_something:
+            sys.exit(2)
 
     def _say(self, text: str) -> None:
         self.stdout.write(text)

@@ -118,3 +118,17 @@ def test_facts_come_back_from_a_page() -> None:
         ("sum", 3, 2, 7),
     ]
     assert facts.read(f"<pre>\n{facts.write(found)}\n</pre>") == found
+
+
+@pytest.mark.parametrize(
+    ("said", "wrong"),
+    [
+        ({"cost": 0.09, "waited": 0.29}, []),
+        ({"cost": 0.11}, [Wrong.SLOW]),
+        ({"waited": 0.31}, [Wrong.SLOW]),
+    ],
+)
+def test_an_answer_that_cost_more_than_its_computation_is_wrong(
+    history: History, said: dict[str, float], wrong: list[Wrong]
+) -> None:
+    assert judge(history, ("item", 1, 6, 3), at=20.0, **said) == wrong

@@ -1,0 +1,95 @@
+"""The leases of this process: kept alive while their fills run, and known to the threads that wait for these fills.
+
+Note [Why leases are kept alive]. A lease that is long enough for the slowest fill would outlive a killed process by as much.
+So a lease lapses after ``LEASE`` seconds, and a thread of the process that holds it renews it four times in that time for as
+long as the fill runs. A process that was killed or suspended renews nothing, and its lease is over.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from cachecontrol import store
+from cachecontrol.conf import conf
+from cachecontrol.exceptions import StoreDown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+LONGEST_PAUSE = 0.25
+"""Seconds between two renewals at most."""
+
+
+class Fill:
+    """A fill of this process, with the token by which it holds the lease of its key, if it does."""
+
+    def __init__(self, key: str, token: str) -> None:
+        self.key, self.token = key, token
+        self.begun = time.monotonic()
+        self._thread = threading.get_ident()
+        self.ended = threading.Event()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the fill has ended, ``seconds`` at most; not at all in the thread that fills."""
+        if self._thread != threading.get_ident():
+            self.ended.wait(seconds)
+
+
+class Leases:
+    """The fills that run now, by key."""
+
+    def __init__(self) -> None:
+        self._fills: dict[str, Fill] = {}
+        self._filling = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def find(self, key: str) -> Fill | None:
+        """Return a fill of ``key`` that runs in this process, or None."""
+        return self._fills.get(key)
+
+    @contextmanager
+    def held(self, key: str, token: str) -> Iterator[None]:
+        """Keep the lease of ``key`` alive within the block, which is the fill; one that another holds stays as it is."""
+        fill = Fill(key, token)
+        self._fills[key] = fill
+        self._keep_alive()
+        try:
+            yield
+        finally:
+            if self._fills.get(key) is fill:
+                del self._fills[key]
+            fill.ended.set()
+
+    def _keep_alive(self) -> None:
+        self._filling.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="cachecontrol-leases", daemon=True)
+            with suppress(RuntimeError):  # the interpreter is shutting down: the lease lapses by itself
+                self._thread.start()
+
+    def _run(self) -> None:
+        while self._filling.wait():
+            time.sleep(min(conf.lease / 4, LONGEST_PAUSE))
+            self._filling.clear()
+            fills = list(self._fills.values())
+            if fills:
+                self._filling.set()
+            if due := [fill for fill in fills if time.monotonic() - fill.begun > conf.lease / 4]:
+                with suppress(StoreDown):  # then they lapse, and others may fill
+                    store.extend({fill.key: fill.token for fill in due})
+
+
+leases = Leases()
+"""The leases of this process."""
+
+
+def _forget() -> None:
+    leases.__init__()  # type: ignore[misc]
+
+
+os.register_at_fork(after_in_child=_forget)

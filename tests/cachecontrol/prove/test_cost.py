@@ -1,0 +1,77 @@
+"""What an answer cost beyond its computation: measured in the process that answered, and judged."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from cachecontrol.prove.faults import Window
+from cachecontrol.prove.oracle import Answer, Limits
+from cachecontrol.prove.proof import GRACE, LEARNING, SILENCE, _limits
+
+MEASURE = """
+import os, sys, time
+os.environ["DJANGO_SETTINGS_MODULE"] = "project.proving"
+import django
+django.setup(set_prefix=False)
+from types import SimpleNamespace
+from cachecontrol import budget, fetch, leases
+from cachecontrol.prove import cost
+
+def get(request):
+    time.sleep({own})
+    with budget.spending():
+        time.sleep({waited})
+    fill = leases.Fill("key", "token")
+    fill._thread = 0
+    fill.wait({filled})
+    return request.compute()
+
+fetch.get = get
+cost.replace = lambda request, compute: SimpleNamespace(compute=compute)
+cost.install()
+inner = SimpleNamespace(compute=lambda: time.sleep({computing}))
+outer = SimpleNamespace(compute=lambda: fetch.get(inner))
+with cost.measured() as measured:
+    fetch.get(outer)
+print(measured)
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"own": 0.2}, (0.4, 0.0)),
+        ({"waited": 0.2}, (0.0, 0.4)),
+        ({"filled": 0.2, "computing": 0.2}, (0.0, 0.0)),
+    ],
+)
+def test_nested_reads_are_added_up_and_computations_are_left_out(
+    given: dict[str, float], expected: tuple[float, float]
+) -> None:
+    """Sleeps are never shorter than asked for; what a busy machine adds to them stays well below another sleep."""
+    times = {"own": 0.0, "waited": 0.0, "filled": 0.0, "computing": 0.0} | given
+    code = MEASURE.format(**times)
+    reply = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    measured = [*map(float, reply.stdout.split())]
+    assert measured == pytest.approx(expected, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("name", "sent", "limits"),
+    [
+        ("kill-web", 15.0, Limits()),
+        ("postgres-restart", 15.0, Limits(cost=float("inf"), waited=float("inf"))),
+        ("postgres-restart", 21.0 + 2 * GRACE, Limits()),
+        ("redis-freeze", 15.0, Limits(cost=Limits().cost + SILENCE)),
+        ("redis-full", 10.0 + LEARNING / 2, Limits()),
+        ("redis-full", 15.0, Limits(waited=0.0)),
+    ],
+)
+def test_what_an_answer_may_cost_is_decided_by_the_faults_of_its_time(
+    name: str, sent: float, limits: Limits
+) -> None:
+    answer = Answer(sent=sent, got=sent + 0.1, facts=[], reader="r", asked="it")
+    assert _limits([Window(name, 10.0, 20.0)], answer, Limits()) == limits

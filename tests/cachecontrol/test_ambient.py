@@ -1,0 +1,345 @@
+"""Language, time zone, URLs and mount: of the key or the project, never of whoever used the thread before."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+from asgiref.sync import async_to_sync
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpResponse
+from django.template import engines
+from django.test import AsyncClient, Client, RequestFactory
+from django.urls import get_script_prefix, get_urlconf, include, path, reverse, set_script_prefix, set_urlconf
+from django.utils import timezone, translation
+from django.utils.translation import gettext
+
+from cachecontrol import drain, fetch, keys, pages, recipes, reconcile, stats, store, warm
+from cachecontrol.api import cached_page
+from cachecontrol.reconcile import Finding
+from catalog.models import Brand
+from tests.shelf.world import transactional_db
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from django.http import HttpRequest
+
+__all__ = ["transactional_db"]
+
+pytestmark = [pytest.mark.urls(__name__), pytest.mark.usefixtures("transactional_db", "redis")]
+
+MOMENT = datetime(2026, 7, 1, 10, 0, tzinfo=UTC)
+LOCALE = "django.middleware.locale.LocaleMiddleware"
+FRAGMENT = "{% load cachecontrol %}{% cached 'ambient.link' 1 %}{% url 'hours' %}{% endcached %}"
+
+
+def fragment() -> str:
+    return str(engines["django"].get_template("fragment.html").render({}))
+
+
+def clock() -> str:
+    """What is active, as a page shows it."""
+    return f"{timezone.localtime(MOMENT):%H:%M} {gettext('Yes')} {reverse('hours')}"
+
+
+@cached_page("ambient.hours")
+def hours(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(clock())
+
+
+@cached_page("ambient.spoken", vary=["language"])
+def spoken(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(f"{clock()} {Brand.objects.count()}")
+
+
+@cached_page("ambient.links")
+def links(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(fragment())
+
+
+def leave(request: HttpRequest) -> HttpResponse:
+    """A view that leaves behind what it set, as many do."""
+    translation.activate("de")
+    timezone.activate("Asia/Tokyo")
+    return HttpResponse("left")
+
+
+@cached_page("ambient.leaving")
+def leaving(request: HttpRequest) -> HttpResponse:
+    structlog.contextvars.bind_contextvars(visitor="of the page")
+    set_urlconf("tests.shelf.urls")
+    set_script_prefix("/left")
+    return leave(request)
+
+
+class ByHost:
+    """A middleware that gives a host URLs of its own."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.get_host() == "b.example":
+            request.urlconf = OTHER
+        return self.get_response(request)
+
+
+class Closed:
+    """A middleware that fails for some before the language is known."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if "closed" in request.path:
+            raise RuntimeError("closed")
+        return self.get_response(request)
+
+
+def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return handler500(request)
+
+
+def handler500(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(f"broken {gettext('Yes')} {timezone.localtime(MOMENT):%H:%M}", status=500)
+
+
+urlpatterns = [
+    path("hours/", hours, name="hours"),
+    path("spoken/", spoken),
+    path("links/", links),
+    path("leave/", leave),
+    path("leaving/", leaving),
+    path("closed/", hours),
+    path("closed/by/", leave),
+    path("closed/spoken/", spoken),
+    path("", include("project.urls")),
+]
+OTHER = f"{__name__}.other"
+
+
+@pytest.fixture(autouse=True)
+def other_urls(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """URLs that have the same names at other addresses."""
+    module = ModuleType(OTHER)
+    module.urlpatterns = [path("times/", hours, name="hours"), path("links/", links)]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, OTHER, module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    yield
+    translation.deactivate()
+    timezone.deactivate()
+    set_urlconf(None)
+    set_script_prefix("/")
+    structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture
+def brand() -> Iterator[Callable[[], Brand]]:
+    """Makes a brand, for as long as the test runs."""
+    yield lambda: Brand.objects.create(name="Acme", slug="acme")
+    Brand.objects.all().delete()
+
+
+@pytest.fixture(autouse=True)
+def template(settings: Any) -> None:
+    loader = ("django.template.loaders.locmem.Loader", {"fragment.html": FRAGMENT})
+    settings.TEMPLATES = [
+        {"BACKEND": "django.template.backends.django.DjangoTemplates", "OPTIONS": {"loaders": [loader]}}
+    ]
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client(raise_request_exception=False)
+
+
+def entry(policy: str) -> str:
+    (key,) = [key for key in store.entry_keys(at_least=100) if keys.policy_of(key) == policy]
+    return key
+
+
+def mounted(mount: str, url: str, host: str = "testserver") -> str:
+    """What the server answers where it mounts the project at that path."""
+    environ = RequestFactory().get(url, headers={"host": host}).environ
+    return b"".join(WSGIHandler()(environ | {"SCRIPT_NAME": mount}, lambda *_: None)).decode()
+
+
+def test_a_page_is_that_of_no_earlier_visitors_language_and_time_zone(client: Client, settings: Any) -> None:
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if name != LOCALE]
+    client.get("/leave/")
+    assert timezone.get_current_timezone_name() == "Asia/Tokyo"
+    for _ in range(2):
+        assert client.get("/hours/").content == b"10:00 Yes /hours/"
+    assert client.get("/spoken/", headers={"accept-language": "de"}).content == b"10:00 Ja /hours/ 0"
+
+
+def test_an_uncached_view_begins_without_them_too(client: Client, settings: Any) -> None:
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if name != LOCALE]
+    client.get("/leave/")
+    client.post("/hours/")
+    assert client.post("/hours/").content == b"10:00 Yes /hours/"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["/closed/", "/closed/by/", f"/hours/?{'a=1&' * 1001}"],
+    ids=["cached", "uncached", "too many parameters"],
+)
+def test_an_error_before_the_language_is_known_is_told_in_the_projects(
+    client: Client, settings: Any, url: str
+) -> None:
+    settings.MIDDLEWARE = [settings.MIDDLEWARE[0], f"{__name__}.Closed", *settings.MIDDLEWARE[1:]]
+    client.get("/leave/")
+    assert client.get(url).content == b"broken Yes 10:00"
+
+
+def test_of_a_page_that_varies_by_language_it_is_told_in_the_visitors(client: Client, settings: Any) -> None:
+    settings.MIDDLEWARE = [settings.MIDDLEWARE[0], f"{__name__}.Closed", *settings.MIDDLEWARE[1:]]
+    answer = client.get("/closed/spoken/", headers={"accept-language": "de"})
+    assert answer.content == b"broken Ja 10:00"
+
+
+@pytest.mark.parametrize(("language", "yes"), [("en", b"Yes"), ("de", b"Ja")])
+def test_without_a_database_a_page_fails_in_its_visitors_language(
+    client: Client, postgresql_down: None, language: str, yes: bytes
+) -> None:
+    client.get("/leave/")
+    answer = client.get("/spoken/", headers={"accept-language": language})
+    assert answer.content == b"broken " + yes + b" 10:00"
+
+
+def state() -> tuple[Any, ...]:
+    return (
+        translation.get_language(),
+        timezone.get_current_timezone_name(),
+        get_urlconf(),
+        get_script_prefix(),
+        structlog.contextvars.get_contextvars(),
+    )
+
+
+def occupy() -> tuple[Any, ...]:
+    """Be somebody who has set everything before pages are computed on the same thread."""
+    translation.activate("de")
+    timezone.activate("America/Lima")
+    set_urlconf(OTHER)
+    set_script_prefix("/mine/")
+    structlog.contextvars.bind_contextvars(task="mine")
+    return state()
+
+
+def test_what_a_computation_sets_ends_with_it() -> None:
+    page = pages.Page.of(leaving.cache_policy, RequestFactory().get("/leaving/"))  # type: ignore[attr-defined]
+    before = occupy()
+    assert pages.ask(page).content == b"left"
+    assert state() == before
+
+
+def test_what_a_computation_sets_ends_within_its_request(client: Client) -> None:
+    language, zone, _, mount, bound = occupy()
+    assert client.get("/leaving/").content == b"left"
+    assert state() == (language, zone, None, mount, bound)
+
+
+def test_a_keeper_computes_what_a_visitor_gets_and_keeps_its_own_state(
+    client: Client, brand: Callable[[], Brand]
+) -> None:
+    answer = client.get("/spoken/", headers={"accept-language": "en"})
+    client.get("/links/")
+    key = entry("ambient.spoken")
+    before = occupy()
+    assert {reconcile.look_at(key) for key in store.entry_keys(at_least=10)} == {Finding.SAME}
+    brand()
+    drain.drain.run()
+    page = recipes.page_of(key, recipes.recipe_of(key))
+    assert page is not None
+    assert recipes.asked(page).content == answer.content.replace(b" 0", b" 1")
+    assert fetch.peek(key).judgement == "hit"
+    assert state() == before
+
+
+def test_warm_keeps_the_state_of_whoever_runs_it(client: Client) -> None:
+    client.get("/spoken/")
+    stats.flush()
+    store.forget(entry("ambient.spoken"))
+    before = occupy()
+    assert warm.warm() == 1
+    assert state() == before
+    assert client.get("/spoken/").content == b"10:00 Yes /hours/ 0"
+
+
+def test_a_fragment_links_to_where_the_project_is_mounted_there() -> None:
+    for url in ("/links/", "/hours/"):
+        for mount in ("/shop", "", "/shop", ""):
+            assert mounted(mount, url).endswith(f"{mount}/hours/")
+    found = [key for key in store.entry_keys(at_least=100) if keys.policy_of(key) == "ambient.link"]
+    assert len(found) == 2
+    occupy()
+    assert {reconcile.look_at(key) for key in found} == {Finding.SAME}
+
+
+def test_a_fragment_links_by_the_urls_of_its_host(settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["a.example", "b.example"]
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.ByHost"]
+    for host, link in [("a.example", "/hours/"), ("b.example", "/times/")] * 2:
+        assert mounted("", "/links/", host) == link
+    found = [key for key in store.entry_keys(at_least=100) if keys.policy_of(key) == "ambient.link"]
+    assert len(found) == 2
+    occupy()
+    assert {reconcile.look_at(key) for key in found} == {Finding.SAME}
+
+
+def test_urls_and_mount_that_change_nothing_share_a_fragment(other_urls: ModuleType) -> None:
+    fragment()
+    set_urlconf(__name__)
+    set_script_prefix("/")
+    with stats.trace() as trace:
+        fragment()
+        set_urlconf(sys.modules[__name__])
+        fragment()
+        set_urlconf(other_urls)
+        fragment()
+        set_urlconf(OTHER)
+        assert fragment() == "/times/"
+    assert [read.outcome for read in trace.reads] == ["hit", "hit", "miss", "hit"]
+
+
+def test_urls_without_a_name_are_a_counted_bypass(other_urls: ModuleType) -> None:
+    set_urlconf(tuple(other_urls.urlpatterns))
+    with stats.trace() as trace:
+        assert fragment() == "/times/"
+    assert [(read.outcome, read.reason) for read in trace.reads] == [("bypass", "unknown_type")]
+
+
+def test_a_fragment_of_urls_that_are_gone_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_urlconf(OTHER)
+    fragment()
+    key = entry("ambient.link")
+    monkeypatch.delitem(sys.modules, OTHER)
+    assert reconcile.look_at(key) is Finding.UNKNOWN
+
+
+@pytest.mark.parametrize("language", ["de", "en", None])
+@pytest.mark.parametrize("zone", [timezone.get_fixed_timezone(120), "Asia/Tokyo"], ids=["offset", "name"])
+def test_a_fragment_is_computed_again_in_its_language_and_zone(language: str | None, zone: Any) -> None:
+    with translation.override(language), timezone.override(zone):
+        fragment()
+    occupy()
+    assert reconcile.look_at(entry("ambient.link")) is Finding.SAME
+
+
+def test_so_it_is_under_asgi() -> None:
+    visitor = async_to_sync(AsyncClient().get)
+    visitor("/leave/")
+    for _ in range(2):
+        assert visitor("/hours/").content == b"10:00 Yes /hours/"
+    assert visitor("/hours/").headers["Cache-Status"] == "larder; hit"

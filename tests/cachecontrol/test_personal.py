@@ -1,0 +1,268 @@
+"""Pages that are one visitor's under ``@cached_page``: whole, of the visitor's own request, and of nobody else's."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from csp.constants import NONCE
+from django.http import HttpResponse, StreamingHttpResponse
+from django.template import engines
+from django.test import Client
+from django.urls import include, path
+from django.views.decorators.cache import never_cache
+
+from cachecontrol import personal, stats, store
+from cachecontrol.api import cached_page
+from cachecontrol.policy import Outcome
+from tests.shelf.world import transactional_db
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.http import HttpRequest
+    from redis import Redis
+
+__all__ = ["transactional_db"]
+
+pytestmark = [pytest.mark.urls(__name__), pytest.mark.usefixtures("transactional_db", "redis")]
+
+FORM = "<form method='post'>{% csrf_token %}<button>Send</button></form>"
+runs: list[str] = []
+"""The name that the view of each run saw in its visitor's cookie."""
+closed: list[bool] = []
+states = {"changing": True}
+
+
+@cached_page("personal.form")
+def form(request: HttpRequest) -> HttpResponse:
+    if request.method == "POST":
+        return HttpResponse("<p>thanks</p>")
+    runs.append(request.COOKIES.get("name", ""))
+    return HttpResponse(engines["django"].from_string(FORM).render({}, request))
+
+
+@cached_page("personal.cookie")
+def cookie(request: HttpRequest, status: int) -> HttpResponse:
+    response = HttpResponse("biscuit", status=status, headers={"Location": "/"})
+    response.set_cookie("visits", str(int(request.COOKIES.get("visits", "0")) + 1))
+    return response
+
+
+@cached_page("personal.session")
+def session(request: HttpRequest) -> HttpResponse:
+    request.session["seen"] = request.session.get("seen", 0) + 1
+    return HttpResponse(str(request.session["seen"]))
+
+
+@cached_page("personal.private")
+@never_cache
+def private(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(request.user.get_username())
+
+
+@cached_page("personal.nonce")
+def nonce(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(f"{request.csp_nonce}")  # type: ignore[attr-defined]
+
+
+class Lines:
+    """Go on for ever."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"{number}\n" for number in self._numbers)
+
+    def close(self) -> None:
+        closed.append(True)
+
+
+@cached_page("personal.stream")
+def stream(request: HttpRequest) -> StreamingHttpResponse:
+    return StreamingHttpResponse(Lines())
+
+
+@cached_page("personal.changing")
+def changing(request: HttpRequest) -> HttpResponse:
+    response = HttpResponse("any")
+    if states["changing"]:
+        response.set_cookie("visitor", "own")
+    return response
+
+
+urlpatterns = [
+    path("form/", form),
+    path("cookie/<int:status>/", cookie),
+    path("session/", session),
+    path("private/", private),
+    path("nonce/", nonce),
+    path("stream/", stream),
+    path("changing/", changing),
+    path("", include("project.urls")),
+]
+
+
+@pytest.fixture(autouse=True)
+def own_runs(settings: Any) -> None:
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    runs.clear()
+    closed.clear()
+
+
+def status(response: HttpResponse) -> str:
+    return response.headers["Cache-Status"]
+
+
+def token_in(response: HttpResponse) -> str:
+    found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', response.content.decode())
+    assert found
+    return found[1]
+
+
+def another(client: Client) -> Client:
+    """Another visitor of the same process."""
+    other = Client(enforce_csrf_checks=True)
+    other.handler = client.handler
+    return other
+
+
+@pytest.mark.parametrize("in_sessions", [False, True], ids=["cookie", "session"])
+def test_a_form_on_a_cached_page_can_be_posted(settings: Any, in_sessions: bool) -> None:
+    settings.CSRF_USE_SESSIONS = in_sessions
+    first = Client(enforce_csrf_checks=True)
+    visitors = [first, another(first), another(first)]
+    tokens = [token_in(visitor.get("/form/")) for visitor in visitors]
+    for visitor, token in zip(visitors, tokens, strict=True):
+        assert visitor.post("/form/", {"csrfmiddlewaretoken": token}).content == b"<p>thanks</p>"
+        again = token_in(visitor.get("/form/"))
+        assert visitor.post("/form/", {"csrfmiddlewaretoken": again}).status_code == 200
+    assert visitors[1].post("/form/", {"csrfmiddlewaretoken": tokens[2]}).status_code == 403
+
+
+def test_a_form_is_posted_by_a_browser(live_server: Any, page: Any) -> None:
+    for _ in range(2):
+        page.goto(f"{live_server.url}/form/")
+        page.get_by_role("button", name="Send").click()
+        assert page.get_by_text("thanks").is_visible()
+
+
+def test_a_form_can_be_posted_without_redis(valkey: Any) -> None:
+    client = Client(enforce_csrf_checks=True)
+    valkey.stop()
+    try:
+        for outcome in ("redis_down", "csrf_token"):
+            answer = client.get("/form/")
+            assert status(answer) == f"larder; fwd=bypass; detail={outcome}"
+            assert (
+                client.post("/form/", {"csrfmiddlewaretoken": token_in(answer)}).content == b"<p>thanks</p>"
+            )
+    finally:
+        valkey.start()
+        store.breaker.answered()
+
+
+def test_it_costs_two_computations_once_and_one_from_then_on(client: Client) -> None:
+    client.cookies["name"] = "alice"
+    with stats.trace() as trace:
+        told = [status(client.get("/form/")) for _ in range(3)]
+    assert runs == ["", "alice", "alice", "alice"]
+    assert told == ["larder; fwd=uri-miss; detail=csrf_token", *["larder; fwd=bypass; detail=csrf_token"] * 2]
+    assert [(read.outcome, read.reason) for read in trace.reads] == [
+        (Outcome.MISS, "absent"),
+        *[(Outcome.BYPASS, "csrf_token")] * 2,
+    ]
+    assert [refusal.reason for refusal in trace.refusals] == ["csrf_token"]
+
+
+def test_another_page_of_the_same_view_is_remembered_by_itself(client: Client) -> None:
+    client.get("/cookie/200/")
+    assert status(client.get("/cookie/404/")) == "larder; fwd=uri-miss; detail=set_cookie"
+
+
+@pytest.mark.parametrize("code", [200, 302, 404, 500])
+def test_a_cookie_is_sent_and_is_the_visitors_own(client: Client, redis: Redis, code: int) -> None:
+    client.cookies["visits"] = "5"
+    for visits in ("6", "7", "8"):
+        answer = client.get(f"/cookie/{code}/")
+        assert (answer.status_code, answer.content, answer.cookies["visits"].value) == (
+            code,
+            b"biscuit",
+            visits,
+        )
+    assert not [*redis.scan_iter("cc:{0}:e:*")]
+
+
+def test_a_visitors_session_goes_on(client: Client) -> None:
+    assert [client.get("/session/").content for _ in range(3)] == [b"1", b"2", b"3"]
+    assert another(client).get("/session/").content == b"1"
+    assert client.get("/session/").content == b"4"
+
+
+def test_a_private_page_knows_its_visitor(client: Client, django_user_model: Any) -> None:
+    alice = django_user_model.objects.create_user("alice")
+    client.force_login(alice)
+    for _ in range(2):
+        assert client.get("/private/").content == b"alice"
+        assert another(client).get("/private/").content == b""
+    alice.delete()
+
+
+def test_a_nonce_is_that_of_its_own_answer(client: Client, settings: Any) -> None:
+    settings.CONTENT_SECURITY_POLICY = {"DIRECTIVES": {"script-src": [NONCE]}}
+    answers = [client.get("/nonce/") for _ in range(3)]
+    nonces = [answer.content.decode() for answer in answers]
+    assert len({*nonces}) == 3
+    for answer, text in zip(answers, nonces, strict=True):
+        assert f"'nonce-{text}'" in answer.headers["Content-Security-Policy"]
+
+
+def test_a_stream_is_passed_on_as_a_stream(client: Client) -> None:
+    for closed_before in (1, 0):  # the first visit drops the hermetic answer
+        closed.clear()
+        answer = client.get("/stream/")
+        assert len(closed) == closed_before
+        assert [next(answer.streaming_content) for _ in range(2)] == [b"0\n", b"1\n"]
+        assert status(answer).endswith("detail=streaming")
+        answer.close()
+
+
+def test_head_is_answered_as_get_is(client: Client) -> None:
+    for _ in range(2):
+        answer = client.head("/cookie/200/")
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert answer.cookies["visits"].value
+        assert status(answer).endswith("detail=set_cookie")
+
+
+def test_no_cache_on_the_way_may_keep_it(client: Client) -> None:
+    for _ in range(2):
+        assert client.get("/cookie/200/").headers["Cache-Control"] == "private, no-cache"
+        assert "no-store" in client.get("/private/").headers["Cache-Control"]
+
+
+def test_a_page_that_may_be_shared_by_now_is_shared(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(personal, "SECONDS", 0.0)
+    client.get("/changing/")
+    monkeypatch.setitem(states, "changing", False)
+    assert status(client.get("/changing/")) == "larder; fwd=uri-miss; stored"
+    assert status(client.get("/changing/")) == "larder; hit"
+
+
+def test_a_flood_of_paths_fills_no_memory_and_pushes_the_oldest_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(personal, "PAGES", 3)
+    known = personal.Personal()
+    for page in (1, 2, 3, 1, 4):
+        known.remember(page, "set_cookie")
+    assert [known.reason(page) for page in range(5)] == ["", "set_cookie", "", "set_cookie", "set_cookie"]
+
+
+def test_a_form_in_a_cached_fragment_is_an_error() -> None:
+    source = (
+        "{% load cachecontrol %}{% cached 'personal.inner' 1 %}<form>{% csrf_token %}</form>{% endcached %}"
+    )
+    with pytest.raises(Exception, match=r"the fragment 'personal\.inner' uses csrf_token"):
+        engines["django"].from_string(source).render({})

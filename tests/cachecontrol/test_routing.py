@@ -1,0 +1,123 @@
+"""Whether a page is asked of the cache depends on its own request, not on who was there before."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.conf.urls.i18n import i18n_patterns
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import include, path, re_path, reverse
+from django.utils.translation import get_language
+from django.utils.translation import gettext_lazy as _
+
+from cachecontrol import routing
+from cachecontrol.api import cached_page
+from tests.shelf.world import transactional_db
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpRequest
+
+__all__ = ["transactional_db"]
+
+pytestmark = pytest.mark.usefixtures("transactional_db", "redis")
+
+HIT, STORED = "larder; hit", "larder; fwd=uri-miss; stored"
+
+
+@cached_page("routing.page")
+def page(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(f"{get_language()} {reverse('page')}")
+
+
+@cached_page("routing.spoken", vary=["language"])
+def spoken(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(f"{get_language()} {reverse('spoken')}")
+
+
+def not_here(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return HttpResponse("not here", status=404)
+
+
+@pytest.fixture
+def urls(monkeypatch: pytest.MonkeyPatch, settings: Any, request: Any) -> Callable[..., None]:
+    """Let the project have these URLs."""
+
+    def use(*patterns: Any) -> None:
+        module = ModuleType(f"{__name__}.{request.node.name}")
+        module.urlpatterns, module.handler404 = [*patterns], not_here  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        settings.ROOT_URLCONF = module.__name__
+
+    return use
+
+
+@pytest.fixture
+def visit() -> Callable[[str, str], tuple[str, str]]:
+    """Ask for a path in a language, all in one thread; what was answered, and what the cache did."""
+    client = Client(raise_request_exception=False)
+
+    def get(url: str, language: str) -> tuple[str, str]:
+        answer = client.get(url, headers={"accept-language": language})
+        return answer.content.decode(), answer.headers.get("Cache-Status", "not asked")
+
+    return get
+
+
+BOTH_ORDERS = pytest.mark.parametrize("languages", [("en", "de"), ("de", "en")], ids=["en-de", "de-en"])
+
+
+@BOTH_ORDERS
+def test_pages_of_two_languages_by_prefix(urls: Any, visit: Any, languages: tuple[str, str]) -> None:
+    urls(*i18n_patterns(path("page/", page, name="page")))
+    for outcome in (STORED, HIT):
+        for language in languages:
+            for asked_in in ("de", "en") if outcome == HIT else ("en",):
+                url = f"/{language}/page/"
+                assert visit(url, asked_in) == (f"{language} {url}", outcome)
+
+
+@BOTH_ORDERS
+def test_the_projects_language_may_have_no_prefix(urls: Any, visit: Any, languages: tuple[str, str]) -> None:
+    urls(*i18n_patterns(path("page/", page, name="page"), prefix_default_language=False))
+    paths = {"en": "/page/", "de": "/de/page/"}
+    for outcome in (STORED, HIT):
+        for language in languages:
+            assert visit(paths[language], "de") == (f"{language} {paths[language]}", outcome)
+
+
+@BOTH_ORDERS
+@pytest.mark.parametrize("route", [path, re_path])
+def test_routes_may_be_translated(
+    urls: Any, visit: Any, languages: tuple[str, str], route: Callable[..., Any]
+) -> None:
+    urls(path("in/", include([route(_("Yes"), spoken, name="spoken")])))
+    paths = {"en": "/in/Yes", "de": "/in/Ja"}
+    for outcome in (STORED, HIT):
+        for language in languages:
+            assert visit(paths[language], language) == (f"{language} {paths[language]}", outcome)
+
+
+def test_a_path_that_only_the_visitors_language_knows_is_answered_to_them(urls: Any, visit: Any) -> None:
+    """The page does not vary by language, so that its hermetic request speaks the project's, which has no such path."""
+    urls(path(_("Yes"), page, name="page"))
+    for outcome in ("uri-miss", "bypass"):
+        assert visit("/Ja", "de") == ("de /Ja", f"larder; fwd={outcome}; detail=elsewhere")
+        assert visit("/Ja", "en") == ("not here", "not asked")
+    assert visit("/Yes", "en") == ("en /Yes", STORED)
+
+
+def test_a_page_without_a_language_is_one_for_all(urls: Any, visit: Any) -> None:
+    urls(path("page/", page, name="page"), *i18n_patterns(path("spoken/", spoken, name="spoken")))
+    visit("/de/spoken/", "de")
+    assert visit("/page/", "de") == ("en /page/", STORED)
+    assert visit("/page/", "en") == ("en /page/", HIT)
+
+
+def test_a_project_of_one_language_resolves_without_asking_for_it() -> None:
+    assert not routing.is_translated("project.urls")

@@ -1,0 +1,188 @@
+"""What the cache may cost a reader or writer in waiting when a process died or a drain is stuck: one budget, spent once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from django.db import connection
+
+from cachecontrol import budget, drain, fetch, keys, leases, store
+from cachecontrol.policy import Outcome
+from tests.patience import LONG
+from tests.shelf.cluster import _wait, parameters
+from tests.shelf.reads import Subject
+from tests.shelf.staging import staged
+from tests.shelf.world import DOORS, Door, World, elsewhere
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WRITE = "UPDATE shelf_item SET price = price + 1 WHERE id = 1"
+WAIT = 0.2
+READS = 5
+page = DOORS["page"]
+
+
+def use(settings: Any, **changed: float) -> None:
+    settings.CACHECONTROL = {**settings.CACHECONTROL, **changed}
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds of each pause in which a reader waited for another process' fill."""
+    paused: list[float] = []
+
+    class Time:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(time, name)
+
+        def sleep(self, seconds: float) -> None:
+            paused.append(seconds)
+            time.sleep(seconds)
+
+    monkeypatch.setattr(fetch, "time", Time())
+    return paused
+
+
+@contextmanager
+def stuck_drains() -> Iterator[None]:
+    """Let no drain read the change log within the block."""
+    with psycopg.connect(**parameters()) as other:
+        other.execute("LOCK TABLE cachecontrol_change IN ACCESS EXCLUSIVE MODE")
+        yield
+        other.rollback()
+
+
+def lease_of(world: World, door: Door) -> str:
+    """The key of the lease of what the door asks for."""
+    door.ask(Subject.ROW)
+    (key,) = world.redis.scan_iter(f"{keys.ENTRY}*")
+    world.redis.delete(key)
+    return keys.lease(key.decode())
+
+
+def test_a_lease_that_a_killed_process_left_costs_no_more_than_the_budget(
+    world: World, door: Door, settings: Any, pauses: list[float]
+) -> None:
+    lease = lease_of(world, door)
+    use(settings, WAIT=WAIT)
+    elsewhere(lambda: None)
+    world.redis.set(lease, "somebody")
+    for _ in range(READS):
+        assert elsewhere(lambda: door.ask(Subject.ROW)) == door.truth(Subject.ROW)
+        world.change_and_drain(Subject.ROW)
+    assert 0 < sum(pauses) <= READS * WAIT
+
+
+def test_many_waits_of_one_thread_are_paid_from_one_budget(
+    world: World, settings: Any, pauses: list[float]
+) -> None:
+    door = DOORS["query"]
+    lease = lease_of(world, door)
+    use(settings, WAIT=WAIT)
+    world.redis.set(lease, "somebody")
+    begun = time.monotonic()
+
+    def ask_often() -> None:
+        for _ in range(READS):
+            door.ask(Subject.ROW)
+            world.change_and_drain(Subject.ROW)
+
+    elsewhere(ask_often)
+    assert sum(pauses) <= WAIT + budget.REFILL * (time.monotonic() - begun)
+
+
+def test_a_fill_keeps_its_lease_for_as_long_as_it_runs(world: World, door: Door, settings: Any) -> None:
+    use(settings, LEASE=0.3)
+    seen: list[bool] = []
+
+    def outlast() -> None:
+        (lease,) = world.redis.scan_iter(f"{keys.LEASE}*")
+        deadline = time.monotonic() + 3 * 0.3
+        while time.monotonic() < deadline:
+            seen.append(bool(world.redis.exists(lease)))
+            time.sleep(0.01)
+
+    with staged(store, "fill", before=outlast):
+        door.ask(Subject.ROW)
+    assert seen
+    assert all(seen)
+
+
+def test_a_lease_lapses_when_its_process_stands_still(world: World, door: Door, settings: Any) -> None:
+    use(settings, LEASE=0.1)
+    lease = lease_of(world, door)
+    store.read(lease.replace(keys.LEASE, keys.ENTRY), stale_for=0.0, token="of a process that was killed")
+    assert world.redis.exists(lease)
+    _wait(lambda: not world.redis.exists(lease))
+
+
+def test_a_fill_of_the_same_process_is_waited_for_and_computed_once(world: World, settings: Any) -> None:
+    """The budget is not touched: the thread that waits would compute no faster."""
+    use(settings, WAIT=0.0)
+    answers: list[str] = []
+    waits = threading.Event()
+    waiter = threading.Thread(target=lambda: answers.append(elsewhere(lambda: page.ask(Subject.ROW))))
+
+    def join() -> None:
+        with staged(leases.Fill, "wait", before=waits.set):
+            waiter.start()
+            assert waits.wait(LONG)
+
+    with staged(store, "fill", before=join):
+        answers.append(page.ask(Subject.ROW))
+    waiter.join(LONG)
+    assert answers == [page.truth(Subject.ROW)] * 2
+    assert sorted(seen.outcome for seen in world.seen[-2:]) == [Outcome.HIT, Outcome.MISS]
+
+
+def test_a_thread_does_not_wait_for_its_own_fill(world: World, settings: Any) -> None:
+    use(settings, WAIT=0.0)
+
+    def ask_again() -> None:
+        assert page.ask(Subject.ROW) == page.truth(Subject.ROW)
+
+    with staged(store, "fill", before=ask_again):
+        page.ask(Subject.ROW)
+
+
+def test_a_stuck_drain_is_asked_for_once_and_then_left_alone(
+    world: World, settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    door = DOORS["query"]
+    use(settings, WAIT=WAIT, MAX_LAG=0.05, BREAKER_SECONDS=LONG)
+    begun: list[drain._Work] = []
+    start = drain._Work.start
+    monkeypatch.setattr(drain._Work, "start", lambda work: (begun.append(work), start(work)))
+    door.ask(Subject.ROW)
+    with caplog.at_level(logging.WARNING, "cachecontrol"), stuck_drains():
+        time.sleep(0.1)
+        answers = [door.ask(Subject.COUNT) for _ in range(READS)]
+    assert answers == [door.truth(Subject.COUNT)] * READS
+    assert len(begun) == 1
+    assert [record.getMessage().partition(" (")[0] for record in caplog.records] == ["A drain failed"]
+    begun[0].join(LONG)
+
+
+def test_a_writer_whose_drain_is_stuck_reads_its_own_write(world: World, settings: Any) -> None:
+    door = DOORS["query"]
+    door.ask(Subject.ROW)
+    use(settings, WAIT=WAIT, BREAKER_SECONDS=LONG)
+    before = door.truth(Subject.ROW)
+    with staged(drain.drain, "run", before=_fail):
+        connection.cursor().execute(WRITE)
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW) != before
+    assert (world.last.outcome, world.last.reason) == (Outcome.BYPASS, "undrained")
+    drain.breaker.answered()
+    door.ask(Subject.ROW)
+    assert world.last.outcome is Outcome.MISS
+
+
+def _fail() -> None:
+    raise TimeoutError("the drain is stuck")

@@ -1,0 +1,173 @@
+"""The cache asks the reader's connection where the database stands. If that fails, the reader does not notice."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from django.db import InternalError, ProgrammingError, connection, transaction
+
+from cachecontrol import capture, keys, scope, stats, writers
+from cachecontrol.policy import Outcome
+from tests.shelf import reads
+from tests.shelf.models import Item
+from tests.shelf.reads import Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.shelf.world import Door, World
+
+READER = f"reader_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+"""A role that may read the shelf, and nothing of the cache."""
+
+
+@contextmanager
+def _without_rights(world: World) -> Iterator[None]:
+    world.run(f"CREATE ROLE {READER}; GRANT SELECT ON shelf_shelf, shelf_item TO {READER}")
+    connection.cursor().execute(f"SET ROLE {READER}")
+    try:
+        yield
+    finally:
+        connection.close()
+        world.run(f"DROP OWNED BY {READER}; DROP ROLE {READER}")
+
+
+@contextmanager
+def _without_tables(world: World) -> Iterator[None]:
+    world.run("ALTER TABLE cachecontrol_epoch RENAME TO cachecontrol_gone")
+    try:
+        yield
+    finally:
+        world.run("ALTER TABLE cachecontrol_gone RENAME TO cachecontrol_epoch")
+
+
+@contextmanager
+def _without_an_epoch(world: World) -> Iterator[None]:
+    (kept,) = world.run("DELETE FROM cachecontrol_epoch RETURNING to_json(cachecontrol_epoch)").fetchall()
+    try:
+        yield
+    finally:
+        world.rival.execute(
+            "INSERT INTO cachecontrol_epoch SELECT (json_populate_record(NULL::cachecontrol_epoch, %s)).*",
+            [psycopg.types.json.Json(kept[0])],
+        )
+
+
+def _locked(limit: str) -> Callable[[World], Any]:
+    @contextmanager
+    def locked(world: World) -> Iterator[None]:
+        connection.cursor().execute(f"SET {limit} = '10 ms'")
+        with psycopg.connect(world.rival.info.dsn) as other:
+            other.execute("LOCK TABLE cachecontrol_tracked IN ACCESS EXCLUSIVE MODE")
+            yield
+        connection.close()
+
+    return locked
+
+
+OBSTACLES = {
+    "no rights": _without_rights,
+    "no tables": _without_tables,
+    "no epoch": _without_an_epoch,
+    "statement timeout": _locked("statement_timeout"),
+    "lock timeout": _locked("lock_timeout"),
+}
+
+
+@pytest.fixture(params=OBSTACLES)
+def obstacle(request: pytest.FixtureRequest) -> Callable[[World], Any]:
+    return OBSTACLES[request.param]
+
+
+@pytest.mark.parametrize("within", [True, False], ids=["in a transaction", "outside"])
+def test_what_the_cache_cannot_ask_is_a_bypass(
+    world: World, door: Door, obstacle: Callable[[World], Any], within: bool
+) -> None:
+    Item.objects.get(pk=1)
+    with ExitStack() as stack:
+        stack.enter_context(obstacle(world))
+        stack.enter_context(transaction.atomic() if within else nullcontext())
+        if within:
+            Item.objects.get(pk=1)
+        for subject in (Subject.ROW, Subject.TABLE):
+            assert door.ask(subject) == door.truth(subject)
+            assert (world.last.outcome, world.last.reason) == (Outcome.BYPASS, "position_unknown")
+    assert not [*world.redis.scan_iter(f"{keys.ENTRY}*")]
+    for outcome in (Outcome.MISS, Outcome.HIT):
+        door.ask(Subject.ROW)
+        assert world.last.outcome is outcome
+
+
+def test_without_autocommit_no_failed_transaction_is_left_behind(world: World, door: Door) -> None:
+    Item.objects.get(pk=1)
+    with _without_tables(world):
+        transaction.set_autocommit(False)
+        try:
+            assert door.ask(Subject.ROW) == "10"
+            assert world.last.reason == "position_unknown"
+            reads.write(Subject.ROW)
+            transaction.commit()
+        finally:
+            transaction.set_autocommit(True)
+    assert door.truth(Subject.ROW) == "11"
+
+
+def test_a_transaction_keeps_what_it_wrote_before(world: World, door: Door) -> None:
+    Item.objects.get(pk=1)
+    with _without_tables(world), transaction.atomic():
+        reads.write(Subject.ROW)
+        assert door.ask(Subject.ROW) == "11"
+        reads.write(Subject.ROW)
+    assert door.truth(Subject.ROW) == "12"
+
+
+def test_asking_leaves_no_doubt_about_the_session(world: World, door: Door) -> None:
+    """Its statement within a transaction has semicolons."""
+    with transaction.atomic():
+        door.truth(Subject.ROW)
+        door.ask(Subject.ROW)
+        door.ask(Subject.ROW)
+        assert world.last.outcome is Outcome.HIT
+    door.ask(Subject.ROW)
+    assert world.last.outcome is Outcome.HIT
+    assert not scope.is_doubtful(connection)
+
+
+@pytest.mark.parametrize("within", [True, False], ids=["in a transaction", "outside"])
+def test_what_is_captured_cannot_be_asked_either(
+    world: World, door: Door, within: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second question of a fill fails."""
+    monkeypatch.setattr(capture, "_captured", {})
+    monkeypatch.setattr(capture, "_CAPTURED_SQL", "SELECT 1 / 0")
+    with stats.trace() as trace, transaction.atomic() if within else nullcontext():
+        if within:
+            door.truth(Subject.ROW)
+        assert door.ask(Subject.ROW) == door.truth(Subject.ROW) == "10"
+    assert {refusal.reason for refusal in trace.refusals} == {"position_unknown"}
+
+
+def test_a_connection_that_cannot_tell_its_settings_does_without_the_cache(
+    world: World, door: Door, monkeypatch: Any
+) -> None:
+    door.ask(Subject.ROW)
+    connection.close()
+    monkeypatch.setattr(writers, "_BEGIN", "SELECT 1 / 0, ''")
+    assert door.truth(Subject.ROW) == "10"
+    world.change_and_drain(Subject.ROW)
+    door.ask(Subject.ROW)
+    assert door.ask(Subject.ROW) == "11"
+    assert (world.last.outcome, world.last.reason) == (Outcome.BYPASS, "session")
+    connection.close()
+    monkeypatch.undo()
+
+
+def test_in_a_transaction_that_failed_the_error_is_the_readers_own(world: World, door: Door) -> None:
+    with pytest.raises((InternalError, transaction.TransactionManagementError)), transaction.atomic():
+        with pytest.raises(ProgrammingError):
+            connection.cursor().execute("SELECT no_such_column")
+        door.ask(Subject.ROW)
