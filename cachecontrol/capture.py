@@ -6,6 +6,7 @@ search_path, so that no writer is refused; the triggers are ENABLE ALWAYS, so th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from cachecontrol.tags import LONGEST_VALUE
 from cachecontrol.tracking import Tracking, trackings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.backends.utils import CursorWrapper
 
@@ -221,24 +224,35 @@ def synchronise(connection: BaseDatabaseWrapper) -> list[str]:
 
     A table that the code no longer tracks keeps its triggers: an older release may still be running.
     """
+    schema = schema_of(connection)
+    changed = []
+    for tracking in trackings() if schema else ():
+        with one_at_a_time(connection) as cursor:
+            if synchronise_table(cursor, tracking, schema):
+                changed.append(tracking.relation)
+    return changed
+
+
+@contextlib.contextmanager
+def one_at_a_time(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
+    """A transaction for one table: nobody who writes several waits for one while this waits for another."""
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cachecontrol_capture'))")
+        yield cursor
+
+
+def schema_of(connection: BaseDatabaseWrapper) -> str:
+    """The schema that the tables of the cache are in; empty if they are not there."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('cachecontrol_change')"
         )
         row = cursor.fetchone()
-    if row is None:
-        return []
-    changed = []
-    for tracking in trackings():
-        # One table at a time, so that nobody who writes several waits for one while this waits for another.
-        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cachecontrol_capture'))")
-            if _synchronise_table(cursor, tracking, row[0]):
-                changed.append(tracking.relation)
-    return changed
+    return row[0] if row else ""
 
 
-def _synchronise_table(cursor: CursorWrapper, tracking: Tracking, schema: str) -> bool:
+def synchronise_table(cursor: CursorWrapper, tracking: Tracking, schema: str) -> bool:
+    """Bring the triggers of one table in line with the code. Whether something was changed; every entry of it moves then."""
     tables = _family(cursor, tracking.relation)
     fits, needed = _fitness(cursor, tracking), {tracking.pk, *tracking.columns, *tracking.slices}
     if not tables or not needed <= fits.keys():
@@ -366,3 +380,23 @@ def lacking(connection: BaseDatabaseWrapper) -> list[str]:
             if family and (not all(family.values()) or tracking.relation not in registered):
                 found.append(tracking.relation)
     return found
+
+
+_LIMITS_SQL = """
+SELECT 'this role: ' || current_setting('temp_file_limit') WHERE current_setting('temp_file_limit') <> '-1'
+UNION ALL
+SELECT concat_ws(' in ', COALESCE(nullif(setrole, 0)::regrole::text, 'all roles'), d.datname) || ': ' || split_part(given, '=', 2)
+  FROM pg_db_role_setting LEFT JOIN pg_database AS d ON d.oid = setdatabase, unnest(setconfig) AS given
+ WHERE starts_with(given, 'temp_file_limit=') AND given <> 'temp_file_limit=-1'
+   AND (setdatabase = 0 OR d.datname = current_database())
+"""
+
+
+def limits_of_temporary_files(connection: BaseDatabaseWrapper) -> list[str]:
+    """Whose statements ``temp_file_limit`` bounds, and how much. What is set for other roles is seen by who may see it.
+
+    A statement's triggers see its rows in transition tables, which PostgreSQL writes to temporary files beyond ``work_mem``.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_LIMITS_SQL)
+        return [limit for (limit,) in cursor.fetchall()]

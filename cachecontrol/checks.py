@@ -137,7 +137,7 @@ def release_of_django(**_: Any) -> list[CheckMessage]:
 
 
 def servers(*, databases: Any = None, **_: Any) -> list[CheckMessage]:
-    """W001 to W004: PostgreSQL or Redis too old, triggers missing or disabled, Redis silent. Runs with ``--database``."""
+    """W001 to W004 and W007: servers too old, triggers not in order, Redis silent, large writes. Runs with ``--database``."""
     if conf.database not in (databases or ()):
         return []
     return [*_postgresql(), *_redis()]
@@ -158,10 +158,23 @@ def _postgresql() -> list[CheckMessage]:
     if version < OLDEST_POSTGRESQL:
         hint = "Use PostgreSQL 14 or later."
         return [Error(f"PostgreSQL {version // 10000} is too old.", hint, id="cachecontrol.W001")]
-    if not bare:
+    return [*_bare(bare), *_limited(capture.limits_of_temporary_files(connection))]
+
+
+def _bare(relations: list[str]) -> list[CheckMessage]:
+    if not relations:
         return []
     hint = "Run manage.py migrate."
-    return [Warning(f"Triggers are missing or disabled on: {', '.join(bare)}.", hint, id="cachecontrol.W002")]
+    text = f"Triggers are missing, disabled or not set to ALWAYS on: {', '.join(relations)}."
+    return [Warning(text, hint, id="cachecontrol.W002")]
+
+
+def _limited(limits: list[str]) -> list[CheckMessage]:
+    if not limits:
+        return []
+    hint = "Raise temp_file_limit or work_mem, or change fewer rows in one statement."
+    text = f"A statement that changes very many rows may be refused: temp_file_limit is {', '.join(limits)}."
+    return [Warning(text, hint, id="cachecontrol.W007")]
 
 
 def _redis() -> list[CheckMessage]:

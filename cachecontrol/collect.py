@@ -246,25 +246,26 @@ def watch(execute: Callable[..., Any], sql: str, params: Any, many: bool, contex
 
 def judge(alias: str, raw: Any, sql: Any) -> None:
     """Before SQL runs: may what it gives be stored? What was declared counts on the server that is asked."""
-    collection = _current.get()
+    collection, relations = _current.get(), _declared.get()
     if collection is None:
         note_stranger(_text(sql))
-    elif collection.refuse_other_thread():
+    elif collection.refuse_other_thread() or (_covered.get() and not relations):
         return
     elif not known(alias) or connections[alias].connection is not raw:
         collection.refuse("database", alias)
-    elif not _covered.get():
-        collection.refuse("uncovered", _text(sql))
-    elif relations := _declared.get():
+    elif relations:
         collection.add(alias, relations)
+    else:
+        collection.refuse("uncovered", _text(sql))
 
 
 def slips_by(alias: str) -> None:
     """Note a round trip to a server: of a statement that was judged, or of one that no cursor of ours has sent."""
-    collection = _current.get()
+    collection, is_covered = _current.get(), _covered.get()
     if collection is None:
-        note_stranger(alias)
-    elif not _covered.get() or (_declared.get() and alias != collection.alias):
+        if not is_covered:
+            note_stranger(alias)
+    elif not is_covered or (_declared.get() and alias != collection.alias):
         collection.refuse("uncovered", f"a cursor of its own on {alias}")
 
 

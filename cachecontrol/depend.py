@@ -83,7 +83,7 @@ class Walk:
                 self._judge(node)
             case RawSQL() if not self._around:
                 pass  # of extra(), which is judged as a whole; an annotation is named by the query
-            case Col() if not self._around or (self._around[-1] == GROUP_BY and node.target.primary_key):
+            case Col() if not self._around or (self._around[-1] == GROUP_BY and _names_rows(node)):
                 self._judge(node)
             case Col() if isinstance(self._around[-1], Join):
                 self._judge(node)
@@ -127,6 +127,8 @@ class Walk:
     def _judge(self, node: Any) -> None:
         if found := provable.doubt(node, self.connection):
             self.refuse(*found)
+        if isinstance(node, Col) and not _is_captured(node):
+            self.refuse("untracked", f"{node.target.model._meta.db_table}.{node.target.column}")
 
     def _look_at(self, column: Col) -> None:
         """Refuse a column of ``ignore`` where it decides."""
@@ -199,7 +201,7 @@ def _came_back(compiler: SQLCompiler) -> dict[str, tuple[str, int]]:
             if not related["reverse"] and getattr(join, "db_constraint", False):
                 for index in related["select_fields"]:
                     column = compiler.select[index][0]
-                    if isinstance(column, Col) and column.target.primary_key and _names_rows(column):
+                    if isinstance(column, Col) and _names_rows(column):
                         found.setdefault(column.alias, (column.target.model._meta.db_table, index))
             look(related)
 
@@ -208,8 +210,16 @@ def _came_back(compiler: SQLCompiler) -> dict[str, tuple[str, int]]:
 
 
 def _names_rows(column: Col) -> bool:
+    """Whether this is the key by which tags name the rows of its table."""
     tracked = tracking.find(column.target.model._meta.db_table)
-    return tracked is not None and tracked.can_name(column.target.column)
+    name = column.target.column
+    return tracked is not None and name == tracked.pk and tracked.can_name(name)
+
+
+def _is_captured(column: Col) -> bool:
+    """Whether the table's triggers know the column. Another model of the same table may have more of them."""
+    tracked = tracking.find(column.target.model._meta.db_table)
+    return tracked is None or column.target.column in (tracked.pk, *tracked.columns, *tracked.blind)
 
 
 def _restricted(query: Query, alias: str, relation: str) -> set[str] | None:

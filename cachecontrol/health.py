@@ -9,12 +9,14 @@ from django.http import HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from cachecontrol import store
+from cachecontrol import history, store
 from cachecontrol.conf import conf
 from cachecontrol.exceptions import StoreDown
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+
+    from cachecontrol.store import Clock
 
 
 @never_cache
@@ -32,8 +34,15 @@ def readyz(request: HttpRequest) -> JsonResponse:
     200 as long as they can, "ready" or "degraded"; 503 ("unavailable") without PostgreSQL. ``degraded`` names whatever is
     not in order.
     """
-    checks = {"postgresql": _database(), "redis": _redis(), "clock": _clock(), "drain": _drain()}
-    degraded = [f"{name}_{state}" for name, state in checks.items() if state != "ok"]
+    clock = _asked_clock()
+    checks = {
+        "postgresql": _database(),
+        "redis": _redis(),
+        "clock": _age(clock),
+        "drain": _drain(),
+        "triggers": _triggers(clock),
+    }
+    degraded = [f"{name}_{state.split()[0]}" for name, state in checks.items() if state != "ok"]
     is_able = checks["postgresql"] == "ok"
     status = "unavailable" if not is_able else "degraded" if degraded else "ready"
     return JsonResponse(
@@ -58,15 +67,26 @@ def _redis() -> str:
         return "down"
 
 
-def _clock() -> str:
-    """Return ok, old, missing, or down if Redis does not answer."""
+def _asked_clock() -> Clock | None:
     try:
-        clock = store.clock()
+        return store.clock()
     except StoreDown:
+        return None
+
+
+def _age(clock: Clock | None) -> str:
+    """Return ok, old, missing, or down if Redis does not answer."""
+    if clock is None:
         return "down"
     if not clock.time.isdecimal():
         return "missing"
     return "ok" if 0 <= clock.now - int(clock.time) <= conf.max_lag * 1e6 else "old"
+
+
+def _triggers(clock: Clock | None) -> str:
+    """Return ok, or what to do about tables whose triggers do not all stand, as the last whole drain found them."""
+    bare = history.bare(clock) if clock else []
+    return f"off on {', '.join(bare)}: run migrate" if bare else "ok"
 
 
 def _drain() -> str:

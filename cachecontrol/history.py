@@ -195,12 +195,7 @@ def altered(clock: Clock, found: Found) -> list[Moving]:
     """Tags of the tables whose catalog rows changed since the last drain, or whose triggers do not all stand."""
     if found.tables is None:
         return []
-    try:
-        before = json.loads(clock.tables)
-    except ValueError:
-        before = None
-    if not isinstance(before, dict):
-        before = {}
+    before = _tables(clock)
     changed = {
         name
         for name in before.keys() | found.tables.keys()
@@ -209,6 +204,20 @@ def altered(clock: Clock, found: Found) -> list[Moving]:
     return [
         Moving(NO_XID, tag) for name in sorted(changed) for tag in (tags.table(name), tags.anything(name))
     ]
+
+
+def bare(clock: Clock) -> list[str]:
+    """The tables whose triggers did not all stand at the last whole drain."""
+    return sorted(name for name, found in _tables(clock).items() if str(found).startswith("false"))
+
+
+def _tables(clock: Clock) -> dict[str, Any]:
+    """What the clock knows of the tracked tables; nothing if it cannot be read."""
+    try:
+        tables = json.loads(clock.tables)
+    except ValueError:
+        return {}
+    return tables if isinstance(tables, dict) else {}
 
 
 def first_clock(found: Found, now: int) -> dict[str, str]:

@@ -192,6 +192,8 @@ class Page:
 
 ELSEWHERE: Final = "elsewhere"
 """The refusal of a path that other URLs, or another language, lead to a view without this policy."""
+NOT_SHARED: Final = responses.PERSONAL | {ELSEWHERE}
+"""The refusals after which the visitor's own request is answered."""
 
 
 class CachedPageMiddleware:
@@ -213,9 +215,8 @@ class CachedPageMiddleware:
             return self._asked(request, Page.of(kept, request))
         except DisallowedHost:
             return self._passed_on(request)
-        except (
-            Exception
-        ):  # too many parameters, or no database: Django draws the error page around this middleware
+        except Exception:
+            # Too many parameters, or no database: Django draws the error page around this middleware.
             ambient.begin_request(_spoken(kept, request))
             raise
 
@@ -271,7 +272,7 @@ class CachedPageMiddleware:
             return ELSEWHERE
         response = page.ambient(request).run(lambda: self.get_response(request))
         refusal = _refusal(page, request, response)
-        if refusal == ELSEWHERE or refusal in responses.PERSONAL:
+        if refusal in NOT_SHARED:
             responses.discard(response)
             return refusal
         if refusal:

@@ -31,6 +31,7 @@ from django.db.models.fields.reverse_related import ForeignObjectRel
 from django.db.models.functions import Cast, Extract, Now, Random
 from django.db.models.lookups import Lookup
 from django.db.models.sql.constants import INNER, LOUTER
+from django.db.models.sql.query import Query
 from django.db.models.sql.where import AND, OR, XOR, ExtraWhere
 from django.utils.functional import cached_property
 from psycopg.types.multirange import Multirange
@@ -147,6 +148,8 @@ _TIMELESS = re.compile(
     r"|text|tsquery|tsvector|uuid|varchar|(int4|int8|num)range"
 )
 """Types as which a text means the same at any time."""
+_NUMBERS = re.compile(r"bigint|boolean|double precision|float4|integer|interval|numeric|real|smallint|uuid")
+"""Types that PostgreSQL does not read as moments."""
 _MOMENT = re.compile(r"(?<![a-z])(now|today|tomorrow|yesterday)(?![a-z])", re.IGNORECASE)
 """Words by which PostgreSQL reads text as another moment each time, among any signs and names of zones and days."""
 
@@ -281,8 +284,9 @@ def _doubt_of_moments(node: Any, connection: BaseDatabaseWrapper) -> Doubt | Non
             return _doubt_of_cast(node, connection)
         case Case():
             return _doubt_of_reading(node, node.get_source_expressions(), connection)
-        case Lookup() if _says_a_moment(node.rhs) and not _is_timeless(node.lhs, connection):
-            return "volatile", str(node.rhs)
+        case Lookup() if _says_a_moment(node.rhs):
+            is_text = all(_is_timeless(leaf, connection) for leaf in _leaves(node.lhs))
+            return None if is_text else ("volatile", str(node.rhs))
         case Lookup() if hasattr(node.rhs, "as_sql"):
             return _doubt_of_reading(node.lhs, [node.rhs], connection)
     return None
@@ -300,10 +304,27 @@ def _doubt_of_reading(target: Any, sources: list[Any], connection: BaseDatabaseW
     """Whether text of a column may be read as the moment that ``target`` is. A value is looked at for itself."""
     if not _is_moment(target, connection):
         return None
-    for source in sources:
-        if not isinstance(source, Value) and not _is_moment(source, connection):
+    for leaf in (leaf for source in sources for leaf in _leaves(source)):
+        if (
+            not isinstance(leaf, Value)
+            and not _is_moment(leaf, connection)
+            and not _is_number(leaf, connection)
+        ):
             return "volatile", "text that is read as a date or a time"
     return None
+
+
+def _leaves(node: Any) -> Iterator[Any]:
+    """The parts of an expression of which PostgreSQL knows the type: what is put together of them may say another."""
+    if isinstance(node, Value | Col | Cast):
+        yield node
+        return
+    if isinstance(node, Query):
+        parts = [*node.select, *node.annotation_select.values()]
+    else:
+        parts = getattr(node, "get_source_expressions", list)()
+    for part in parts:
+        yield from _leaves(part)
 
 
 def _type_of(node: Any, connection: BaseDatabaseWrapper) -> str:
@@ -319,6 +340,10 @@ def _is_timeless(node: Any, connection: BaseDatabaseWrapper) -> bool:
 
 def _is_moment(node: Any, connection: BaseDatabaseWrapper) -> bool:
     return _MOMENTS.match(_type_of(node, connection)) is not None
+
+
+def _is_number(node: Any, connection: BaseDatabaseWrapper) -> bool:
+    return _NUMBERS.fullmatch(_type_of(node, connection)) is not None
 
 
 def _says_a_moment(value: Any) -> bool:

@@ -49,7 +49,12 @@ class TrackedQuery(Query):
     """A query that reports what it depends on and, given a policy, is answered from the cache."""
 
     reports = True
+    """Whether what is compiled is reported: a class derived from this one may have changed that."""
     policy: Policy | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.reports = overrides_nothing(cls, TrackedQuery, but=frozenset({"policy", "reports"}))
 
     def get_compiler(
         self, using: str | None = None, connection: Any = None, elide_empty: bool = True
@@ -156,7 +161,7 @@ class _TrackedCompiler(SQLCompiler):
         walk = cast("Walk", self._walk)
         inner = _reporting(node)
         for query in (self.query, inner, getattr(inner, "query", None)):
-            if isinstance(query, Query) and not _reports_for_itself(type(query)):  # type: ignore[arg-type]
+            if isinstance(query, Query) and not getattr(query, "reports", False):
                 walk.refuse("uncovered", f"the query class {type(query).__name__}")
         return walk.compile(inner, super().compile)
 
@@ -215,14 +220,6 @@ class _TrackedCompiler(SQLCompiler):
 @functools.cache
 def _tracked(compiler: type[SQLCompiler]) -> type[SQLCompiler]:
     return type(f"Tracked{compiler.__name__}", (_TrackedCompiler, compiler), {})
-
-
-@functools.cache
-def _reports_for_itself(kind: Any) -> bool:
-    """Whether a query of this class is compiled as ours are."""
-    return issubclass(kind, TrackedQuery) and overrides_nothing(
-        kind, TrackedQuery, but=frozenset({"policy", "reports"})
-    )
 
 
 def _reporting(node: Any) -> Any:

@@ -41,6 +41,9 @@ _SETTINGS = (
     "default_text_search_config",
     "extra_float_digits",
     "bytea_output",
+    "array_nulls",
+    "transform_null_equals",
+    "gin_fuzzy_search_limit",
 )
 _THRESHOLDS = {"similarity": "0.3", "word_similarity": "0.6", "strict_word_similarity": "0.5"}
 """From where on pg_trgm calls texts similar. A session that has not loaded it yet does not know its defaults."""

@@ -7,12 +7,19 @@ from typing import Any
 
 from celery import shared_task
 from celery.schedules import crontab
+from celery.signals import task_prerun
 from django.utils import timezone
 
-from cachecontrol import keeper, prune, reconcile, rollup, warm
+from cachecontrol import collect, keeper, mend, prune, reconcile, rollup, warm
 from cachecontrol.models import KeeperRun
 
 KEEP_RUNS = timedelta(days=7)
+
+
+@task_prerun.connect
+def _serve(**_: Any) -> None:
+    """A task works for itself, whichever thread of a worker runs it."""
+    collect.serve()
 
 
 @shared_task(name="cachecontrol.warm")
@@ -33,6 +40,18 @@ def prune_changes() -> None:
     with keeper.recorded("prune") as run:
         run.step(prune.prune())
         KeeperRun.objects.filter(started_at__lt=timezone.now() - KEEP_RUNS).delete()
+
+
+@shared_task(name="cachecontrol.mend")
+def mend_triggers() -> None:
+    """Put triggers of tracked tables back that somebody dropped, disabled or enabled otherwise."""
+    with keeper.recorded("mend") as run:
+        for relation, error in mend.mend():
+            if error:
+                run.failed(f"{relation}: {error}")
+            else:
+                run.step()
+                run.note(relation)
 
 
 @shared_task(name="cachecontrol.rollup")
@@ -58,6 +77,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "warm": _every("cachecontrol.warm", 30),
     "reconcile": _every("cachecontrol.reconcile", 60),
     "rollup": _every("cachecontrol.rollup", 60),
+    "mend": _every("cachecontrol.mend", 60),
     "prune": _every("cachecontrol.prune", 300),
     "forget": {"task": "cachecontrol.forget", "schedule": crontab(minute="17", hour="3")},
 }

@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from catalog.numbers import NumberField
+
 if TYPE_CHECKING:
     from decimal import Decimal
 
@@ -108,18 +110,14 @@ class ListingForm(forms.Form):
     """The parameters of a listing. What cannot be read is left out; a wrong price is also explained."""
 
     q = forms.CharField(required=False, max_length=200, label=_("Search"))
-    price_from = forms.DecimalField(
-        required=False, min_value=0, max_digits=12, decimal_places=2, label=_("From")
-    )
-    price_to = forms.DecimalField(required=False, min_value=0, max_digits=12, decimal_places=2, label=_("To"))
+    price_from = NumberField(required=False, min_value=0, max_digits=12, decimal_places=2, label=_("From"))
+    price_to = NumberField(required=False, min_value=0, max_digits=12, decimal_places=2, label=_("To"))
     sale = forms.BooleanField(required=False, label=_("On sale"))
 
     def __init__(self, data: QueryDict, *, sorts: dict[str, Any]) -> None:
         super().__init__(data)
         self.lists = data
         self.sorts = sorts
-        for name in ("price_from", "price_to"):
-            self.fields[name].widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
 
     def selection(self) -> Selection:
         """Return the choices that can be read, each once; the first sort is the default and never written."""

@@ -1,4 +1,4 @@
-"""Database functions that columns and constraints are made of; `sql/functions.sql` defines them."""
+"""Database functions that columns and constraints are made of; `sql/functions.sql` and `sql/code.sql` define them."""
 
 from __future__ import annotations
 
@@ -29,3 +29,11 @@ class GtinValid(models.Func):
 
     function = "catalog_gtin_valid"
     output_field = models.BooleanField()
+
+
+class Code(models.Func):
+    """The letters and digits of a SKU, in capitals."""
+
+    function = "catalog_code"
+    output_field = models.TextField()
+    is_immutable = True

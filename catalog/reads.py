@@ -10,7 +10,15 @@ from django.db.models.functions import Abs
 from django.utils import timezone
 
 from cachecontrol.api import expire_at
-from catalog.models import Brand, Category, Product, ProductImage, Variant
+from catalog.models import (
+    Brand,
+    Category,
+    FormerCategoryPath,
+    FormerProductSlug,
+    Product,
+    ProductImage,
+    Variant,
+)
 from catalog.models.product import LISTED, SHOWN
 
 if TYPE_CHECKING:
@@ -83,6 +91,12 @@ def branch(url_path: str) -> Branch | None:
     return Branch(category=category, ancestors=tuple(ancestors), descendants=tuple(descendants))
 
 
+def former_category(url_path: str) -> Category | None:
+    """Return the category that had this path before."""
+    former = FormerCategoryPath.objects.filter(url_path=url_path).first()
+    return Category.objects.filter(pk=former.category_id).first() if former else None
+
+
 def _prefixes(url_path: str) -> list[str]:
     slugs = url_path.split("/")
     return ["/".join(slugs[: n + 1]) for n in range(len(slugs))]
@@ -132,6 +146,13 @@ def illustrate(products: Iterable[Product]) -> list[Product]:
 def product(slug: str) -> Product | None:
     """Return the product of this slug if shoppers may see it now, and end the page when that changes."""
     found = Product.objects.select_related("category", "brand").filter(slug=slug).first()
+    return found if found and _is_shown(found) else None
+
+
+def former_product(slug: str) -> Product | None:
+    """Return the product that had this slug before, if shoppers may see it now."""
+    former = FormerProductSlug.objects.filter(slug=slug).first()
+    found = Product.objects.filter(pk=former.product_id).first() if former else None
     return found if found and _is_shown(found) else None
 
 

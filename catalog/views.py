@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.contrib.sitemaps import views as sitemap_views
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, HttpResponsePermanentRedirect
 from django.shortcuts import render
 from django.templatetags.static import static
 from django.urls import reverse
@@ -23,6 +23,8 @@ from catalog.sitemaps import SECTIONS
 if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
+
+    from catalog.models import Category
 
 HOUR = 3600
 ROW = 6
@@ -45,7 +47,7 @@ def category(request: HttpRequest, path: str) -> HttpResponse:
     """List the products of a category and of all below it."""
     branch = reads.branch(path)
     if branch is None:
-        raise Http404(_("There is no such category."))
+        return _moved(request, reads.former_category(path), _("There is no such category."))
     products = reads.shown(Product.objects.filter(category__in=branch.ids))
     listed = listing.build(products, forms.ListingForm(request.GET, sorts=forms.SORTS))
     way = structured.crumbs([*branch.ancestors, branch.category])
@@ -68,7 +70,7 @@ def product(request: HttpRequest, slug: str) -> HttpResponse:
     """Show one product."""
     found = reads.product(slug)
     if found is None:
-        raise Http404(_("There is no such product."))
+        return _moved(request, reads.former_product(slug), _("There is no such product."))
     variants, related = reads.variants(found), reads.related(found)
     reads.illustrate([found, *related])
     way = structured.crumbs(reads.trail(found.category.url_path), last=found)
@@ -137,6 +139,14 @@ def favicon(request: HttpRequest) -> HttpResponse:
 def upload(request: HttpRequest, path: str) -> HttpResponseBase:
     """Send a picture that staff uploaded. In production the server in front does it (deploy/nginx.conf)."""
     return serve(request, path, document_root=settings.MEDIA_ROOT)
+
+
+def _moved(request: HttpRequest, row: Product | Category | None, missing: str) -> HttpResponse:
+    """Send the visitor, with the choices that the page knows, to where the row is now. Raises Http404 for none."""
+    if row is None:
+        raise Http404(missing)
+    choices = f"?{request.GET.urlencode()}" if request.GET else ""
+    return HttpResponsePermanentRedirect(row.get_absolute_url() + choices)
 
 
 def _canonical(request: HttpRequest, listed: listing.Listing | None = None) -> str:

@@ -25,13 +25,13 @@ from project import services
 
 DATABASE_SCHEMES = ("postgres://", "postgresql://")
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+TELL_OPTION = "-c cachecontrol.tell=on"
+"""See ``cachecontrol.writers``, which cannot be imported while the settings are read."""
 BROKER_PATIENCE = {"socket_connect_timeout": 2.0, "socket_timeout": 5.0}
 """Seconds: a process that waits for a broker that hangs is deaf to signals meanwhile."""
 QUOTING = "Write / ? # @ % & and : in a password as %2F %3F %23 %40 %25 %26 and %3A."
 PRODUCTION = ("SECRET_KEY", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "BEHIND_PROXY")
 """Variables that no local checkout needs: one that is set says that this is production."""
-TELL_OPTION = "-c cachecontrol.tell=on"
-"""See ``cachecontrol.writers``, which cannot be imported while the settings are read."""
 WORDS = {
     "on": True,
     "yes": True,

@@ -58,6 +58,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "project.uploads.FormLimitMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -99,9 +100,8 @@ TEMPLATES = [
 _urls = services.urls()
 _pooler = env.bool("DATABASE_POOLER", default=False)
 DATABASES = {"default": environment.database(_urls.database, behind_pooler=_pooler)}
-SILENCED_SYSTEM_CHECKS = (
-    ["cachecontrol.W006"] if _pooler else []
-)  # it cannot ask at startup to be told of writes
+# Behind a pooler connections cannot ask at startup to be told of their writes.
+SILENCED_SYSTEM_CHECKS = ["cachecontrol.W006"] if _pooler else []
 CACHES = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",
@@ -169,6 +169,12 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "admin:login"
+
+# How large the forms of staff may be; project.uploads holds everybody else to less. A product's form has twelve fields for
+# each variant, and a file for each image.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
+DATA_UPLOAD_MAX_NUMBER_FILES = 1_000
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10_000_000
 
 # Logs
 

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from kombu.exceptions import OperationalError
 
-from cachecontrol import store
+from cachecontrol import capture, store
 from cachecontrol.capture import FAMILY_SQL
 from cachecontrol.conf import conf
 from cachecontrol.dashboard import facts
@@ -46,7 +46,7 @@ class Check:
 
 def checks(*, server: Server | None, clock: Clock | None, whole: Tally) -> list[Check]:
     """Look at the stores, the clock, the triggers, the breaker, the processes, and what reconciling found."""
-    stores = [_postgresql(), _triggers(), _redis(server), _breaker()]
+    stores = [_postgresql(), _triggers(), _large_writes(), _redis(server), _breaker()]
     return [*stores, _clock(clock), _drain(), _workers(server), _drift(whole)]
 
 
@@ -130,7 +130,10 @@ def _triggers() -> Check:
     if missing is None:
         return Check(name, State.BAD, _("cannot be read"))
     if missing:
-        text = _("missing or disabled on {tables}: run migrate")
+        text = _(
+            "missing, disabled or not set to ALWAYS (as after ENABLE TRIGGER ALL) on {tables}, so that nothing cached of them is"
+            " used for long: the mend keeper puts them back within a minute; if it has no rights to, run migrate"
+        )
         return Check(name, State.BAD, text.format(tables=", ".join(missing)))
     count = Tracked.objects.count()
     if not count:
@@ -140,11 +143,25 @@ def _triggers() -> Check:
 
 
 def _tables_without_triggers() -> list[str]:
-    """Return tracked tables and partitions that lack a trigger, or have it disabled."""
+    """Return tracked tables and partitions that lack a trigger, or have one that is not enabled as it should be."""
     tracked = "SELECT to_regclass(quote_ident(relation)) AS root FROM cachecontrol_tracked"
     with connection.cursor() as cursor:
         cursor.execute(FAMILY_SQL.format(roots=tracked))
         return [name for _, _, name, is_captured, _ in cursor.fetchall() if not is_captured]
+
+
+def _large_writes() -> Check:
+    name = _("Large writes")
+    limits = facts.attempt(lambda: capture.limits_of_temporary_files(connection))
+    if limits is None:
+        return Check(name, State.BAD, _("cannot be read"))
+    if limits:
+        text = _(
+            "a statement that changes very many rows may be refused: triggers keep its rows in temporary files, which"
+            " temp_file_limit bounds ({limits}). Raise it or work_mem, or change fewer rows at once"
+        )
+        return Check(name, State.WARNING, text.format(limits=", ".join(limits)))
+    return Check(name, State.GOOD, _("no temp_file_limit that triggers could exceed"))
 
 
 def _workers(server: Server | None) -> Check:

@@ -11,13 +11,14 @@ from treebeard.admin import TreeAdmin
 from treebeard.forms import MoveNodeForm, movenodeform_factory
 
 from catalog.admin.history import HistoryAdmin
+from catalog.admin.snapshots import SnapshotForm
 from catalog.models import Category
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 
-class CategoryForm(MoveNodeForm):  # type: ignore[misc]
+class CategoryForm(MoveNodeForm, SnapshotForm):  # type: ignore[misc]
     """Refuses two categories of one slug in one place: they would have the same URL."""
 
     def clean(self) -> dict[str, Any]:
@@ -29,6 +30,14 @@ class CategoryForm(MoveNodeForm):  # type: ignore[misc]
         if Category.objects.filter(url_path=url_path).exclude(pk=self.instance.pk).exists():
             self.add_error("slug", _("There is a category with this slug in this place already."))
         return cleaned
+
+    def save(self, commit: bool = True) -> Any:
+        """Save the category. Who moves or makes one has treebeard write the row, so that it is the stored one then."""
+        is_placed = {"treebeard_position", "treebeard_ref_node"} & {*self.changed_data}
+        saved = super().save(commit=commit)
+        if is_placed:
+            self.stored = self._values(saved)
+        return saved
 
     def _parent(self, cleaned: dict[str, Any]) -> Category | None:
         node: Category | None = cleaned.get("treebeard_ref_node")
@@ -54,4 +63,4 @@ class CategoryAdmin(TreeAdmin, HistoryAdmin):  # type: ignore[misc]
     ) -> HttpResponse:
         """Show a version, and go back to it, where the category is now: one that is gone has no place."""
         get_object_or_404(Category, pk=object_id)
-        return super().history_form_view(request, object_id, version_id, *args, **kwargs)  # type: ignore[no-any-return]
+        return super().history_form_view(request, object_id, version_id, *args, **kwargs)

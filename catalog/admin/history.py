@@ -1,11 +1,107 @@
-"""Who changed what, and when."""
+"""What all rows of the catalog have in the admin: a history, and editors who do not undo what others did."""
 
 from __future__ import annotations
 
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import messages
+from django.db import IntegrityError, OperationalError, connection, transaction
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from psycopg.errors import DeadlockDetected, ForeignKeyViolation, UniqueViolation
 from simple_history.admin import SimpleHistoryAdmin
+
+from catalog.admin.snapshots import NUMBERS, SnapshotForm, SnapshotFormSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.db.models import Model
+    from django.http import HttpRequest, HttpResponse
+
+MOST_NOTICES = 10
+RACES = (UniqueViolation, ForeignKeyViolation, DeadlockDetected)
 
 
 class HistoryAdmin(SimpleHistoryAdmin):  # type: ignore[misc]
-    """An admin with history. The library's own list has an inline style, and reads each version's row anew."""
+    """An admin with history, whose forms save only what was changed in them.
 
+    The library's own list of versions has an inline style, and reads each version's row anew.
+    """
+
+    form = SnapshotForm
+    formfield_overrides = NUMBERS
     object_history_list_template = "admin/catalog/history_list.html"
+    object_history_form_template = "admin/catalog/history_form.html"
+
+    class Media:
+        css = {"screen": ["catalog/admin.css"]}
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Handle a form; if somebody else's commit came between its checks and its save, check and save once more."""
+        try:
+            return super().changeform_view(request, *args, **kwargs)  # type: ignore[no-any-return]
+        except (IntegrityError, OperationalError) as error:
+            if not isinstance(error.__cause__, RACES):
+                raise
+        return super().changeform_view(request, *args, **kwargs)  # type: ignore[no-any-return]
+
+    def save_related(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        """Save the rows below, and let the database check now what it would check at the end: before success is told."""
+        super().save_related(request, *args, **kwargs)
+        connection.check_constraints()
+
+    def save_model(self, request: HttpRequest, obj: Model, form: SnapshotForm, change: bool) -> None:
+        obj._history_user = request.user  # type: ignore[attr-defined]
+        form.write()
+        _tell(request, form.notices())
+
+    def save_formset(self, request: HttpRequest, form: SnapshotForm, formset: Any, change: bool) -> None:
+        super().save_formset(request, form, formset, change)
+        _tell(request, formset.notices())
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Show the form; where it comes back for an error, say what others changed meanwhile."""
+        form, inlines = context["adminform"].form, context["inline_admin_formsets"]
+        if form.is_bound:
+            _tell(request, chain(form.notices(), *(inline.formset.notices() for inline in inlines)))
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return super().get_changelist_form(request, **{"form": SnapshotForm, **kwargs})
+
+    def get_changelist_formset(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return super().get_changelist_formset(request, **{"formset": SnapshotFormSet, **kwargs})
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Show the list, or save what was edited in it while nobody else changes those rows."""
+        if request.method != "POST":
+            return super().changelist_view(request, *args, **kwargs)  # type: ignore[no-any-return]
+        with transaction.atomic():
+            response: HttpResponse = super().changelist_view(request, *args, **kwargs)
+        changelist = getattr(response, "context_data", {}).get("cl")
+        if changelist and changelist.formset and changelist.formset.is_bound:
+            changelist.result_list = [form.instance for form in changelist.formset.forms]
+        return response
+
+    @transaction.atomic
+    def history_form_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Show a version, or go back to it while nobody else changes the row."""
+        return super().history_form_view(request, *args, **kwargs)  # type: ignore[no-any-return]
+
+
+def _tell(request: HttpRequest, notices: Iterable[str]) -> None:
+    """Show the notices as a list; of many only the first, and how many more there are."""
+    lines = list(notices)
+    if not lines:
+        return
+    if more := len(lines) - MOST_NOTICES if len(lines) > MOST_NOTICES else 0:
+        text = ngettext("and %(count)d more value", "and %(count)d more values", more)
+        lines[MOST_NOTICES:] = [text % {"count": more}]
+    head = _("Somebody else made changes while you edited. They were kept:")
+    items = format_html_join("", "<li>{}</li>", ((line,) for line in lines))
+    messages.warning(request, format_html("{}<ul>{}</ul>", head, items))

@@ -87,13 +87,7 @@ class AutocompleteFilter(FieldListFilter):
 def filter_media() -> forms.Media:
     """The scripts and styles that autocomplete filters need on a list."""
     return forms.Media(
-        css={
-            "screen": [
-                "admin/css/vendor/select2/select2.css",
-                "admin/css/autocomplete.css",
-                "catalog/admin.css",
-            ]
-        },
+        css={"screen": ["admin/css/vendor/select2/select2.css", "admin/css/autocomplete.css"]},
         js=[
             "admin/js/vendor/jquery/jquery.js",
             "admin/js/vendor/select2/select2.full.js",

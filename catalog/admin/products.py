@@ -17,7 +17,8 @@ from django.utils.translation import ngettext
 from catalog.admin.history import HistoryAdmin
 from catalog.admin.images import ImageInline
 from catalog.admin.lists import AutocompleteFilter, EstimatingPaginator, filter_media
-from catalog.admin.variants import VariantInline, save_variant
+from catalog.admin.snapshots import SnapshotForm
+from catalog.admin.variants import VariantInline
 from catalog.models import Category, Product, Variant
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class PrettyJSONEncoder(json.JSONEncoder):
         super().__init__(*args, **{**kwargs, "indent": 2, "ensure_ascii": False})
 
 
-class ProductForm(forms.ModelForm):  # type: ignore[type-arg]
+class ProductForm(SnapshotForm):
     """A product; its attributes are edited as JSON."""
 
     class Meta:
@@ -131,19 +132,6 @@ class ProductAdmin(HistoryAdmin):
         by_sku = Product.objects.filter(sku__istartswith=term).values("pk")
         by_variant = Variant.objects.filter(sku__iexact=term).values("product_id")
         return queryset.filter(pk__in=found.union(by_sku, by_variant)), False
-
-    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """Save the inlines; a variant whose stock alone was counted gets no history."""
-        if formset.model is not Variant:
-            super().save_formset(request, form, formset, change)
-            return
-        formset.save(commit=False)
-        for variant in formset.deleted_objects:
-            variant.delete()
-        for variant, changed in formset.changed_objects:
-            save_variant(variant, changed)
-        for variant in formset.new_objects:
-            variant.save()
 
     @admin.action(description=_("Publish the selected products now"), permissions=["change"])
     def publish(self, request: HttpRequest, queryset: QuerySet[Product]) -> None:

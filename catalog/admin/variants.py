@@ -8,26 +8,18 @@ from django.contrib import admin
 
 from catalog.admin.history import HistoryAdmin
 from catalog.admin.lists import EstimatingPaginator
+from catalog.admin.snapshots import SnapshotInline
 from catalog.models import Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from django import forms
     from django.db.models import QuerySet
     from django.http import HttpRequest
 
 
-def save_variant(variant: Variant, changed: Sequence[str]) -> None:
-    """Save what a form changed; if that is the stock alone, no history is written."""
-    variant.save(update_fields=["stock"] if list(changed) == ["stock"] and variant.pk else None)
-
-
-class VariantInline(admin.TabularInline):  # type: ignore[type-arg]
+class VariantInline(SnapshotInline):
     """A product's variants, in their order."""
 
     model = Variant
-    extra = 0
     fields = ("position", "sku", "option", "value", "price", "gtin", "stock", "active")
     ordering = ("position", "id")
 
@@ -51,8 +43,3 @@ class VariantAdmin(HistoryAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Variant]:
         return super().get_queryset(request).defer("product__search")  # type: ignore[no-any-return]
-
-    def save_model(
-        self, request: HttpRequest, obj: Variant, form: forms.ModelForm[Variant], change: bool
-    ) -> None:
-        save_variant(obj, form.changed_data)

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import DatabaseError, connection, transaction
+from django.utils.translation import gettext as _
 
 from catalog.importing.batch import NULL
 from catalog.importing.places import Places
-from catalog.importing.records import Problem
+from catalog.importing.records import Problem, excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from catalog.importing.records import ProductRecord
 
 BATCH = 2000
+ATTEMPTS = 5
 LOCK = 0x6C61726465720001  # "larder", 1
 SQL = Path(__file__).resolve().parent.parent / "sql"
 STAGING = (SQL / "stage.sql").read_text()
@@ -40,8 +42,18 @@ PENDING = ("product_search", "product_name_trigrams")
 LOADED = ("catalog_product", "catalog_variant", "catalog_productimage", "catalog_category", "catalog_brand")
 
 
+# Classes of SQLSTATE that say nothing of the rows: of the connection, the transaction, the rights and the objects in the
+# database, and of its resources and those who run it. Without a SQLSTATE the connection is gone.
+NOT_OF_A_ROW = ("", "08", "0L", "25", "28", "3D", "3F", "40", "42", "53", "55", "57", "58", "F0")
+MISSING, SHUTDOWN, RIVALRY, TOO_LARGE = "42P01", "57P", "40", "54"
+
+
 class ImportBusyError(Exception):
     """Another import is running: wait for it, or stop it."""
+
+
+class ImportStoppedError(Exception):
+    """The database cannot go on, whatever the rows: mend what the text tells, and run the import again."""
 
 
 @contextmanager
@@ -62,8 +74,11 @@ def exclusive() -> Iterator[None]:
         try:
             yield
         finally:
-            cursor.execute("RESET synchronous_commit; RESET gin_pending_list_limit")
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+            if connection.is_usable():
+                # A session with temporary tables does without the cache, and this connection may go on serving reads.
+                cursor.execute("DROP TABLE IF EXISTS staged_product, staged_variant, staged_image")
+                cursor.execute("RESET synchronous_commit; RESET gin_pending_list_limit")
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
 
 class Loader:
@@ -80,15 +95,30 @@ class Loader:
         self.places = Places()
 
     def load(self, batch: Batch) -> None:
-        """Write the batch; where the database refuses it, halve it until the rows to blame stand alone."""
+        """Write the batch; where the database refuses it, halve it until the rows to blame stand alone.
+
+        Raises:
+            ImportStoppedError: the rows are not to blame.
+        """
         try:
-            self._write(batch)
-        except (IntegrityError, DataError) as error:
+            self._write_beside_others(batch)
+        except DatabaseError as error:
+            _raise_unless_of_a_row(error)
             if len(batch) == 1:
                 self.report(_refused(batch.records[0], error))
                 return
             for half in batch.halves():
                 self.load(half)
+
+    def _write_beside_others(self, batch: Batch) -> None:
+        """Write the batch, again where PostgreSQL ended the transaction for the sake of another (a deadlock)."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._write(batch)
+                return
+            except DatabaseError as error:
+                if attempt == ATTEMPTS or not _sqlstate(error).startswith(RIVALRY):
+                    raise
 
     def settle(self) -> None:
         """Tell the planner of the new rows, and put their words where searches need not read them one by one."""
@@ -103,27 +133,31 @@ class Loader:
         counts: Counter[str] = Counter(
             products=len(batch), variants=sum(len(record.variants) for record in batch.records)
         )
-        with self.places.unless_undone() as keep, transaction.atomic(), connection.cursor() as cursor:
-            self.places.make_brands(record.brand for record in batch.records)
-            self.places.make_categories(record.category for record in batch.records)
-            cursor.execute(STAGING)
-            _copy(cursor, "staged_product", self._products(batch))
-            _copy(cursor, "staged_variant", [batch.variants])
-            _copy(cursor, "staged_image", [batch.images])
-            if not self.counts:
-                # What the planner learns of the first batch holds for all; their sizes it sees by itself. Not of `id`:
-                # whether rows are known is another matter in each.
-                cursor.execute(ANALYZE_STAGED)
-            for name, statement in STATEMENTS.items():
-                if name in OF_KNOWN and not counts[OF_KNOWN[name]]:
-                    continue
-                cursor.execute(statement)
-                counts[name] = cursor.rowcount
-            if self.dry_run:
-                transaction.set_rollback(True)
-            else:
+        with self.places.unless_undone() as keep:
+            with transaction.atomic(), connection.cursor() as cursor:
+                self.places.make_brands(record.brand for record in batch.records)
+                self.places.make_categories(record.category for record in batch.records)
+                self._stage(cursor, batch)
+                for name, statement in STATEMENTS.items():
+                    if name in OF_KNOWN and not counts[OF_KNOWN[name]]:
+                        continue
+                    cursor.execute(statement)
+                    counts[name] = cursor.rowcount
+                if self.dry_run:
+                    transaction.set_rollback(True)
+            if not self.dry_run:  # and not before: deferred constraints are checked at the commit
                 keep()
         self.counts += counts
+
+    def _stage(self, cursor: Any, batch: Batch) -> None:
+        cursor.execute(STAGING)
+        _copy(cursor, "staged_product", self._products(batch))
+        _copy(cursor, "staged_variant", [batch.variants])
+        _copy(cursor, "staged_image", [batch.images])
+        if not self.counts:
+            # What the planner learns of the first batch holds for all; their sizes it sees by itself. Not of `id`:
+            # whether rows are known is another matter in each.
+            cursor.execute(ANALYZE_STAGED)
 
     def _products(self, batch: Batch) -> Iterator[str]:
         for record, product in zip(batch.records, batch.products, strict=True):
@@ -137,6 +171,37 @@ def _copy(cursor: Any, table: str, lines: Iterable[str]) -> None:
             copy.write(said)
 
 
-def _refused(record: ProductRecord, error: Exception) -> Problem:
-    reason = str(error).splitlines()[0]
+def _sqlstate(error: DatabaseError) -> str:
+    return getattr(error.__cause__, "sqlstate", None) or ""
+
+
+def _reason(error: DatabaseError) -> str:
+    return str(error).partition("\n")[0].rstrip(".")
+
+
+def _raise_unless_of_a_row(error: DatabaseError) -> None:
+    state = _sqlstate(error)
+    if state[:2] not in NOT_OF_A_ROW:
+        return
+    if not state or state == MISSING or state.startswith(SHUTDOWN):
+        raise error
+    raise ImportStoppedError(_reason(error)) from error
+
+
+def _refused(record: ProductRecord, error: DatabaseError) -> Problem:
+    """Return the problem of a row that passed all checks but the database's."""
+    if _sqlstate(error).startswith(TOO_LARGE):
+        texts = {"description": record.description}
+        texts |= {f"attributes.{name}": str(value) for name, value in record.attributes.items()}
+        column = max(texts, key=lambda name: len(texts[name]))
+        reason = _(
+            "The product has more text than can be searched; this is the longest: %(length)d characters."
+        )
+        return Problem(
+            line=record.line,
+            column=column,
+            value=excerpt(texts[column]),
+            reason=reason % {"length": len(texts[column])},
+        )
+    reason = _("The database refuses this product: %(reason)s.") % {"reason": _reason(error)}
     return Problem(line=record.line, column="sku", value=record.sku, reason=reason)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from django.utils.translation import gettext as _
+
+from catalog.importing.values import DECIMAL_SIGNS
 
 SHIPPED = Path(__file__).resolve().parent.parent / "mappings"
 PRODUCT = {
@@ -19,6 +22,7 @@ PRODUCT = {
 VARIANT = {"sku", "option", "value", "price", "gtin", "active", "stock"}
 SOURCES = ("column", "value", "text", "first", "join")
 MODIFIERS = {"match", "split", "words"}
+MOMENTS = {"publish_at", "unpublish_at"}
 
 Columns = dict[str, Any]
 Take = Callable[[Columns], Any]
@@ -30,10 +34,15 @@ class MappingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One value of a product: how to take it from a row, and which columns to name when it is wrong."""
+    """One value of a product: how to take it from a row, and which columns to name when it is wrong.
+
+    `names` are the columns that it is taken from; `unix` says that it is a moment in seconds since 1970.
+    """
 
     take: Take
     columns: str
+    names: tuple[str, ...] = ()
+    unix: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +51,35 @@ class Each:
 
     items: Take
     columns: str
+    names: tuple[str, ...]
     fields: dict[str, Field]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Mapping:
-    """Where each value is. `nothing` are the texts that mean that there is none."""
+    """Where each value is.
+
+    `nothing` are the texts that mean that there is none; `decimal` is the sign before the decimals of numbers that are
+    written as texts, empty if the file does not say.
+    """
 
     nothing: frozenset[str]
+    decimal: str
     product: dict[str, Field]
     attributes: dict[str, Field]
     spread: Field | None
     prefix: str
     variants: Each | None
     images: Each | None
+
+    @cached_property
+    def columns(self) -> frozenset[str]:
+        """The columns that a row is asked for, of a name with dots also its first part; not those with the prefix."""
+        fields = [*self.product.values(), *self.attributes.values(), *([self.spread] if self.spread else [])]
+        fields += self.images.fields.values() if self.images else ()
+        names = [name for field in fields for name in field.names]
+        names += [name for each in (self.variants, self.images) if each for name in each.names]
+        return frozenset(names) | {name.partition(".")[0] for name in names}
 
 
 def load(name: str) -> Mapping:
@@ -83,14 +107,23 @@ def load(name: str) -> Mapping:
 
 
 def _mapping(data: dict[str, Any]) -> Mapping:
-    _known(data, {"title", "nothing", "product", "attributes", "variants", "images"}, _("the mapping"))
+    _known(
+        data, {"title", "nothing", "decimal", "product", "attributes", "variants", "images"}, _("the mapping")
+    )
     nothing = frozenset(data.get("nothing", ())) | {""}
+    decimal = data.get("decimal", "")
+    if not isinstance(decimal, str) or decimal not in DECIMAL_SIGNS:
+        raise MappingError(_("“%(sign)s” is no decimal sign; “.” and “,” are.") % {"sign": decimal})
     product, attributes = data.get("product", {}), data.get("attributes", {})
     _known(product, PRODUCT, "[product]")
     _known(attributes, {"spread", "prefix", "columns"}, "[attributes]")
     return Mapping(
         nothing=nothing,
-        product=_fields(product, nothing),
+        decimal=decimal,
+        product={
+            name: _moment(spec, nothing) if name in MOMENTS else _field(spec, nothing)
+            for name, spec in product.items()
+        },
         attributes=_fields(attributes.get("columns", {}), nothing),
         spread=_field(attributes["spread"], nothing) if "spread" in attributes else None,
         prefix=attributes.get("prefix", ""),
@@ -110,7 +143,17 @@ def _each(table: dict[str, Any] | None, names: set[str], where: str, nothing: fr
     fields = dict(table)
     each = _field(fields.pop("each", ""), nothing)
     _known(fields, names, where)
-    return Each(each.take, each.columns, _fields(fields, nothing))
+    return Each(each.take, each.columns, each.names, _fields(fields, nothing))
+
+
+def _moment(spec: Any, nothing: frozenset[str]) -> Field:
+    """Read a field that may say `unix = true`."""
+    if not isinstance(spec, dict) or "unix" not in spec:
+        return _field(spec, nothing)
+    field = _field({key: value for key, value in spec.items() if key != "unix"}, nothing)
+    if not isinstance(spec["unix"], bool):
+        raise MappingError(_("“unix” is true or false, not %(value)s.") % {"value": spec["unix"]})
+    return replace(field, unix=spec["unix"])
 
 
 def _fields(table: dict[str, Any], nothing: frozenset[str]) -> dict[str, Field]:
@@ -127,7 +170,7 @@ def _field(spec: Any, nothing: frozenset[str]) -> Field:
         )
     _known(spec, {*SOURCES, *MODIFIERS}, str(spec))
     take, columns = _source(chosen[0], spec[chosen[0]], nothing)
-    return Field(_modified(take, spec), ", ".join(columns))
+    return Field(_modified(take, spec), ", ".join(columns), tuple(columns))
 
 
 def _source(kind: str, said: Any, nothing: frozenset[str]) -> tuple[Take, list[str]]:
@@ -141,10 +184,12 @@ def _source(kind: str, said: Any, nothing: frozenset[str]) -> tuple[Take, list[s
             return _text(said, {name: _column(name, nothing) for name in names}), names
         case "first":
             fields = [_field(spec, nothing) for spec in said]
-            return _first([field.take for field in fields]), [field.columns for field in fields]
+            return _first([field.take for field in fields]), [
+                name for field in fields for name in field.names
+            ]
         case _:
             fields = [_field(spec, nothing) for spec in said]
-            return _join([field.take for field in fields]), [field.columns for field in fields]
+            return _join([field.take for field in fields]), [name for field in fields for name in field.names]
 
 
 def _column(name: str, nothing: frozenset[str]) -> Take:
@@ -163,7 +208,7 @@ def _column(name: str, nothing: frozenset[str]) -> Take:
 
 def _inside(value: Any, keys: list[str]) -> Any:
     for key in keys:
-        if isinstance(value, list) and key.isdigit():
+        if isinstance(value, list) and key.isdecimal():
             value = value[int(key)] if int(key) < len(value) else None
         else:
             value = value.get(key) if isinstance(value, dict) else None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from simple_history.utils import bulk_create_with_history
 
+from catalog.fields import normal
 from catalog.importing.records import slug_of
 from catalog.models import Brand, Category
 
@@ -24,7 +25,7 @@ class Places:
         self.new_brands: set[str] = set()
         self.new_categories: set[str] = set()
         self._brands: dict[str, int] = {
-            name.lower(): pk for pk, name in Brand.objects.values_list("pk", "name")
+            _key(name): pk for pk, name in Brand.objects.order_by("-pk").values_list("pk", "name")
         }
         self._brand_slugs = set(Brand.objects.values_list("slug", flat=True))
         self._categories: dict[str, int] = dict(Category.objects.values_list("url_path", "pk"))
@@ -44,17 +45,17 @@ class Places:
         """Make all brands of the names at once that are not there, whatever the case of a name."""
         new: dict[str, Brand] = {}
         for name in names:
-            if name and name.lower() not in self._brands and name.lower() not in new:
-                new[name.lower()] = Brand(name=name, slug=self._free_slug(name))
+            if name and (key := _key(name)) not in self._brands and key not in new:
+                new[key] = Brand(name=name, slug=self._free_slug(name))
         if not new:
             return
         made = bulk_create_with_history(list(new.values()), Brand)
-        self._brands |= {brand.name.lower(): brand.pk for brand in made}
+        self._brands |= {_key(brand.name): brand.pk for brand in made}
         self.new_brands |= new.keys()
 
     def brand(self, name: str) -> int | None:
         """Return the primary key of a brand that is there; None for no name."""
-        return self._brands[name.lower()] if name else None
+        return self._brands[_key(name)] if name else None
 
     def make_categories(self, paths: Iterable[tuple[str, ...]]) -> None:
         """Make all categories at once that the paths lead through and that are not there."""
@@ -80,6 +81,11 @@ class Places:
             slug = f"{base}-{number}"
         self._brand_slugs.add(slug)
         return slug
+
+
+def _key(name: str) -> str:
+    """Return what equals for all ways to write the name of one brand."""
+    return normal(name).lower()
 
 
 def _url_path(names: tuple[str, ...]) -> str:

@@ -25,30 +25,41 @@ if TYPE_CHECKING:
 REQUIRED = ("sku", "name", "price", "category")
 ONLY_VARIANT = ("gtin", "stock")
 """Values of a product that is sold in one form, and so of its only variant."""
-PRODUCT: dict[str, Read] = {
-    "sku": lambda raw: required(values.text(raw, limit=80)),
-    "name": lambda raw: required(values.text(raw, limit=300)),
-    "price": lambda raw: values.price(required(raw)),
-    "category": values.category,
-    "currency": values.currency,
-    "brand": partial(values.text, limit=120),
-    "description": partial(values.text, limit=values.DESCRIPTION_LIMIT),
-    "sale_price": values.price,
-    "status": values.status,
-    "publish_at": values.moment,
-    "unpublish_at": values.moment,
-    "gtin": values.gtin,
-    "stock": values.stock,
-}
-VARIANT: dict[str, Read] = {
-    "sku": partial(values.text, limit=80),
-    "option": partial(values.text, limit=60),
-    "value": partial(values.text, limit=120),
-    "price": values.price,
-    "gtin": values.gtin,
-    "active": values.flag,
-    "stock": values.stock,
-}
+
+
+def _product_reads(decimal: str) -> dict[str, Read]:
+    price = partial(values.price, decimal=decimal)
+    return {
+        "sku": _sku,
+        "name": lambda raw: required(values.text(raw, limit=300)),
+        "price": lambda raw: price(required(raw)),
+        "category": values.category,
+        "currency": values.currency,
+        "brand": partial(values.text, limit=120),
+        "description": partial(values.text, limit=values.DESCRIPTION_LIMIT),
+        "sale_price": price,
+        "status": values.status,
+        "publish_at": values.moment,
+        "unpublish_at": values.moment,
+        "gtin": values.gtin,
+        "stock": values.stock,
+    }
+
+
+def _sku(raw: Any) -> Any:
+    return required(values.text(raw, limit=80))
+
+
+def _variant_reads(decimal: str) -> dict[str, Read]:
+    return {
+        "sku": partial(values.text, limit=80),
+        "option": partial(values.text, limit=60),
+        "value": partial(values.text, limit=120),
+        "price": partial(values.price, decimal=decimal),
+        "gtin": values.gtin,
+        "active": values.flag,
+        "stock": values.stock,
+    }
 
 
 class Reader:
@@ -60,8 +71,10 @@ class Reader:
         self.skus: dict[str, int] = {}
         self.variant_skus: dict[str, int] = {}
         absent = {name: Field(_none, name) for name in REQUIRED}
-        self.product = _plan(absent | mapping.product, PRODUCT)
-        self.variant = _plan(mapping.variants.fields if mapping.variants else {}, VARIANT)
+        self.product = _plan(absent | mapping.product, _product_reads(mapping.decimal))
+        self.variant = _plan(
+            mapping.variants.fields if mapping.variants else {}, _variant_reads(mapping.decimal)
+        )
 
     def records(self, rows: Iterable[Row | Problem]) -> Iterator[ProductRecord]:
         """Yield a record for each row that is without problems."""
@@ -124,7 +137,7 @@ class Reading:
     def _check_sku(self, said: dict[str, Any]) -> None:
         field, taken = self.mapping.product.get("sku_if_taken"), self.reader.skus
         if said.get("sku") in taken and field:
-            said |= self._said([("sku", field, PRODUCT["sku"])], self.row.columns, required=REQUIRED)
+            said |= self._said([("sku", field, _sku)], self.row.columns, required=REQUIRED)
         if (sku := said.get("sku")) in taken:
             self._problem(self.mapping.product["sku"].columns, sku, _taken(taken[sku]))
 
@@ -168,7 +181,13 @@ class Reading:
         for column, raw in self.row.columns.items():
             if column.startswith(prefix) and isinstance(raw, str) and raw.strip():
                 name, _colon, kind = column.removeprefix(prefix).partition(":")
-                plan = [("typed", Field(_cell(column), column), partial(values.typed, kind=kind))]
+                plan = [
+                    (
+                        "typed",
+                        Field(_cell(column), column),
+                        partial(values.typed, kind=kind, decimal=self.mapping.decimal),
+                    )
+                ]
                 yield column, name, self._said(plan, self.row.columns).get("typed")
 
     def _variants(self, sku: str, only: dict[str, Any]) -> tuple[VariantRecord, ...]:
@@ -226,7 +245,11 @@ class Reading:
 
 def _plan(fields: dict[str, Field], reads: dict[str, Read]) -> Plan:
     """What to read of each row and how, in the order in which problems are told."""
-    return [(name, fields[name], read) for name, read in reads.items() if name in fields]
+    return [
+        (name, fields[name], values.seconds if fields[name].unix else read)
+        for name, read in reads.items()
+        if name in fields
+    ]
 
 
 @lru_cache

@@ -68,8 +68,13 @@ class Problem:
 
 def excerpt(raw: object) -> str:
     """Return the beginning of a wrong value as a text that can be printed and stored; None is an empty one."""
-    text = json.dumps(raw, ensure_ascii=False) if isinstance(raw, (list, dict, bool)) else str(raw)
-    said = "" if raw is None else text[:EXCERPT]
+    if raw is None:
+        return ""
+    try:
+        text = json.dumps(raw, ensure_ascii=False) if isinstance(raw, (list, dict, bool)) else str(raw)
+    except RecursionError:
+        text = type(raw).__name__
+    said = text if len(text) <= EXCERPT else text[:EXCERPT] + "…"
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in said)
 
 

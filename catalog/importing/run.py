@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from catalog.importing.ahead import batches_ahead
 from catalog.importing.batch import Batch
+from catalog.importing.header import match_header, unread
 from catalog.importing.loading import BATCH, Loader, exclusive
 from catalog.importing.reading import Reader
 
@@ -29,6 +30,8 @@ class Summary:
     brands: int
     categories: int
     lines_refused: int
+    empty: int
+    unread: list[str]
     seconds: float = field(compare=False)
 
 
@@ -59,7 +62,13 @@ def import_file(
             report(problem)
 
     loader = Loader(dry_run=dry_run, report=noted)
-    records = Reader(mapping, report=noted).records(source.rows())
+    columns: list[str] = []
+
+    def rename(names: list[str]) -> list[str]:
+        columns[:] = match_header(names, mapping)
+        return columns
+
+    records = Reader(mapping, report=noted).records(source.rows(rename))
     with exclusive():
         for batch in batches_ahead(records, size=BATCH, of=Batch.of):
             loader.load(batch)
@@ -70,5 +79,7 @@ def import_file(
         brands=len(loader.places.new_brands),
         categories=len(loader.places.new_categories),
         lines_refused=len(refused),
+        empty=source.empty,
+        unread=unread(columns, mapping),
         seconds=time.monotonic() - started,
     )

@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
-import json
+import math
+import re
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
+from django.core.exceptions import ValidationError
+from django.forms.utils import from_current_timezone
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from catalog import currencies
-from catalog.models import Status
+from catalog.fields import normal
+from catalog.importing.records import slug_of
+from catalog.importing.source import DECODER
+from catalog.models import Category, Status
 from catalog.validators import attribute_is_valid, gtin_is_valid
 
 CENT = Decimal("0.01")
 PRICE_LIMIT = Decimal(10) ** 10
+NUMBER_LIMIT = 10**18
 STOCK_LIMIT = 2**31
 DESCRIPTION_LIMIT = 200_000  # a search vector ends at a megabyte
+ATTRIBUTE_LIMIT = 20_000
+ITEMS_LIMIT = 2_000
+DEPTH_LIMIT = Category._meta.get_field("path").max_length // Category.steplen
+PATH_LIMIT = Category._meta.get_field("url_path").max_length
 TRUE, FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
+
+DECIMAL_SIGNS = {
+    "": re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?"),
+    ".": re.compile(
+        r"[+-]?([0-9]{1,30}|[0-9]{1,3}([, '’\u00a0\u202f])[0-9]{3}(\2[0-9]{3})*)(\.[0-9]{1,30})?"
+    ),
+    ",": re.compile(r"[+-]?([0-9]{1,30}|[0-9]{1,3}([. '’\u00a0\u202f])[0-9]{3}(\2[0-9]{3})*)(,[0-9]{1,30})?"),
+}
+"""How a text writes a number. Between thousands may stand a sign only where the one before decimals is known."""
+UNCLEAR_NUMBER = re.compile(r"[+-]?[0-9.]*,[0-9.,]*")
+UNCLEAR_PRICE = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
+
+KINDS = ("", "text", "number", "boolean", "list")
+"""Types that the header of a column of CSV can give an attribute."""
+
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)?)?", re.ASCII)
+SECONDS = re.compile(r"-?\d{1,15}(\.\d{1,9})?", re.ASCII)
+EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 
 
 class RefusedError(ValueError):
@@ -26,14 +55,14 @@ class RefusedError(ValueError):
 
 
 def text(value: Any, *, limit: int) -> str:
-    """Read a text of at most `limit` characters; None is an empty one."""
+    """Read a text of at most `limit` characters, in the form NFC of Unicode; None is an empty one."""
     if value is None:
         return ""
     if not isinstance(value, str):
         if isinstance(value, dict | list | bool):
             raise RefusedError(_("A text is needed."))
         value = str(value)
-    said: str = value.strip()
+    said = normal(value.strip())
     if len(said) > limit:
         raise RefusedError(
             _("This is %(length)d characters long; %(limit)d are allowed.")
@@ -60,14 +89,36 @@ def required(said: Any) -> Any:
     return said
 
 
-def price(value: Any) -> Decimal:
-    """Read an amount of money: digits, a point before the cents, not below zero."""
-    try:
-        amount = Decimal(str(value)) if not isinstance(value, bool | dict | list) else Decimal("NaN")
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite():
-        raise RefusedError(_("This is not a number such as 12.50."))
+def number(value: Any, *, decimal: str = "") -> Decimal:
+    """Read a number: of JSON, or a text of the digits 0 to 9 with the decimal sign, by default a point."""
+    if type(value) is int or (isinstance(value, float) and math.isfinite(value)):
+        return Decimal(str(value))
+    if isinstance(value, str):
+        if DECIMAL_SIGNS[decimal].fullmatch(value):
+            thousands = "." if decimal == "," else ","
+            return Decimal(
+                re.sub(r"[^0-9.+-]", "", value.replace(thousands, "").replace(decimal or ".", "."))
+            )
+        if not decimal and UNCLEAR_NUMBER.fullmatch(value):
+            raise _unclear(",")
+    raise RefusedError(_("This is not a number such as 12.50."))
+
+
+def _unclear(sign: str) -> RefusedError:
+    return RefusedError(
+        _(
+            "It is unclear whether “%(sign)s” stands before decimals or between thousands; write 12.50, or name "
+            "the decimal sign (--decimal)."
+        )
+        % {"sign": sign}
+    )
+
+
+def price(value: Any, *, decimal: str = "") -> Decimal:
+    """Read an amount of money, not below zero and with at most two decimals; 1.250 may be meant as thousands."""
+    if not decimal and isinstance(value, str) and UNCLEAR_PRICE.fullmatch(value):
+        raise _unclear(".")
+    amount = number(value, decimal=decimal)
     if amount < 0:
         raise RefusedError(_("A price is not below zero."))
     if amount >= PRICE_LIMIT:
@@ -92,6 +143,8 @@ def category(value: Any) -> tuple[str, ...]:
         return required(())  # type: ignore[no-any-return]
     if "" in names:
         raise RefusedError(_("The path has a hole at level %(level)d.") % {"level": names.index("") + 1})
+    if len(names) > DEPTH_LIMIT or len("/".join(map(slug_of, names))) > PATH_LIMIT:
+        raise RefusedError(_("The path is too long."))
     return names
 
 
@@ -103,20 +156,61 @@ def status(value: Any) -> str:
 
 
 def moment(value: Any) -> datetime:
-    """Read a moment: seconds since 1970, or ISO 8601, in the shop's time zone unless it says another."""
+    """Read a date or a date with a time in the form of ISO 8601, in the shop's time zone unless it says another."""
+    said = str(value)
+    if SECONDS.fullmatch(said):
+        raise RefusedError(
+            _(
+                "A number is not a moment: write 2026-03-01, or let the mapping say that it counts seconds (unix)."
+            )
+        )
     try:
-        if isinstance(value, int | float) or str(value).isdigit():
-            return datetime.fromtimestamp(float(value), UTC)
-        said = datetime.fromisoformat(str(value))
-        return timezone.make_aware(said) if timezone.is_naive(said) else said
+        if not MOMENT.fullmatch(said):
+            raise ValueError
+        read = datetime.fromisoformat(said)
+    except ValueError as error:
+        raise RefusedError(
+            _("This is not a moment such as 2026-03-01, 2026-03-01T08:00 or 2026-03-01T08:00+01:00.")
+        ) from error
+    return _within_bounds(_in_shop_zone(read) if timezone.is_naive(read) else read)
+
+
+def _in_shop_zone(read: datetime) -> datetime:
+    try:
+        return from_current_timezone(read)
+    except ValidationError as error:
+        raise RefusedError(
+            _(
+                "In the time zone %(zone)s, this comes twice or never, as clocks change; add the zone, such as +01:00."
+            )
+            % {"zone": timezone.get_current_timezone_name()}
+        ) from error
+
+
+def seconds(value: Any) -> datetime:
+    """Read a moment in seconds since 1970."""
+    if isinstance(value, bool) or not SECONDS.fullmatch(str(value)):
+        raise RefusedError(_("This is not a number of seconds since 1970 such as 1767225600."))
+    try:
+        return _within_bounds(datetime.fromtimestamp(float(value), UTC))
     except (ValueError, OverflowError, OSError) as error:
-        raise RefusedError(_("This is not a moment such as 2026-03-01T08:00.")) from error
+        raise _out_of_bounds() from error
+
+
+def _within_bounds(read: datetime) -> datetime:
+    if not EARLIEST <= read <= LATEST:
+        raise _out_of_bounds()
+    return read
+
+
+def _out_of_bounds() -> RefusedError:
+    return RefusedError(_("A moment lies between 1900-01-01 and 9999-12-31."))
 
 
 def stock(value: Any) -> int:
     """Read a count of pieces."""
     said = str(value)
-    if isinstance(value, bool) or not (said.isascii() and said.isdigit() and int(said) < STOCK_LIMIT):
+    if isinstance(value, bool) or not (re.fullmatch("[0-9]{1,20}", said) and int(said) < STOCK_LIMIT):
         raise RefusedError(_("This is not a count of pieces such as 12."))
     return int(said)
 
@@ -144,6 +238,11 @@ def listing(value: Any) -> list[Any]:
         return []
     if not isinstance(said, list):
         raise RefusedError(_("A list is needed, in CSV written as JSON."))
+    if len(said) > ITEMS_LIMIT:
+        raise RefusedError(
+            _("The list has %(count)d items; %(limit)d are allowed.")
+            % {"count": len(said), "limit": ITEMS_LIMIT}
+        )
     return said
 
 
@@ -159,45 +258,45 @@ def mapping(value: Any) -> dict[str, Any]:
 
 def attribute(value: Any) -> Any:
     """Read an attribute: a text, a number, true or false, or a list of texts, empty ones dropped."""
+    if isinstance(value, str):
+        return text(value, limit=ATTRIBUTE_LIMIT)
     if isinstance(value, list):
-        value = [item.strip() if isinstance(item, str) else item for item in value if item not in (None, "")]
+        value = [
+            normal(item.strip()) if isinstance(item, str) else item
+            for item in value
+            if item not in (None, "")
+        ]
     if not attribute_is_valid(value):
         raise RefusedError(_("An attribute is a text, a number, true or false, or a list of texts."))
-    if isinstance(value, str):
-        check_storable(value)
-    elif isinstance(value, list):
-        check_storable("".join(value))
+    if isinstance(value, list):
+        text("".join(value), limit=ATTRIBUTE_LIMIT)
+    elif not abs(value) < NUMBER_LIMIT:
+        raise RefusedError(_("This is more than a number can be."))
     return value
 
 
-def typed(value: str, *, kind: str) -> Any:
+def typed(value: str, *, kind: str, decimal: str = "") -> Any:
     """Read a cell of CSV as what its header calls it: text, number, boolean, or list (parted by `|`)."""
     match kind:
         case "number":
-            number = float(amount) if (amount := _number(value)) is not None else None
-            return int(number) if number is not None and number.is_integer() else number
+            amount = number(value, decimal=decimal)
+            return int(amount) if amount == amount.to_integral_value() else float(amount)
         case "boolean":
             return flag(value)
         case "list":
             return [part.strip() for part in value.split("|") if part.strip()]
-        case _:
+        case "" | "text":
             return value
-
-
-def _number(value: str) -> Decimal | None:
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite():
-        raise RefusedError(_("This is not a number such as 12.5."))
-    return number
+        case _:
+            raise RefusedError(
+                _("“%(kind)s” is not one of: %(kinds)s.") % {"kind": kind, "kinds": ", ".join(KINDS[1:])}
+            )
 
 
 def _unpacked(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
-    except ValueError as error:
+        return DECODER.decode(value)
+    except (ValueError, RecursionError) as error:
         raise RefusedError(_("This is not JSON.")) from error

@@ -2,8 +2,18 @@
 
 from catalog.models.brand import Brand
 from catalog.models.category import Category
+from catalog.models.former import FormerCategoryPath, FormerProductSlug
 from catalog.models.image import ProductImage
 from catalog.models.product import Product, Status
 from catalog.models.variant import Variant
 
-__all__ = ["Brand", "Category", "Product", "ProductImage", "Status", "Variant"]
+__all__ = [
+    "Brand",
+    "Category",
+    "FormerCategoryPath",
+    "FormerProductSlug",
+    "Product",
+    "ProductImage",
+    "Status",
+    "Variant",
+]

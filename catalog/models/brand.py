@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from simple_history.models import HistoricalRecords
 
 from cachecontrol.api import TrackedManager, track
+from catalog.fields import NormalCharField
 from catalog.validators import SLUG
 
 
@@ -15,7 +16,7 @@ from catalog.validators import SLUG
 class Brand(models.Model):
     """A maker. Products keep a copy of its name for search; a trigger keeps the copy true."""
 
-    name = models.CharField(_("name"), max_length=120)
+    name = NormalCharField(_("name"), max_length=120)
     slug = models.SlugField(_("slug"), max_length=140, unique=True)
 
     objects = TrackedManager()

@@ -15,6 +15,7 @@ from simple_history.utils import bulk_create_with_history
 from treebeard.mp_tree import MP_Node, MP_NodeManager, MP_NodeQuerySet
 
 from cachecontrol.api import TrackedQuerySet, track
+from catalog.fields import NormalCharField, NormalTextField
 from catalog.validators import SLUG
 
 if TYPE_CHECKING:
@@ -83,10 +84,10 @@ def _depth(url_path: str) -> int:
 class Category(MP_Node):  # type: ignore[misc]
     """A node of the tree. `url_path` is the slugs from the root down, `apparel/topwear/tshirts`."""
 
-    name = models.CharField(_("name"), max_length=120)
+    name = NormalCharField(_("name"), max_length=120)
     slug = models.SlugField(_("slug"), max_length=140)
     url_path = models.CharField(_("URL path"), max_length=700, unique=True, editable=False)
-    description = models.TextField(_("description"), blank=True)
+    description = NormalTextField(_("description"), blank=True)
 
     objects = CategoryManager()
     # A version of the past says nothing of the place: to go back to it would tear the tree.

@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from cachecontrol.api import TrackedManager, track
+from catalog.fields import NormalCharField
 
 # SVG is left out: it can carry scripts.
 EXTENSIONS = ["avif", "gif", "jpg", "jpeg", "png", "webp"]
@@ -26,7 +27,7 @@ class ProductImage(models.Model):
     seed = models.PositiveIntegerField(
         _("seed"), default=0, help_text=_("Without a file, the number to draw from.")
     )
-    alt = models.CharField(
+    alt = NormalCharField(
         _("alternative text"), max_length=300, help_text=_("What the picture shows, for who cannot see it.")
     )
     position = models.PositiveSmallIntegerField(_("position"), default=0)

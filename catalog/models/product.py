@@ -9,7 +9,7 @@ from django.contrib.postgres.search import SearchVector, SearchVectorField
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q, Value
-from django.db.models.functions import Coalesce, Upper
+from django.db.models.functions import Coalesce, Reverse, Upper
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -17,7 +17,8 @@ from simple_history.models import HistoricalRecords
 
 from cachecontrol.api import TrackedQuerySet, track
 from catalog import currencies
-from catalog.functions import AttributesValid, JsonVector
+from catalog.fields import NormalCharField, NormalJSONField, NormalTextField
+from catalog.functions import AttributesValid, Code, JsonVector
 from catalog.validators import SLUG, validate_attributes
 
 if TYPE_CHECKING:
@@ -70,10 +71,10 @@ class ProductManager(models.Manager.from_queryset(ProductQuerySet)):  # type: ig
 class Product(models.Model):
     """One thing that the shop sells, in one or more variants."""
 
-    name = models.CharField(_("name"), max_length=300)
+    name = NormalCharField(_("name"), max_length=300)
     slug = models.SlugField(_("slug"), max_length=320, db_index=False)
-    sku = models.CharField(_("SKU"), max_length=80)
-    description = models.TextField(_("description"), blank=True)
+    sku = NormalCharField(_("SKU"), max_length=80)
+    description = NormalTextField(_("description"), blank=True)
     brand = models.ForeignKey(
         "catalog.Brand",
         models.PROTECT,
@@ -108,7 +109,7 @@ class Product(models.Model):
     status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.DRAFT)
     publish_at = models.DateTimeField(_("publish at"), null=True, blank=True)
     unpublish_at = models.DateTimeField(_("unpublish at"), null=True, blank=True)
-    attributes = models.JSONField(_("attributes"), default=dict, blank=True, validators=[validate_attributes])
+    attributes = NormalJSONField(_("attributes"), default=dict, blank=True, validators=[validate_attributes])
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
     effective_price = models.GeneratedField(
@@ -176,6 +177,11 @@ class Product(models.Model):
             models.Index("unpublish_at", name="product_unpublish", condition=Q(unpublish_at__isnull=False)),
             # Of this operator class, so that it finds the beginnings of SKUs too.
             models.Index(OpClass(Upper("sku"), name="text_pattern_ops"), name="product_sku_prefix"),
+            # Whole SKUs, their beginnings and, backwards, their ends, whatever stands between letters and digits.
+            models.Index(OpClass(Code("sku"), name="text_pattern_ops"), name="product_code"),
+            models.Index(
+                OpClass(Reverse(Code("sku")), name="text_pattern_ops"), name="product_code_reversed"
+            ),
             GinIndex("search", name="product_search"),
             GinIndex(OpClass("name", name="gin_trgm_ops"), name="product_name_trigrams"),
         ]

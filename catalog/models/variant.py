@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from simple_history.models import HistoricalRecords
 
 from cachecontrol.api import TrackedManager, track
+from catalog.fields import NormalCharField
 from catalog.functions import GtinValid
 from catalog.validators import validate_gtin
 
@@ -32,13 +33,11 @@ class Variant(models.Model):
     product = models.ForeignKey(
         "catalog.Product", models.CASCADE, verbose_name=_("product"), related_name="variants", db_index=False
     )
-    sku = models.CharField(_("SKU"), max_length=80)
-    option = models.CharField(
+    sku = NormalCharField(_("SKU"), max_length=80)
+    option = NormalCharField(
         _("option"), max_length=60, blank=True, help_text=_("What differs, such as Size.")
     )
-    value = models.CharField(
-        _("value"), max_length=120, blank=True, help_text=_("How it differs, such as M.")
-    )
+    value = NormalCharField(_("value"), max_length=120, blank=True, help_text=_("How it differs, such as M."))
     price = models.DecimalField(
         _("price"),
         max_digits=12,

@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from project import services
+from project import environment, services
 from project.embedded import Postgres, Valkey
 
 HOME = Path(os.environ.get("LARDER_BENCH_HOME") or tempfile.mkdtemp(prefix="larder-bench-"))
@@ -27,7 +27,7 @@ INSTALLED_APPS = [*INSTALLED_APPS, "tests.bench", *([PEER] if PEER else [])]
 ROOT_URLCONF = "tests.bench.urls"
 ALLOWED_HOSTS = ["*"]
 # The same database, seen by connections that do not ask to be told of their writes: triggers run, nobody drains.
-DATABASES["silent"] = {**DATABASES["default"], "TEST": {"MIRROR": "default"}}
+DATABASES["silent"] = environment.database(postgres.url, behind_pooler=True) | {"TEST": {"MIRROR": "default"}}
 # Pages of Django's own cache are pickled responses, as by default.
 CACHES["pages"] = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": valkey.url}
 CACHALOT_CACHE = "pages"

@@ -93,6 +93,32 @@ def test_missing_and_disabled_triggers_are_named() -> None:
     assert "catalog_brand, catalog_variant" in warning.msg
 
 
+@pytest.mark.parametrize(
+    ("limit", "whose"),
+    [
+        ("SET temp_file_limit = '1 MB'", "this role: 1MB"),
+        ("ALTER ROLE CURRENT_USER SET temp_file_limit = '2 MB'", "postgres: 2 MB"),
+        ("ALTER ROLE postgres IN DATABASE {} SET temp_file_limit = '3 MB'", "postgres in {}: 3 MB"),
+    ],
+)
+@pytest.mark.django_db
+def test_a_limit_of_temporary_files_is_told(limit: str, whose: str) -> None:
+    """Triggers keep the rows of a statement in temporary files, so that a large one may be refused."""
+    name = connection.settings_dict["NAME"]
+    with connection.cursor() as cursor:
+        cursor.execute(limit.format(name))
+        (warning,) = ours.servers(databases=["default"])
+        cursor.execute("RESET temp_file_limit")
+    assert warning.id == "cachecontrol.W007"
+    assert warning.msg.endswith(f"temp_file_limit is {whose.format(name)}.")
+
+
+def test_connections_ask_at_startup_to_be_told(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ours.asking() == []
+    monkeypatch.setitem(settings.DATABASES["default"]["OPTIONS"], "options", "-c geqo=off")
+    assert ids(ours.asking()) == ["cachecontrol.W006"]
+
+
 @pytest.mark.django_db
 def test_a_silent_redis_is_told(valkey: Any) -> None:
     valkey.stop()

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from django.db.models import (
+    CASCADE,
     Case,
     CharField,
     Count,
     Exists,
     FilteredRelation,
+    ForeignKey,
     Max,
     Model,
     OuterRef,
@@ -24,6 +26,7 @@ from django.db.models import (
 from django.db.models.lookups import Exact
 from django.test.utils import isolate_apps, register_lookup
 
+from cachecontrol import depend
 from cachecontrol.api import TrackedManager
 from tests.library import shelf
 from tests.library.collected import collection_of, tags_of
@@ -255,6 +258,28 @@ def test_a_value_that_the_asking_field_writes_otherwise_is_no_slice() -> None:
         legacy: Any = type("Legacy", (Model,), {"__module__": __name__, **fields})
         assert tags_of(legacy.objects.filter(code="A")) == {"author"}
         assert [*legacy.objects.filter(code="A")] != []
+
+
+def test_a_row_is_not_named_by_what_another_model_takes_for_its_key() -> None:
+    with isolate_apps("tests.library"):
+        meta = type("Meta", (), {"app_label": "library", "db_table": "library_author", "managed": False})
+        fields = {"code": CharField(max_length=100, primary_key=True), "objects": TrackedManager()}
+        legacy: Any = type("Legacy", (Model,), {"__module__": __name__, "Meta": meta, **fields})
+        assert tags_of(legacy.objects.filter(pk="a")) == {"author.code=a"}
+        meta = type("Meta", (), {"app_label": "library", "db_table": "library_profile", "managed": False})
+        author = ForeignKey(legacy, CASCADE, db_column="author_id", primary_key=True)
+        signed: Any = type(
+            "Signed",
+            (Model,),
+            {"__module__": __name__, "Meta": meta, "author": author, "objects": TrackedManager()},
+        )
+        collection = collection_of(
+            lambda: signed.objects.select_related("author").query.get_compiler("default")
+        )
+        assert collection.verdict() is None
+        compiler = signed.objects.select_related("author").query.get_compiler("default")
+        compiler.as_sql()
+        assert depend._came_back(compiler) == {}
 
 
 class Alike(Exact):

@@ -30,7 +30,7 @@ def test_alive_asks_nobody(client, redis, valkey, postgresql_down):
 def test_ready_with_everything_in_order(client, redis):
     assert catch_up()
     store.note_drain()
-    checked = {"postgresql": "ok", "redis": "ok", "clock": "ok", "drain": "ok"}
+    checked = {"postgresql": "ok", "redis": "ok", "clock": "ok", "drain": "ok", "triggers": "ok"}
     assert checks(client) == (200, {"status": "ready", "degraded": [], "checks": checked})
 
 

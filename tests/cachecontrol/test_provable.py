@@ -431,6 +431,22 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "volatile",
         lambda q: q.filter(pk=99).annotate(x=Cast(array_of_text(), ArrayField(DateField()))),
     ),
+    "text that says that it is a moment": (
+        "volatile",
+        lambda q: q.filter(pk=99).annotate(
+            x=Cast(ExpressionWrapper(F("title"), DateTimeField()), DateTimeField())
+        ),
+    ),
+    "moment that says that it is text": (
+        "volatile",
+        lambda q: q.annotate(
+            x=ExpressionWrapper(Cast(Value("2026-01-01"), DateTimeField()), TextField())
+        ).filter(x__gt="now"),
+    ),
+    "moment of an inner query": (
+        "volatile",
+        lambda q: q.filter(pk=99).annotate(x=Cast(Subquery(q.values("title")[:1]), DateField())),
+    ),
     "array of moments": (
         "volatile",
         lambda q: q.annotate(x=Value(["today"], ArrayField(Stamp(max_length=9)))),
@@ -488,6 +504,22 @@ def test_a_column_is_a_name_and_no_sql(column: str) -> None:
         assert refusal_of(lambda: [*legacy.objects.all()]) == ("uncovered" if '"' in column else "")
 
 
+def test_a_column_that_another_model_of_the_table_has_is_not_captured() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE library_author ADD remark text DEFAULT 'none'")
+    try:
+        with isolate_apps("tests.library"):
+            meta = type("Meta", (), {"app_label": "library", "db_table": "library_author", "managed": False})
+            fields = {"name": CharField(max_length=40), "remark": TextField(), "objects": TrackedManager()}
+            legacy: Any = type("Legacy", (Model,), {"__module__": __name__, "Meta": meta, **fields})
+            assert refusal_of(lambda: [*legacy.objects.filter(pk=1)]) == "untracked"
+            assert refusal_of(lambda: [*legacy.objects.filter(remark="none").values("pk")]) == "untracked"
+            assert refusal_of(lambda: [*legacy.objects.filter(pk=1).defer("remark")]) == ""
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE library_author DROP remark")
+
+
 class OwnQuery(Query):
     """A query of a project's own, which may write what it likes."""
 
@@ -500,6 +532,7 @@ class OwnTrackedQuery(TrackedQuery):
 @pytest.mark.parametrize("kind", [OwnQuery, OwnTrackedQuery])
 def test_a_query_class_of_a_projects_own_is_refused(kind: type[Query]) -> None:
     inner = QuerySet(Review, query=kind(Review)).values("book")
+    assert refusal_of(lambda: [*Review.objects.values("book").union(inner)]) in ("uncovered", "untracked")
     assert refusal_of(lambda: [*Book.objects.filter(pk__in=inner)]) == "uncovered"
     shown = Subquery(inner.order_by("stars")[:1])
     assert refusal_of(lambda: [*Book.objects.filter(pk=1).annotate(x=shown)]) == "uncovered"

@@ -93,9 +93,10 @@ def test_a_worker_runs_every_keeper(celery: Callable[..., object], client: Clien
     (key,) = [key for key in store.entry_keys(at_least=10) if keys.policy_of(key) == "tests.brand"]
     store.redis().delete(key)
     celery("worker", "--pool", "solo", "--loglevel", "INFO")
-    for name in ("warm", "prune", "rollup", "forget"):
+    names = ("warm", "mend", "prune", "rollup", "forget")
+    for name in names:
         app.send_task(f"cachecontrol.{name}")
-    wait_for(lambda: all(ended(name) for name in ("warm", "prune", "rollup", "forget")))
+    wait_for(lambda: all(ended(name) for name in names))
     assert (ended("warm")[0].done, ended("warm")[0].note) == (1, "")
     assert fetch.peek(key).judgement == "hit"
     app.send_task("cachecontrol.reconcile")

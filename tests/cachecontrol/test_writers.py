@@ -349,6 +349,18 @@ def test_a_connection_of_a_pool_tells_whoever_has_it(brand: Brand, pool: None) -
         assert read_elsewhere(brand) == name
 
 
+def test_a_page_that_takes_a_connection_from_a_pool_is_stored(
+    brand: Brand, pool: None, monkeypatch: Any
+) -> None:
+    """The pool asks its connections whether they are alive, past Django, in the middle of the fill."""
+    monkeypatch.setitem(connection.settings_dict, "CONN_HEALTH_CHECKS", True)
+    for name in ("default", "taken again"):
+        connection.close()
+        with stats.trace() as trace:
+            Brand.objects.cached(f"writers.{name}").get(pk=brand.pk)
+        assert trace.refusals == []
+
+
 def test_a_hook_that_reads_sees_the_commit(brand: Brand) -> None:
     read: list[str] = []
     Brand.objects.cached().get(pk=brand.pk)

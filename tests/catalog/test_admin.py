@@ -4,43 +4,14 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.admin import site
-from django.contrib.auth import get_user_model
 from django.urls import reverse
 
 from catalog.admin.lists import EXACT_UP_TO, EstimatingPaginator
 from catalog.models import Brand, Category, Product, ProductImage, Status, Variant
 from tests.catalog import shelves
+from tests.catalog.browsing import form_of
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def staff(client):
-    """A client signed in as someone who may do everything."""
-    client.force_login(get_user_model().objects.create_superuser("staff", password="secret"))
-    return client
-
-
-def form_of(response) -> dict[str, object]:
-    """The fields of a change page, formsets included, as a browser would send them back."""
-    admin_form = response.context["adminform"].form
-    fields = {name: admin_form[name].value() for name in admin_form.fields}
-    for inline in response.context.get("inline_admin_formsets", ()):
-        for form in [inline.formset.management_form, *inline.formset.forms]:
-            fields |= {form.add_prefix(name): form[name].value() for name in form.fields}
-    split = {}
-    for name in [name for name in fields if name.endswith("publish_at")]:
-        moment = fields.pop(name)
-        split |= (
-            {f"{name}_0": moment.date().isoformat(), f"{name}_1": moment.time().isoformat("seconds")}
-            if moment
-            else {}
-        )
-    return {
-        name: "" if value is None else str(value)
-        for name, value in {**fields, **split}.items()
-        if value is not False
-    }
 
 
 LISTS = ["brand", "category", "product", "variant"]
@@ -169,6 +140,7 @@ def test_images_trade_places_and_need_a_text_and_a_place(staff):
     page = form_of(staff.get(url))
     assert staff.post(url, {**page, "images-0-position": 1, "images-1-position": 0}).status_code == 302
     assert list(product.images.values_list("alt", flat=True)) == ["View 1", "View 0"]
+    page = form_of(staff.get(url))
     assert "a position of its own" in staff.post(url, {**page, "images-0-position": 1}).content.decode()
     assert "This field is required" in staff.post(url, {**page, "images-0-alt": ""}).content.decode()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from decimal import Decimal
+
 import pytest
 
 from catalog.importing.mapping import SHIPPED, MappingError, load
@@ -79,6 +82,25 @@ def test_variants_and_images_come_from_lists(tmp_path):
     assert made.images == ("N, front",)
 
 
+def test_a_mapping_says_that_moments_are_seconds_since_1970(tmp_path):
+    mapping = f'{PLAIN}publish_at = {{ column = "added", unix = true }}\nunpublish_at = "end"\n'
+    made = record(tmp_path, mapping, {"added": 1767225600, "end": "2026-02-01T00:00Z"})
+    assert made.publish_at == datetime(2026, 1, 1, tzinfo=UTC)
+    assert made.unpublish_at == datetime(2026, 2, 1, tzinfo=UTC)
+
+
+def test_a_mapping_says_the_decimal_sign_of_all_numbers_in_texts(tmp_path):
+    mapping = (
+        f'decimal = ","\n{PLAIN}sale_price = "sale"\n[attributes]\nprefix = "a:"\n'
+        '[variants]\neach = "sizes"\nprice = "price"\n'
+    )
+    columns = {"price": "1.250,50", "sale": 1200.5, "a:Weight:number": "1,5", "sizes": [{"price": "99,90"}]}
+    made = record(tmp_path, mapping, columns)
+    assert (made.price, made.sale_price) == (Decimal("1250.50"), Decimal("1200.50"))
+    assert made.variants[0].price == Decimal("99.90")
+    assert made.attributes == {"Weight": 1.5}
+
+
 def test_a_sku_that_is_taken_can_become_another(tmp_path):
     file = tmp_path / "mapping.toml"
     file.write_text(PLAIN + 'sku_if_taken = { text = "{sku}-{id}" }\n')
@@ -104,6 +126,10 @@ def test_the_shipped_mappings_are_understood(path):
         ('[product]\nsku = { columns = ["a"] }', "exactly one of"),
         ("[product]\nsku = { column = \"a\", match = '(' }", "unterminated"),
         ("[product]\nsku = { column = \"a\", match = 'a' }", "needs one group"),
+        ('decimal = ";"', "“;” is no decimal sign"),
+        ('decimal = [","]', "is no decimal sign"),
+        ('[product]\nsku = { column = "a", unix = true }', "“unix” has no meaning"),
+        ('[product]\npublish_at = { column = "a", unix = "s" }', "“unix” is true or false"),
         ('[variants]\neach = "v"\ncolour = "c"', "“colour” has no meaning in \\[variants\\]"),
     ],
 )

@@ -276,6 +276,9 @@ class TestCaching:
             "/c/kitchen/?brand=b1&page=1",
             goods.get_absolute_url(),
             "/search/?q=pan",
+            "/search/?q=knives",
+            "/search/?q=POCS-30017",
+            "/search/?q=schuhe+groesse+手机壳",
             "/sitemap.xml",
             "/sitemap-products.xml",
         ]

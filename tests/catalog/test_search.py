@@ -6,6 +6,8 @@ import random
 import re
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from catalog import search
 from catalog.models import Product
@@ -127,3 +129,137 @@ def test_the_pattern_of_a_slip_matches_every_single_slip() -> None:
         for i in range(1, len(word)):
             assert pattern.fullmatch(word[:i] + "x" + word[i:])
         assert not pattern.fullmatch("zz" + word)
+
+
+@pytest.fixture
+def codes() -> None:
+    for sku in (
+        "NOR.0707-60",
+        "NOR.07071-60",
+        "KT-INS114-DRE",
+        "POCS-30017",
+        "POCS-130017",
+        "WH-1000XM4",
+        "AB-1000",
+    ):
+        shelves.product(f"Thing {sku.lower()[::-1]}", sku=sku)
+    shelves.product("Counted", description="0707 -60 and 30017")
+
+
+def found_skus(text: str) -> list[str]:
+    result = search.find(text, among=Product.objects.visible())
+    assert result.match == Match.ALL
+    return [product.sku for product in result.ranked(result.products)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "sku"),
+    [
+        ("NOR.0707", "NOR.0707-60"),
+        ("nor 0707 60", "NOR.0707-60"),
+        ("NOR.0707.60", "NOR.0707-60"),
+        ("KTINS114DRE", "KT-INS114-DRE"),
+        ("ins114-dre", "KT-INS114-DRE"),
+        ("WH1000XM4", "WH-1000XM4"),
+        ("wh 1000xm4", "WH-1000XM4"),
+    ],
+)
+def test_a_sku_is_found_by_its_beginning_or_end_and_without_its_signs(
+    codes: None, asked: str, sku: str
+) -> None:
+    assert found_skus(asked) == [sku]
+
+
+@pytest.mark.parametrize(("asked", "sku"), [("0707-60", "NOR.0707-60"), ("30017", "POCS-30017")])
+def test_the_product_of_a_part_of_a_sku_comes_before_those_that_name_it(
+    codes: None, asked: str, sku: str
+) -> None:
+    first, *others = found_skus(asked)
+    assert first == sku
+    assert len(others) == 1
+    assert others[0].startswith("T-")
+
+
+@pytest.mark.parametrize("asked", ["1000XM", "0017", "130", "INS114", "DRE"])
+def test_a_part_of_a_sku_is_all_between_two_signs(codes: None, asked: str) -> None:
+    assert search.find(asked, among=Product.objects.visible()).exact == ()
+
+
+def test_the_whole_sku_counts_for_more_than_the_beginning_of_another(codes: None) -> None:
+    shelves.product("Longer", sku="AB-1000-24")
+    result = search.find("ab-1000", among=Product.objects.visible())
+    assert result.exact == (Product.objects.get(sku="AB-1000").pk,)
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("at&t", "AT&T Telephone"),
+        ("at&t telephones", "AT&T Telephone"),
+        ("手机壳", "华为手机壳 防摔"),
+        ("手机", "华为手机壳 防摔"),
+        ("防摔 手机壳", "华为手机壳 防摔"),
+        ("groesse", "Straßenschuh Größe 42"),
+        ("größe", "Straßenschuh Größe 42"),
+        ("grosse", "Straßenschuh Größe 42"),
+        ("schuhe", "Straßenschuh Größe 42"),
+        ("schuh 42", "Straßenschuh Größe 42"),
+        ("schuhe groesse 42", "Straßenschuh Größe 42"),
+        ("strassenschuhe", "Straßenschuh Größe 42"),
+        ("muetze", "Strickmütze"),
+        ("mueller", "Müller Milk"),
+        ("milk mueller", "Müller Milk"),
+        ("knives", "Knife of Steel"),
+        ("steel knives", "Knife of Steel"),
+        ("shelf", "Two Shelves"),
+        ("tshirt", "T-Shirt in Green"),
+        ("green tshirts", "T-Shirt in Green"),
+        ("HD800", "Headphone HD-800"),
+        ("mini-disc", "Minidisc Player"),
+    ],
+)
+def test_a_word_is_found_in_other_spellings_and_within_words(asked: str, name: str) -> None:
+    for other in ("AT&T Telephone", "华为手机壳 防摔", "Straßenschuh Größe 42", "Strickmütze", "Müller Milk"):
+        shelves.product(other, slug=f"s-{len(other)}-{ord(other[0])}")
+    for other in ("Knife of Steel", "Two Shelves", "T-Shirt in Green", "Headphone HD-800", "Minidisc Player"):
+        shelves.product(other)
+    assert found(asked) == (Match.ALL, [name])
+
+
+def test_the_other_number_of_a_word_ranks_behind_the_one_asked_for() -> None:
+    for name in ("Butter Knife", "Knives"):
+        shelves.product(name)
+    assert set(found("knives")[1]) == {"Butter Knife", "Knives"}
+
+
+def test_a_slip_is_mended_and_not_taken_for_a_part() -> None:
+    shelves.product("Sunglasses")
+    assert found("sunglases") == (Match.MENDED, ["Sunglasses"])
+
+
+def plan_of(sql: str) -> str:
+    """Return the plan if the whole table may not be read, of which a small one is."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off"
+        )
+        cursor.execute(f"EXPLAIN {sql}")
+        return "\n".join(line for (line,) in cursor.fetchall())
+
+
+@pytest.mark.parametrize("word", ["schuhe", "tshirt", "at&t", "手机壳", "groesse"])
+def test_parts_of_words_are_looked_for_in_indexes(word: str) -> None:
+    with CaptureQueriesContext(connection) as context:
+        Product.objects.filter(search._parts(word)).count()
+    plan = plan_of(context[-1]["sql"])
+    assert "on product_name_trigrams" in plan
+    assert "Seq Scan" not in plan
+
+
+def test_parts_of_skus_are_looked_for_in_indexes() -> None:
+    with CaptureQueriesContext(connection) as context:
+        search._coded_in_part("NOR0707")
+    plan = plan_of(context[-1]["sql"])
+    assert "on product_code " in plan
+    assert "on product_code_reversed " in plan
+    assert "Seq Scan" not in plan

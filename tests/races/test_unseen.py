@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
+from celery import shared_task
 from django.db import connection, connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import path
 
-from cachecontrol import keys, stats
+from cachecontrol import keys, stats, tasks  # noqa: F401  # tasks marks what a worker runs
 from cachecontrol.api import cached_page, depends_on, independent
 from cachecontrol.policy import Outcome
 from tests.patience import LONG
@@ -314,7 +315,14 @@ def _of_a_program() -> Any:
         return tracked()
 
 
-@pytest.mark.parametrize("act", [_of_a_visitor, _of_a_program], ids=["visitor", "program"])
+@shared_task
+def _task() -> None:
+    tracked()
+
+
+@pytest.mark.parametrize(
+    "act", [_of_a_visitor, _of_a_program, _task.apply], ids=["visitor", "program", "task"]
+)
 def test_what_others_read_meanwhile_for_themselves_refuses_nothing(
     world: World, act: Callable[[], Any]
 ) -> None:

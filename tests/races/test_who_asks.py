@@ -7,9 +7,11 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.postgres.fields import ArrayField
 from django.db import ProgrammingError, connection, transaction
-from django.db.models import BinaryField, FloatField, TextField
+from django.db.models import BinaryField, Case, F, FloatField, Q, TextField, Value, When
 from django.db.models.functions import MD5, Cast
+from django.db.models.lookups import Exact
 from django.test.utils import CaptureQueriesContext
 
 from cachecontrol import keys, reconcile, scope, stats
@@ -227,6 +229,23 @@ SETTINGS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "how similar texts are": (
         "SELECT set_limit(0.01)",
         lambda items: items.filter(name__trigram_similar="tone"),
+    ),
+    "what NULL is in an array": (
+        "SET array_nulls = off",
+        lambda items: items.annotate(
+            words=Cast(Case(When(pk__gt=0, then=Value("{NULL}"))), ArrayField(TextField()))
+        ),
+    ),
+    "what equals NULL": (
+        "SET transform_null_equals = on",
+        lambda items: items.filter(
+            ~Q(
+                Exact(
+                    F("price"),
+                    Value(None),
+                )
+            )
+        ),
     ),
     "by an update": (
         "UPDATE pg_settings SET setting = '-9' WHERE name = 'extra_float_digits'",

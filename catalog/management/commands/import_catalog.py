@@ -5,25 +5,26 @@ from __future__ import annotations
 import csv
 import json
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 from tqdm import tqdm
 
-from catalog.importing.loading import ImportBusyError
+from catalog.importing.loading import ImportBusyError, ImportStoppedError
 from catalog.importing.mapping import MappingError, load
 from catalog.importing.run import Summary, import_file
-from catalog.importing.source import Source, UnreadableFileError
+from catalog.importing.source import Source
+from catalog.importing.text import UnreadableFileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.core.management.base import CommandParser
 
+    from catalog.importing.mapping import Mapping
     from catalog.importing.records import Problem
 
 SHOWN = 20
@@ -44,16 +45,25 @@ class Command(BaseCommand):
         parser.add_argument(
             "--mapping", default="native", help="A shipped mapping (native, fashion, bestbuy) or a file."
         )
+        parser.add_argument(
+            "--encoding",
+            default="utf-8",
+            help="The encoding of a file without a byte order mark, if not UTF-8.",
+        )
+        parser.add_argument(
+            "--decimal", choices=[".", ","], help="The sign before decimals; others may part thousands then."
+        )
         parser.add_argument("--dry-run", action="store_true", help="Try everything, keep nothing.")
         parser.add_argument(
             "--errors", type=Path, help="Write the problems here: CSV if it ends so, else JSON Lines."
         )
 
     def handle(
-        self, *_args: Any, file: Path, mapping: str, dry_run: bool, errors: Path | None, **_options: Any
+        self, *_args: Any, file: Path, dry_run: bool, errors: Path | None, encoding: str, **options: Any
     ) -> None:
+        _require_encoding(encoding)
         try:
-            source = Source(file)
+            source = Source(file, encoding=encoding)
             if errors and errors.exists() and errors.samefile(file):
                 raise CommandError(_("--errors would overwrite the file that is to be imported."))
             with ExitStack() as stack:
@@ -61,7 +71,7 @@ class Command(BaseCommand):
                 bar = stack.enter_context(tqdm(total=source.size, unit="B", unit_scale=True, disable=None))
                 progress = _progress(bar, source)
                 summary = import_file(
-                    source, load(mapping), dry_run=dry_run, report=problems.add, progress=progress
+                    source, _mapping(**options), dry_run=dry_run, report=problems.add, progress=progress
                 )
         except OSError as error:
             raise CommandError(f"{error.filename or errors}: {error.strerror}") from error
@@ -69,6 +79,9 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         except ImportBusyError as error:
             raise CommandError(_("Another import is running. Wait for it, or stop it.")) from error
+        except ImportStoppedError as error:
+            reason = _("The database stopped the import: %(reason)s. Run it again to finish it.")
+            raise CommandError(reason % {"reason": error}) from error
         self._tell(summary, problems, dry_run=dry_run)
 
     def _tell(self, summary: Summary, problems: Problems, *, dry_run: bool) -> None:
@@ -78,6 +91,18 @@ class Command(BaseCommand):
         self.stdout.write(_("Nothing was kept (dry run). It would have been:") if dry_run else _("Done:"))
         for label, *numbers in _lines(summary):
             self.stdout.write(f"  {label:<12}" + ", ".join(numbers))
+
+
+def _require_encoding(name: str) -> None:
+    try:
+        "".encode(name)
+    except LookupError as error:
+        raise CommandError(_("There is no encoding “%(name)s”.") % {"name": name}) from error
+
+
+def _mapping(*, mapping: str, decimal: str | None, **_options: Any) -> Mapping:
+    loaded = load(mapping)
+    return replace(loaded, decimal=decimal) if decimal else loaded
 
 
 class Problems:
@@ -122,7 +147,7 @@ def _progress(bar: tqdm[Any], source: Source) -> Callable[[int], None]:
 
 
 def _lines(summary: Summary) -> list[tuple[str, ...]]:
-    counts, refused = summary.counts, summary.lines_refused
+    counts = summary.counts
     kinds = [
         (_("products"), counts["products"], counts["products_created"], counts["products_updated"]),
         (_("variants"), counts["variants"], counts["variants_created"], counts["variants_updated"]),
@@ -137,11 +162,18 @@ def _lines(summary: Summary) -> list[tuple[str, ...]]:
         for label, total, created, updated in kinds
     ]
     lines[1] += (_("%(count)d retired") % {"count": counts["variants_retired"]},)
+    if summary.unread:
+        lines.append((_("not read"), *summary.unread))
     return [
+        (
+            _("rows"),
+            _("%(count)d taken") % {"count": counts["products"]},
+            _("%(count)d left out") % {"count": summary.lines_refused},
+            _("%(count)d skipped as empty") % {"count": summary.empty},
+        ),
         *lines,
         (_("brands"), _("%(count)d new") % {"count": summary.brands}),
         (_("categories"), _("%(count)d new") % {"count": summary.categories}),
-        (_("left out"), ngettext("%(count)d row", "%(count)d rows", refused) % {"count": refused}),
         (
             _("time"),
             _("%(seconds).1f s") % {"seconds": summary.seconds},

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from cachecontrol.prove import cost
 from cachecontrol.prove.faults import Window
 from cachecontrol.prove.oracle import Answer, Limits
 from cachecontrol.prove.proof import GRACE, LEARNING, SILENCE, _limits
@@ -32,6 +33,7 @@ def get(request):
 fetch.get = get
 cost.replace = lambda request, compute: SimpleNamespace(compute=compute)
 cost.install()
+cost._stalled = lambda begun, ended: 0.0
 inner = SimpleNamespace(compute=lambda: time.sleep({computing}))
 outer = SimpleNamespace(compute=lambda: fetch.get(inner))
 with cost.measured() as measured:
@@ -43,9 +45,9 @@ print(measured)
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"own": 0.2}, (0.4, 0.0)),
-        ({"waited": 0.2}, (0.0, 0.4)),
-        ({"filled": 0.2, "computing": 0.2}, (0.0, 0.0)),
+        ({"own": 0.5}, (1.0, 0.0)),
+        ({"waited": 0.5}, (0.0, 1.0)),
+        ({"filled": 0.5, "computing": 0.5}, (0.0, 0.0)),
     ],
 )
 def test_nested_reads_are_added_up_and_computations_are_left_out(
@@ -56,7 +58,14 @@ def test_nested_reads_are_added_up_and_computations_are_left_out(
     code = MEASURE.format(**times)
     reply = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     measured = [*map(float, reply.stdout.split())]
-    assert measured == pytest.approx(expected, abs=0.15)
+    assert measured == pytest.approx(expected, abs=0.45)
+
+
+def test_times_without_a_processor_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a stall only the part within the answer's time is taken off."""
+    monkeypatch.setattr(cost, "_stalls", [(10.0, 1.0), (12.5, 1.0), (20.0, 1.0)])
+    assert cost._stalled(9.5, 12.0) == pytest.approx(0.5 + 0.5)
+    assert cost._stalled(13.0, 18.0) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,65 @@
+"""Mending: puts back the triggers of tracked tables that were dropped, disabled or are not ALWAYS any more.
+
+``ALTER TABLE … ENABLE TRIGGER ALL``, with which a bulk load or ``pg_restore --disable-triggers`` ends, leaves them enabled for
+ordinary sessions only. Nothing cached of such a table outlives the next drain until they are put back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import DatabaseError, OperationalError, connections
+
+from cachecontrol import capture, tracking
+from cachecontrol.conf import conf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.db.backends.utils import CursorWrapper
+
+    from cachecontrol.tracking import Tracking
+
+LONGEST_LOCK = "500 ms"
+"""How long the writers of a table are kept waiting at most, who wait behind the lock that is asked for."""
+
+_OWNER_SQL = """
+SELECT pg_has_role(c.relowner, 'USAGE'), c.relowner::regrole::text
+  FROM cachecontrol_tracked AS t JOIN pg_class AS c ON c.oid = to_regclass(quote_ident(t.relation))
+ WHERE t.relation = %s AND t.definition = %s
+"""
+
+
+def mend() -> Iterator[tuple[str, str]]:
+    """Mend every tracked table that needs it. Gives each, with the error that left it as it was, if there was one.
+
+    Tables whose triggers follow another release are left to its ``migrate``.
+    """
+    connection = connections[conf.database]
+    schema = capture.schema_of(connection)
+    for relation in capture.lacking(connection) if schema else ():
+        try:
+            is_mended = _mend_table(relation, schema)
+        except DatabaseError as error:
+            yield relation, str(error)
+        else:
+            if is_mended:
+                yield relation, ""
+
+
+def _mend_table(relation: str, schema: str) -> bool:
+    tracked = tracking.find(relation)
+    with capture.one_at_a_time(connections[conf.database]) as cursor:
+        if tracked is None or not _may_mend(cursor, tracked, schema):
+            return False
+        cursor.execute(f"SET LOCAL lock_timeout = '{LONGEST_LOCK}'")
+        return capture.synchronise_table(cursor, tracked, schema)
+
+
+def _may_mend(cursor: CursorWrapper, tracked: Tracking, schema: str) -> bool:
+    """Whether this code made the triggers. Raises OperationalError if the table belongs to another role."""
+    cursor.execute(_OWNER_SQL, [tracked.relation, capture.definition(tracked, schema)])
+    row = cursor.fetchone()
+    if row and not row[0]:
+        raise OperationalError(f"the table belongs to {row[1]}: run migrate as that role")
+    return row is not None

@@ -1,0 +1,44 @@
+"""The addresses that products and categories had before, so that links to them lead on. Triggers write them."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from cachecontrol.api import TrackedManager, track
+
+
+@track(slices=["slug"])
+class FormerProductSlug(models.Model):
+    """A slug that a product had. If several had it, the last one; whoever has it now does not matter here."""
+
+    slug = models.CharField(max_length=320, unique=True)
+    # The constraint, in SQL, lets the database delete the row with its product.
+    product = models.ForeignKey(
+        "catalog.Product", models.DO_NOTHING, related_name="former_slugs", db_constraint=False
+    )
+
+    objects = TrackedManager()
+
+    class Meta:
+        base_manager_name = "objects"
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+@track(slices=["url_path"])
+class FormerCategoryPath(models.Model):
+    """A URL path that a category had, whether it or one above it was renamed or moved."""
+
+    url_path = models.CharField(max_length=700, unique=True)
+    category = models.ForeignKey(
+        "catalog.Category", models.DO_NOTHING, related_name="former_paths", db_constraint=False
+    )
+
+    objects = TrackedManager()
+
+    class Meta:
+        base_manager_name = "objects"
+
+    def __str__(self) -> str:
+        return self.url_path

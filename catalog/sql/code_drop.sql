@@ -1,0 +1,1 @@
+DROP FUNCTION catalog_code(text);

@@ -1,0 +1,26 @@
+"""What a browser does with a page of the admin."""
+
+from __future__ import annotations
+
+
+def form_of(response) -> dict[str, object]:
+    """The fields of a change page, formsets included, as a browser would send them back."""
+    admin_form = response.context["adminform"].form
+    fields = {name: admin_form[name].value() for name in admin_form.fields}
+    for inline in response.context.get("inline_admin_formsets", ()):
+        for form in [inline.formset.management_form, *inline.formset.forms]:
+            fields |= {form.add_prefix(name): form[name].value() for name in form.fields}
+    split = {}
+    for name in [name for name in fields if name.endswith("publish_at")]:
+        moment = fields.pop(name)
+        parts = (
+            moment
+            if isinstance(moment, list)
+            else moment and [moment.date(), moment.time().isoformat("seconds")]
+        )
+        split |= {f"{name}_{place}": part for place, part in enumerate(parts or [])}
+    return {
+        name: "" if value is None else str(value)
+        for name, value in {**fields, **split}.items()
+        if value is not False
+    }

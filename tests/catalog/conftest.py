@@ -1,0 +1,18 @@
+"""What the catalog's tests share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from django.contrib.auth import get_user_model
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    """A client signed in as someone who may do everything."""
+    client.force_login(get_user_model().objects.create_superuser("staff", password="secret"))
+    return client

@@ -1,0 +1,86 @@
+"""Large forms: staff save them, others cannot send them, and one beyond the limit is refused in words."""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
+from django.urls import reverse
+
+from catalog.models import ProductImage, Variant
+from project.uploads import SMALL_BYTES, SMALL_FIELDS
+from tests.catalog import shelves
+from tests.catalog.browsing import form_of
+
+pytestmark = pytest.mark.django_db
+LOGIN = "/admin/login/"
+
+
+def test_a_product_of_300_variants_is_saved_and_asks_the_database_little(
+    staff, django_assert_max_num_queries
+):
+    product = shelves.product("Pan")
+    Variant.objects.bulk_create(
+        Variant(product=product, sku=f"P-{number}", value=str(number), stock=5, position=number)
+        for number in range(300)
+    )
+    url = reverse("admin:catalog_product_change", args=[product.pk])
+    page = form_of(staff.get(url))
+    assert len(page) > 3000
+    Variant.objects.filter(sku="P-7").update(stock=4)
+    with django_assert_max_num_queries(60):
+        response = staff.post(url, {**page, "variants-299-stock": "9", "name": "Iron pan"})
+    assert response.status_code == 302
+    assert list(Variant.objects.filter(sku__in=["P-7", "P-299"]).values_list("stock", flat=True)) == [4, 9]
+
+
+def test_a_product_of_120_images_is_saved(staff):
+    product = shelves.product("Pan")
+    ProductImage.objects.bulk_create(
+        ProductImage(product=product, alt=f"View {number}", position=number) for number in range(120)
+    )
+    url = reverse("admin:catalog_product_change", args=[product.pk])
+    page = form_of(staff.get(url))
+    files = {name: BytesIO() for name in page if name.endswith("-file")}
+    assert len(files) == 120
+    body = encode_multipart(BOUNDARY, {**page, **files, "images-7-alt": "From below"})
+    # A browser sends a file for each field, without a name where none was chosen.
+    body = re.sub(rb'filename="[^"]*"', b'filename=""', body)
+    assert staff.generic("POST", url, body, MULTIPART_CONTENT).status_code == 302
+    assert product.images.get(position=7).alt == "From below"
+
+
+@pytest.mark.parametrize("kind", ["multipart", "urlencoded"])
+@pytest.mark.parametrize("who", ["nobody", "customer"])
+def test_who_is_not_staff_sends_small_forms_only(kind, who):
+    client = Client()
+    if who == "customer":
+        client.force_login(get_user_model().objects.create_user("customer"))
+
+    def post(fields: int, size: int = 1) -> int:
+        sent = {f"field-{number}": "x" * size for number in range(fields)}
+        if kind == "multipart":
+            return client.post(LOGIN, sent).status_code
+        body = "&".join(f"{name}={value}" for name, value in sent.items())
+        return client.post(LOGIN, body, content_type="application/x-www-form-urlencoded").status_code
+
+    assert post(SMALL_FIELDS - 10) == 200
+    assert post(SMALL_FIELDS + 10) == 400
+    assert post(10, SMALL_BYTES // 9) == 400
+
+
+def test_a_form_beyond_the_limit_of_staff_is_refused_in_words(staff, settings):
+    url = reverse("admin:catalog_product_change", args=[shelves.product("Pan").pk])
+    for form in [
+        {f"field-{number}": "x" for number in range(settings.DATA_UPLOAD_MAX_NUMBER_FIELDS + 10)},
+        {"name": "x" * settings.DATA_UPLOAD_MAX_MEMORY_SIZE},
+    ]:
+        response = staff.post(url, form)
+        assert response.status_code == 413
+        text = response.content.decode()
+        assert "Nothing was saved" in text
+        assert "20,000 fields" in text

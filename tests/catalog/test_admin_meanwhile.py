@@ -1,0 +1,478 @@
+"""What others change while a form of the admin is open is not undone by saving it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from decimal import Decimal
+from html import unescape
+
+import psycopg
+import pytest
+from django.contrib.messages import get_messages
+from django.db import connection
+from django.db.models.signals import pre_save
+from django.urls import reverse
+from django.utils import timezone
+
+from catalog.models import Brand, Category, Product, ProductImage, Status, Variant
+from tests.catalog import shelves
+from tests.catalog.browsing import form_of
+
+pytestmark = pytest.mark.django_db
+
+
+def url_of(row) -> str:
+    return reverse(f"admin:catalog_{row._meta.model_name}_change", args=[row.pk])
+
+
+def sql(statement: str, *params) -> None:
+    """Do what an import, a till or a colleague does, past the application."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+
+
+def notices(response) -> list[str]:
+    """The lines of what others changed."""
+    text = " ".join(str(message) for message in get_messages(response.wsgi_request))
+    return [unescape(line) for line in re.findall("<li>(.*?)</li>", text, re.DOTALL)]
+
+
+def errors(response) -> str:
+    """The errors of a form that came back, as they are read."""
+    assert response.status_code == 200
+    found = re.findall(r'<ul class="errorlist.*?</ul>', response.content.decode(), re.DOTALL)
+    return unescape(re.sub(r"<[^>]+>", " ", " ".join(found)))
+
+
+def test_a_price_imported_meanwhile_stays_and_is_told(staff):
+    product = shelves.product("Pan", price="10.00")
+    page = form_of(staff.get(url_of(product)))
+    sql("UPDATE catalog_product SET price = 12.5, updated_at = now() - interval '1 day'")
+    response = staff.post(url_of(product), {**page, "name": "Iron pan"})
+    assert response.status_code == 302
+    assert "Price: “10.00” → “12.50”" in notices(response)
+    found = Product.objects.get()
+    assert (found.name, found.price, found.effective_price) == (
+        "Iron pan",
+        Decimal("12.50"),
+        Decimal("12.50"),
+    )
+    assert timezone.now() - found.updated_at < dt.timedelta(hours=1)
+    newest, created = found.history.all()
+    assert (newest.name, newest.price, newest.history_user.username) == (
+        "Iron pan",
+        Decimal("12.50"),
+        "staff",
+    )
+    assert created.name == "Pan"
+
+
+ROWS = {
+    "product": (
+        lambda: shelves.product("Pan", description="One\nTwo", attributes={"Colour": "Red"}),
+        [
+            ("name", "Theirs", "Mine"),
+            ("description", "Theirs", "Mine"),
+            ("sku", "THEIRS", "MINE"),
+            ("currency", "USD", "CHF"),
+            ("sale_price", Decimal("7.50"), "6.50"),
+            ("attributes", {"Colour": "Blue"}, '{"Colour": "Green"}'),
+        ],
+    ),
+    "brand": (lambda: shelves.brand("Halden"), [("name", "Theirs", "Mine"), ("slug", "theirs", "mine")]),
+    "category": (
+        lambda: shelves.category("Kitchen"),
+        [("name", "Theirs", "Mine"), ("description", "Theirs", "Mine")],
+    ),
+    "variant": (
+        lambda: Variant.objects.get(product=shelves.product("Pan", sizes={"M": 5})),
+        [
+            ("value", "Theirs", "Mine"),
+            ("price", Decimal("7.50"), "6.50"),
+            ("stock", 4, "9"),
+            ("active", False, None),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("model", ROWS)
+def test_every_field_is_kept_or_contested(staff, model):
+    make, fields = ROWS[model]
+    row = make()
+    url, rows = url_of(row), type(row).objects.filter(pk=row.pk)
+    theirs = {name: value for name, value, _mine in fields}
+    mine = {name: value for name, _theirs, value in fields if value is not None}
+
+    def stored() -> dict[str, object]:
+        return {name: getattr(rows.get(), name) for name in theirs}
+
+    page = form_of(staff.get(url))
+    rows.update(**theirs)
+    response = staff.post(url, page)
+    assert response.status_code == 302
+    assert len(notices(response)) == len(theirs)
+    assert stored() == theirs
+
+    response = staff.post(url, {**page, **mine})
+    assert errors(response).count("Somebody else changed this") == len(mine)
+    assert stored() == theirs
+    assert staff.post(url, form_of(response)).status_code == 302
+    for name, value in stored().items():
+        sent = mine.get(name, theirs[name])
+        assert value == (json.loads(sent) if name == "attributes" else type(value)(sent))
+
+
+def test_an_error_shows_both_values_and_is_raised_anew_for_a_third(staff):
+    product = shelves.product("Pan", price="10.00")
+    url = url_of(product)
+    page = form_of(staff.get(url))
+    Product.objects.update(price="12.00")
+    response = staff.post(url, {**page, "price": "11", "name": "Iron pan"})
+    assert "from “10.00” to “12.00”; you entered “11.00”." in errors(response)
+    assert Product.objects.get().name == "Pan"
+    Product.objects.update(price="13.00")
+    response = staff.post(url, form_of(response))
+    assert "from “12.00” to “13.00”; you entered “11.00”." in errors(response)
+    assert staff.post(url, form_of(response)).status_code == 302
+    found = Product.objects.get()
+    assert (found.price, found.name, found.history.count()) == (Decimal("11.00"), "Iron pan", 2)
+
+
+def test_two_who_enter_the_same_agree(staff):
+    product = shelves.product("Pan", price="10.00")
+    page = form_of(staff.get(url_of(product)))
+    Product.objects.update(price="12.00")
+    assert staff.post(url_of(product), {**page, "price": "12"}).status_code == 302
+
+
+def test_a_brand_given_meanwhile_is_named_and_one_deleted_meanwhile_does_not_matter(staff):
+    product = shelves.product("Pan", by="Halden")
+    page = form_of(staff.get(url_of(product)))
+    Product.objects.update(brand=shelves.brand("Vindur"))
+    Brand.objects.get(name="Halden").delete()
+    response = staff.post(url_of(product), {**page, "name": "Iron pan"})
+    assert response.status_code == 302
+    assert any(notice.endswith("→ “Vindur”") for notice in notices(response))
+    assert Product.objects.get().brand.name == "Vindur"
+
+
+def test_saving_without_a_change_writes_nothing(staff):
+    product = shelves.product(
+        "Pan", by="Halden", sizes={"M": 1}, description=" One\nTwo \n", unpublish_at=None
+    )
+    shelves.image(product, alt="Pan")
+    Product.objects.update(publish_at=timezone.now())
+    before = Product.objects.values().get()
+    page = form_of(staff.get(url_of(product)))
+    page["description"] = page["description"].replace("\n", "\r\n")
+    assert staff.post(url_of(product), page).status_code == 302
+    assert Product.objects.values().get() == before
+    assert (product.history.count(), product.variants.get().history.count()) == (1, 1)
+
+
+def test_line_ends_of_browsers_do_not_reach_the_database(staff):
+    product = shelves.product("Pan", description="One\nTwo")
+    page = form_of(staff.get(url_of(product)))
+    staff.post(url_of(product), {**page, "description": "One\r\nTwo\r\nThree"})
+    assert Product.objects.get().description == "One\nTwo\nThree"
+
+
+def test_what_the_model_itself_fills_in_is_saved_too(staff):
+    product = shelves.product("Pan", status=Status.DRAFT, publish_at=None)
+    page = form_of(staff.get(url_of(product)))
+    assert staff.post(url_of(product), {**page, "status": Status.PUBLISHED}).status_code == 302
+    assert Product.objects.get().publish_at is not None
+
+
+def test_the_rules_hold_for_what_both_changed_together(staff):
+    product = shelves.product("Pan", price="10.00")
+    page = form_of(staff.get(url_of(product)))
+    Product.objects.update(price="5.00")
+    response = staff.post(url_of(product), {**page, "sale_price": "8.00"})
+    assert "a sale price not above the price" in errors(response)
+    assert "Price: “10.00” → “5.00”" in response.content.decode()
+
+
+def test_stock_sold_while_the_product_is_edited_is_not_put_back(staff):
+    product = shelves.product("Pan", sizes={"S": 5, "M": 5})
+    url = url_of(product)
+    page = form_of(staff.get(url))
+    sql("UPDATE catalog_variant SET stock = stock - 1")
+    response = staff.post(url, {**page, "name": "Iron pan", "variants-1-value": "Medium"})
+    assert response.status_code == 302
+    assert list(product.variants.values_list("value", "stock")) == [("S", 4), ("Medium", 4)]
+    assert "Size S, Stock: “5” → “4”" in notices(response)
+    assert [variant.history.count() for variant in product.variants.all()] == [1, 2]
+
+    response = staff.post(url, {**page, "variants-0-stock": "9"})
+    assert "from “5” to “4”; you entered “9”." in errors(response)
+    assert staff.post(url, form_of(response)).status_code == 302
+    assert list(product.variants.values_list("stock", flat=True)) == [9, 4]
+
+
+def test_of_many_changes_the_first_are_told(staff):
+    product = shelves.product("Pan", sizes={str(size): 5 for size in range(15)})
+    page = form_of(staff.get(url_of(product)))
+    sql("UPDATE catalog_variant SET stock = stock - 1")
+    told = notices(staff.post(url_of(product), page))
+    assert len([notice for notice in told if "Stock: “5” → “4”" in notice]) == 10
+    assert "and 5 more values" in told
+
+
+def test_stock_sold_while_the_list_is_edited_is_not_put_back(staff):
+    first, second = shelves.product("Pan", sizes={"S": 5, "M": 5}).variants.all()
+    url = reverse("admin:catalog_variant_changelist")
+
+    def sent(response) -> dict[str, object]:
+        formset = response.context["cl"].formset
+        forms = [formset.management_form, *formset.forms]
+        return {f.add_prefix(n): f[n].value() for f in forms for n in f.fields} | {"_save": "Save"}
+
+    page = sent(staff.get(url))
+    assert str(page["form-0-snapshot"]) in staff.get(url).content.decode()
+    sql("UPDATE catalog_variant SET stock = stock - 1 WHERE id = %s", second.pk)
+    assert staff.post(url, {**page, "form-0-stock": 7}).status_code == 302
+    assert list(Variant.objects.values_list("stock", flat=True)) == [7, 4]
+
+    response = staff.post(url, {**page, "form-0-stock": 8})
+    assert "from “5” to “7”; you entered “8”." in errors(response)
+    assert staff.post(url, sent(response)).status_code == 302
+    assert list(Variant.objects.values_list("stock", flat=True)) == [8, 4]
+
+    page = sent(staff.get(url))
+    Variant.objects.filter(pk=first.pk).delete()
+    response = staff.post(url, {**page, "form-1-stock": 3})
+    assert response.status_code == 302
+    assert Variant.objects.get().stock == 3
+    response = staff.post(url, {**page, "form-0-stock": 3, "form-1-stock": "x"})
+    rows = response.context["cl"].result_list
+    assert [row.pk for row in rows] == [None, second.pk]
+    assert "was deleted by somebody else" in errors(response)
+
+
+def test_a_variant_deleted_meanwhile_is_told_and_the_rest_is_saved(staff):
+    product = shelves.product("Pan", sizes={"S": 1, "M": 2, "L": 3})
+    url = url_of(product)
+    page = form_of(staff.get(url))
+    product.variants.get(value="S").delete()
+    response = staff.post(url, {**page, "variants-2-stock": "9"})
+    assert response.status_code == 302
+    assert "“Size S” was deleted" in notices(response)
+    assert list(product.variants.values_list("value", "stock")) == [("M", 2), ("L", 9)]
+
+    response = staff.post(url, {**page, "variants-0-stock": "7", "variants-1-stock": "6"})
+    assert "This was deleted by somebody else while you edited" in errors(response)
+    text = response.content.decode()
+    assert all(f'name="variants-{row}-sku"' in text for row in range(3))
+    assert staff.post(url, {**form_of(response), "variants-0-DELETE": "on"}).status_code == 302
+    assert list(product.variants.values_list("value", "stock")) == [("M", 6), ("L", 9)]
+
+
+def test_deleting_a_variant_that_somebody_changed_asks_once_more(staff):
+    product = shelves.product("Pan", sizes={"S": 5})
+    page = form_of(staff.get(url_of(product)))
+    sql("UPDATE catalog_variant SET stock = stock - 1")
+    response = staff.post(url_of(product), {**page, "variants-0-DELETE": "on"})
+    assert "“Size S” was changed by somebody else (Stock: “5” → “4”)" in errors(response)
+    assert product.variants.exists()
+    assert staff.post(url_of(product), {**form_of(response), "variants-0-DELETE": "on"}).status_code == 302
+    assert not product.variants.exists()
+
+
+def test_images_changed_added_or_deleted_meanwhile(staff):
+    product = shelves.product("Pan")
+    front, back = (
+        shelves.image(product, alt=alt, position=place) for place, alt in enumerate(["Front", "Back"])
+    )
+    url = url_of(product)
+    page = form_of(staff.get(url))
+    ProductImage.objects.filter(pk=front.pk).update(alt="From the front", file="products/front.png")
+    response = staff.post(url, {**page, "images-0-seed": "5"})
+    assert response.status_code == 302
+    front.refresh_from_db()
+    assert (front.alt, front.file.name, front.seed) == ("From the front", "products/front.png", 5)
+    assert "“Front” to “From the front”" in errors(staff.post(url, {**page, "images-0-alt": "Mine"}))
+
+    page = form_of(staff.get(url))
+    shelves.image(product, alt="Added meanwhile", position=2)
+    added = {"images-TOTAL_FORMS": 3, "images-2-alt": "Mine", "images-2-position": 2, "images-2-seed": 0}
+    assert "a position of its own" in errors(staff.post(url, {**page, **added}))
+    back.delete()
+    assert staff.post(url, {**page, "name": "Iron pan"}).status_code == 302
+    assert staff.post(url, {**page, "images-1-DELETE": "on"}).status_code == 302
+
+
+@pytest.mark.parametrize("model", ["product", "brand", "category", "variant"])
+def test_a_row_deleted_meanwhile_is_told(staff, model):
+    row = ROWS[model][0]()
+    url = url_of(row)
+    page = form_of(staff.get(url))
+    Variant.objects.all().delete()
+    Product.objects.all().delete()
+    type(row).objects.filter(pk=row.pk).delete()
+    for sent in (url, url.replace("change", "delete")):
+        response = staff.post(sent, {**page, "post": "yes"}, follow=True)
+        assert response.status_code == 200
+        assert "Perhaps it was deleted?" in response.content.decode()
+
+
+def test_a_category_moved_meanwhile_stays_where_it_is(staff):
+    pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
+    page = form_of(staff.get(url_of(pans)))
+    Category.objects.move(Category.objects.get(pk=pans.pk), garden, "first-child")
+    assert staff.post(url_of(pans), {**page, "name": "Skillets"}).status_code == 302
+    found = Category.objects.get(pk=pans.pk)
+    assert (found.name, found.url_path, found.history.count()) == ("Skillets", "garden/pans", 2)
+    response = staff.post(
+        url_of(pans), {**page, "treebeard_ref_node": "", "treebeard_position": "first-child"}
+    )
+    assert "to “garden”" in errors(response)
+    assert Category.objects.get(pk=pans.pk).url_path == "garden/pans"
+    assert staff.post(url_of(pans), form_of(response)).status_code == 302
+    assert Category.objects.get(pk=pans.pk).url_path == "pans"
+
+
+def test_a_category_that_is_moved_or_made_has_one_version_for_it(staff):
+    pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
+    page = form_of(staff.get(url_of(pans)))
+    moved = {"treebeard_ref_node": garden.pk, "treebeard_position": "first-child", "name": "Skillets"}
+    assert staff.post(url_of(pans), {**page, **moved}).status_code == 302
+    found = Category.objects.get(pk=pans.pk)
+    assert (found.name, found.url_path, found.history.count()) == ("Skillets", "garden/pans", 2)
+    made = {
+        "name": "Woks",
+        "slug": "woks",
+        "treebeard_position": "first-child",
+        "treebeard_ref_node": garden.pk,
+    }
+    assert staff.post(reverse("admin:catalog_category_add"), made).status_code == 302
+    assert Category.objects.get(slug="woks").history.count() == 1
+
+
+def test_going_back_to_a_version_leaves_what_it_does_not_differ_in(staff):
+    product = shelves.product("Pan", price="10.00")
+    Product.objects.get().save()
+    sent = {**form_of(staff.get(url_of(product))), "name": "Wok"}
+    staff.post(url_of(product), sent)
+    url = reverse("admin:catalog_product_simple_history", args=[product.pk, product.history.last().pk])
+    page = form_of(staff.get(url))
+    Product.objects.update(price="12.00")
+    assert page["snapshot"] in staff.get(url).content.decode() or page["snapshot"]
+    assert staff.post(url, page).status_code == 302
+    found = Product.objects.get()
+    assert (found.name, found.price, found.history.first().price) == (
+        "Pan",
+        Decimal("12.00"),
+        Decimal("12.00"),
+    )
+
+
+def test_a_deleted_product_comes_back_from_its_history(staff):
+    product = shelves.product("Pan")
+    version = product.history.last()
+    product.delete()
+    url = reverse("admin:catalog_product_simple_history", args=[version.id, version.pk])
+    assert staff.post(url, form_of(staff.get(url))).status_code == 302
+    assert Product.objects.get().name == "Pan"
+
+
+@pytest.mark.parametrize("snapshot", ["x", "x:y:z"])
+def test_a_damaged_snapshot_is_refused_in_words(staff, snapshot):
+    product = shelves.product("Pan")
+    page = form_of(staff.get(url_of(product)))
+    response = staff.post(url_of(product), {**page, "name": "Iron pan", "snapshot": snapshot})
+    assert "Load the page again" in errors(response)
+    other = form_of(staff.get(url_of(shelves.product("Wok"))))
+    response = staff.post(url_of(product), {**page, "name": "Iron pan", "snapshot": other["snapshot"]})
+    assert "Load the page again" in errors(response)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_changes_the_rows_between_the_comparison_and_the_save(staff):
+    product = shelves.product("Pan", sizes={"M": 5})
+    page = form_of(staff.get(url_of(product)))
+    refused = []
+
+    def act_as_rival(sender, **_kwargs):
+        with psycopg.connect(**connection.get_connection_params(), autocommit=True) as rival:
+            rival.execute("SET lock_timeout = '50ms'")
+            for statement in ("UPDATE catalog_product SET price = 1", "UPDATE catalog_variant SET stock = 1"):
+                with pytest.raises(psycopg.errors.LockNotAvailable):
+                    rival.execute(statement)
+                refused.append(statement)
+
+    pre_save.connect(act_as_rival, sender=Product)
+    try:
+        sent = {**page, "name": "Iron pan", "variants-0-value": "L"}
+        assert staff.post(url_of(product), sent).status_code == 302
+    finally:
+        pre_save.disconnect(act_as_rival, sender=Product)
+    assert len(refused) == 2
+
+
+@pytest.mark.parametrize(("shown", "stored"), [("Black.", "Blue."), ("", "Black.")])
+def test_of_long_texts_the_difference_is_shown(staff, shown, stored):
+    text = "Iron. " * 100
+    product = shelves.product("Pan", description=f"{text}{shown}")
+    page = form_of(staff.get(url_of(product)))
+    Product.objects.update(description=f"{text}{stored}")
+    (notice,) = notices(staff.post(url_of(product), page))
+    assert re.fullmatch(rf"Description: “…[Iron. ]{{15,20}}{shown}” → “…[Iron. ]{{15,20}}{stored}”", notice)
+
+
+RIVALS = {
+    "sku": (
+        "INSERT INTO catalog_variant (product_id, sku, option, value, gtin, position, active, stock) "
+        "SELECT id, 'NEW-1', '', '', '', 1, true, 1 FROM catalog_product",
+        "Variant with this SKU already exists",
+    ),
+    "position": (
+        "INSERT INTO catalog_productimage (product_id, file, seed, alt, position) "
+        "SELECT id, '', 0, 'Theirs', 0 FROM catalog_product",
+        "Each image needs a position of its own",
+    ),
+    "brand": ("DELETE FROM catalog_brand WHERE slug = 'vindur'", "That choice is not one of the available"),
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("rival", RIVALS)
+def test_what_is_committed_between_the_checks_and_the_save_becomes_an_error_of_the_form(staff, rival):
+    product, vindur = shelves.product("Pan"), shelves.brand("Vindur")
+    page = form_of(staff.get(url_of(product)))
+    statement, expected = RIVALS[rival]
+    done = []
+
+    def act_as_rival(sender, **_kwargs):
+        if not done:
+            done.append(statement)
+            with psycopg.connect(**connection.get_connection_params(), autocommit=True) as other:
+                other.execute(statement)
+
+    added = {
+        "sku": {
+            "variants-TOTAL_FORMS": 1,
+            "variants-0-sku": "NEW-1",
+            "variants-0-stock": 1,
+            "variants-0-position": 0,
+        },
+        "position": {
+            "images-TOTAL_FORMS": 1,
+            "images-0-alt": "Mine",
+            "images-0-position": 0,
+            "images-0-seed": 0,
+        },
+        "brand": {"brand": vindur.pk},
+    }[rival]
+    pre_save.connect(act_as_rival, sender=Product)
+    try:
+        response = staff.post(url_of(product), {**page, "name": "Iron pan", **added})
+    finally:
+        pre_save.disconnect(act_as_rival, sender=Product)
+    assert done
+    assert expected in errors(response)
+    assert "was changed successfully" not in response.content.decode()
+    assert Product.objects.get().name == "Pan"

@@ -1,0 +1,198 @@
+"""A renamed product or category is found at its former address, whoever renamed it and however."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.urls import reverse
+
+from catalog.models import Category, FormerCategoryPath, FormerProductSlug, Product, Status
+from tests.catalog import shelves
+from tests.catalog.browsing import form_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.test import Client
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis")]
+
+
+def asked(client: Client, url: str) -> tuple[int, str]:
+    """The status of a page, and where it leads."""
+    answer = client.get(url)
+    return answer.status_code, answer.headers.get("Location", "")
+
+
+def sql(statement: str, *params: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+
+
+def rename_by_instance(product: Product, slug: str) -> None:
+    product.slug = slug
+    product.save()
+
+
+def rename_in_bulk(product: Product, slug: str) -> None:
+    product.slug = slug
+    Product.objects.bulk_update([product], ["slug"])
+
+
+RENAMES: dict[str, Callable[[Product, str], object]] = {
+    "save": rename_by_instance,
+    "update": lambda product, slug: Product.objects.filter(pk=product.pk).update(slug=slug),
+    "bulk_update": rename_in_bulk,
+    "sql": lambda product, slug: sql("UPDATE catalog_product SET slug = %s WHERE id = %s", slug, product.pk),
+    "upsert": lambda product, slug: sql(
+        "INSERT INTO catalog_product (name, slug, sku, description, brand_name, category_id, price, currency, status, "
+        "attributes, created_at, updated_at) "
+        "SELECT name, %s, sku, '', '', category_id, price, currency, 'draft', '{}', now(), now() "
+        "FROM catalog_product WHERE id = %s ON CONFLICT (sku) DO UPDATE SET slug = excluded.slug",
+        slug,
+        product.pk,
+    ),
+}
+
+
+@pytest.mark.parametrize("way", RENAMES)
+def test_a_renamed_product_is_found_at_its_former_address(client, way):
+    product = shelves.product("Pan", slug="pan")
+    assert asked(client, "/p/pan/") == (200, "")
+    assert asked(client, "/p/skillet/") == (404, "")
+    RENAMES[way](product, "skillet")
+    assert asked(client, "/p/pan/") == (301, "/p/skillet/")
+    assert asked(client, "/p/skillet/") == (200, "")
+    answer = client.get("/p/pan/")
+    assert answer.headers["Cache-Status"] == "larder; hit"
+    assert client.head("/p/pan/").status_code == 301
+
+
+def test_a_product_renamed_in_the_admin_is_found(client, staff):
+    product = shelves.product("Pan", slug="pan")
+    url = reverse("admin:catalog_product_change", args=[product.pk])
+    assert staff.post(url, {**form_of(staff.get(url)), "slug": "skillet"}).status_code == 302
+    assert asked(client, "/p/pan/") == (301, "/p/skillet/")
+
+
+def test_a_chain_leads_to_the_last_address_at_once_and_back_is_no_loop(client):
+    product = shelves.product("Pan", slug="a")
+    products = Product.objects.filter(pk=product.pk)
+    for slug in ("b", "c", "d"):
+        products.update(slug=slug)
+    assert [asked(client, f"/p/{slug}/") for slug in "abcd"] == [*[(301, "/p/d/")] * 3, (200, "")]
+    products.update(slug="b")
+    assert asked(client, "/p/b/") == (200, "")
+    assert asked(client, "/p/d/") == asked(client, "/p/a/") == (301, "/p/b/")
+
+
+def test_who_has_a_slug_now_wins_and_the_last_who_had_it_comes_next(client):
+    first, second = shelves.product("Pan", slug="pan"), shelves.product("Wok", slug="wok")
+    Product.objects.filter(pk=first.pk).update(slug="skillet")
+    assert asked(client, "/p/pan/") == (301, "/p/skillet/")
+    Product.objects.filter(pk=second.pk).update(slug="pan")
+    assert asked(client, "/p/pan/") == (200, "")
+    Product.objects.filter(pk=second.pk).update(slug="wok-2")
+    assert asked(client, "/p/pan/") == asked(client, "/p/wok/") == (301, "/p/wok-2/")
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM catalog_product WHERE id = %s", [second.pk])
+    assert asked(client, "/p/pan/") == (404, "")
+    assert list(FormerProductSlug.objects.values_list("product_id", flat=True)) == []
+
+
+def test_two_products_that_trade_slugs_are_both_found(client):
+    shelves.product("Pan", slug="a"), shelves.product("Wok", slug="b")
+    sql("ALTER TABLE catalog_product DROP CONSTRAINT product_slug")
+    try:
+        sql("UPDATE catalog_product SET slug = CASE slug WHEN 'a' THEN 'b' ELSE 'a' END")
+    finally:
+        sql("ALTER TABLE catalog_product ADD CONSTRAINT product_slug UNIQUE (slug)")
+    assert "Wok" in client.get("/p/a/").content.decode()
+    assert "Pan" in client.get("/p/b/").content.decode()
+
+
+def test_an_address_leads_to_nothing_that_shoppers_may_not_see(client):
+    product = shelves.product("Pan", slug="pan")
+    Product.objects.update(slug="skillet")
+    assert asked(client, "/p/pan/") == (301, "/p/skillet/")
+    Product.objects.update(status=Status.ARCHIVED)
+    assert asked(client, "/p/pan/") == (404, "")
+    Product.objects.filter(pk=product.pk).publish()
+    assert asked(client, "/p/pan/") == (301, "/p/skillet/")
+    product.delete()
+    assert asked(client, "/p/pan/") == (404, "")
+
+
+def test_a_renamed_category_takes_all_below_it_along_and_nothing_else(client):
+    shelves.product("Pan", at="Kitchen/Pans/Iron")
+    shelves.product("Lamp", at="Home/Lamps")
+    kitchen = Category.objects.get(url_path="kitchen")
+    asked(client, "/c/kitchen/pans/")
+    kitchen.slug = "cuisine"
+    kitchen.save()
+    assert asked(client, "/c/kitchen/") == (301, "/c/cuisine/")
+    assert asked(client, "/c/kitchen/pans/iron/") == (301, "/c/cuisine/pans/iron/")
+    former = {"kitchen", "kitchen/pans", "kitchen/pans/iron"}
+    assert {*FormerCategoryPath.objects.values_list("url_path", flat=True)} == former
+    assert asked(client, "/c/kitchen/knives/") == (404, "")
+
+    kitchen.description = "All for cooks"
+    kitchen.save()
+    assert FormerCategoryPath.objects.count() == 3
+    pans, home = Category.objects.get(url_path="cuisine/pans"), Category.objects.get(url_path="home")
+    Category.objects.move(pans, home, "first-child")
+    assert asked(client, "/c/kitchen/pans/") == asked(client, "/c/cuisine/pans/") == (301, "/c/home/pans/")
+    shelves.category("Kitchen/Pans")
+    assert asked(client, "/c/kitchen/pans/") == (200, "")
+    sql("UPDATE catalog_category SET slug = 'deco', url_path = 'deco' WHERE url_path = 'home'")
+    assert asked(client, "/c/home/") == (301, "/c/deco/")
+
+
+def test_a_listing_keeps_the_choices_that_it_knows(client):
+    shelves.product("Pan", at="Kitchen", by="Halden")
+    Category.objects.update(slug="cuisine", url_path="cuisine")
+    url = "/c/kitchen/?utm_source=mail&sort=name&brand=halden&page=1&attr=Colour:Red"
+    where = "/c/cuisine/?attr=Colour%3ARed&brand=halden&page=1&sort=name"
+    assert asked(client, url) == (301, where)
+    assert client.get(where).status_code == 200
+
+
+def test_sitemaps_and_canonical_links_know_the_new_address_alone(client):
+    shelves.product("Pan", at="Kitchen", slug="pan")
+    Product.objects.update(slug="skillet")
+    Category.objects.update(slug="cuisine", url_path="cuisine")
+    products, categories = (
+        client.get(f"/sitemap-{name}.xml").content.decode() for name in ("products", "categories")
+    )
+    assert "/p/skillet/" in products
+    assert "/p/pan/" not in products
+    assert "/c/cuisine/" in categories
+    assert "/c/kitchen/" not in categories
+    assert (
+        '<link rel="canonical" href="http://testserver/p/skillet/">'
+        in client.get("/p/skillet/").content.decode()
+    )
+
+
+def test_no_writer_needs_rights_on_the_table_of_former_slugs(client):
+    shelves.product("Pan", slug="pan")
+    sql("CREATE ROLE renamer; GRANT SELECT, UPDATE ON catalog_product TO renamer")
+    try:
+        sql("SET ROLE renamer; UPDATE catalog_product SET slug = 'skillet'; RESET ROLE")
+    finally:
+        sql("RESET ROLE; DROP OWNED BY renamer; DROP ROLE renamer")
+    assert asked(client, "/p/pan/") == (301, "/p/skillet/")
+
+
+def test_the_migration_learns_former_slugs_from_the_history(client):
+    product = shelves.product("Pan", slug="pan")
+    rename_by_instance(product, "wok")
+    rename_by_instance(product, "skillet")
+    executor = MigrationExecutor(connection)
+    executor.migrate([("catalog", "0004_slugs_and_places")])
+    call_command("migrate", verbosity=0)
+    assert asked(client, "/p/pan/") == asked(client, "/p/wok/") == (301, "/p/skillet/")

@@ -1,0 +1,176 @@
+"""What only the database refuses costs the row and not the import; what is no row's fault is one clear line."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import contextmanager
+from io import StringIO
+
+import psycopg
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
+
+from catalog.models import Brand, Product
+from tests.catalog import shelves
+from tests.catalog.test_import import dsn
+from tests.patience import LONG
+from tests.shelf.cluster import _wait
+
+GOOD = {"sku": "G-1", "name": "Good", "category": ["Shoes", "Boots"], "price": "12.50"}
+
+
+@pytest.fixture
+def bring(tmp_path):
+    """Import rows and return what the command said."""
+
+    def bring(*rows: dict) -> str:
+        file = tmp_path / "goods.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        said = StringIO()
+        call_command("import_catalog", str(file), stdout=said, stderr=said)
+        return said.getvalue()
+
+    return bring
+
+
+def many_words(count: int, *, prefix: str) -> str:
+    return " ".join(f"{prefix}{number:x}q" for number in range(count))
+
+
+@pytest.mark.django_db
+def test_an_attribute_of_more_than_a_megabyte_leaves_its_row_out(bring):
+    said = bring(GOOD, GOOD | {"sku": "B", "attributes": {"Care": "wash " * 300_000}}, GOOD | {"sku": "G-2"})
+    assert "2 taken, 1 left out" in said
+    assert "Line 2, attributes.Care “wash wash" in said
+    assert "This is 1499999 characters long; 20000 are allowed." in said
+
+
+@pytest.mark.django_db
+def test_more_words_than_a_search_vector_holds_leave_their_row_out(bring):
+    attributes = {f"Note {n}": many_words(1500, prefix=f"word{n:02}x") for n in range(60)}
+    attributes["Note 7"] += " and here the longest of them ends"
+    said = bring(GOOD, GOOD | {"sku": "B", "attributes": attributes}, GOOD | {"sku": "G-2"})
+    assert "2 taken, 1 left out" in said
+    assert "Line 2, attributes.Note 7 “word07x0q word07x1q" in said
+    assert "The product has more text than can be searched" in said
+    assert set(Product.objects.values_list("sku", flat=True)) == {"G-1", "G-2"}
+
+
+def refuse_in_database(code: str) -> None:
+    """Let the database raise an error of this SQLSTATE for the product `B`."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN RAISE EXCEPTION 'not this one' USING ERRCODE = '{code}'; END $$"
+        )
+        cursor.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON catalog_product FOR EACH ROW WHEN (NEW.sku = 'B')"
+            " EXECUTE FUNCTION refuse()"
+        )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("code", ["0A000", "22P02", "54000", "P0001", "XX000"])
+def test_whatever_the_database_raises_for_a_row_leaves_that_row_out(bring, code):
+    refuse_in_database(code)
+    rows = [GOOD | {"sku": f"G-{number}", "brand": f"Brand {number}"} for number in range(6)]
+    said = bring(*rows[:3], GOOD | {"sku": "B", "brand": "Bad"}, *rows[3:])
+    assert "6 taken, 1 left out" in said
+    assert "Line 4, " in said
+    assert Product.objects.count() == Brand.objects.count() == 6
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("code", ["40001", "42501", "53100", "57014"])
+def test_what_is_no_rows_fault_stops_the_import_in_one_line(bring, code):
+    refuse_in_database(code)
+    with pytest.raises(CommandError, match=r"The database stopped the import: not this one\. Run it again"):
+        bring(GOOD, GOOD | {"sku": "B"})
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("code", ["57P01", "42P01"])
+def test_what_manage_py_explains_is_left_to_it(bring, code):
+    refuse_in_database(code)
+    with pytest.raises(Exception, match="not this one") as error:
+        bring(GOOD | {"sku": "B"})
+    assert error.value.__cause__.sqlstate == code
+
+
+def waits_for(table: str) -> bool:
+    """Whether a session of this database waits for a lock of another, which it met in the table."""
+    with psycopg.connect(dsn()) as observer:
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid' AND query LIKE %s"
+        return bool(observer.execute(asked, [f"%{table}%"]).fetchone()[0])
+
+
+@contextmanager
+def rival_of_a_deadlock():
+    """Hold the second product; once another waits for it, ask for the first one, and outlive who waits."""
+    with psycopg.connect(dsn()) as rival:
+        rival.execute("SET deadlock_timeout = '1h'")
+        rival.execute("UPDATE catalog_product SET price = 7 WHERE sku = 'G-2'")
+
+        def act() -> None:
+            _wait(lambda: waits_for("catalog_product"))
+            rival.execute("UPDATE catalog_product SET price = 7 WHERE sku = 'G-1'")
+            rival.commit()
+
+        thread = threading.Thread(target=act)
+        thread.start()
+        yield
+        thread.join(LONG)
+        assert not thread.is_alive()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_batch_that_loses_a_deadlock_is_written_again(bring):
+    for number in (1, 2):
+        shelves.product(f"Old {number}", sku=f"G-{number}")
+    with rival_of_a_deadlock():
+        said = bring(GOOD, GOOD | {"sku": "G-2"})
+    assert "2 changed" in said
+    assert set(Product.objects.values_list("name", "price")) == {("Good", 12.5)}
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        assert cursor.fetchone()[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_made_for_a_batch_that_its_commit_undid_is_made_again(bring):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$"
+        )
+        cursor.execute(
+            "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON catalog_product DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW WHEN (NEW.sku = 'B') EXECUTE FUNCTION refuse()"
+        )
+    try:
+        said = bring(GOOD | {"brand": "Fernweh"}, GOOD | {"sku": "B", "brand": "Fernweh"})
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION refuse CASCADE")
+    assert "1 taken, 1 left out" in said
+    assert Product.objects.get().brand.name == "Fernweh"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_ends_in_a_batch_is_told_as_such(bring):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION end_session() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$"
+        )
+        cursor.execute(
+            "CREATE TRIGGER end_session BEFORE INSERT ON catalog_product FOR EACH ROW EXECUTE FUNCTION end_session()"
+        )
+    try:
+        with pytest.raises(OperationalError, match="connection"):
+            bring(GOOD)
+    finally:
+        connection.close()
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION end_session CASCADE")

@@ -1,0 +1,225 @@
+"""What spreadsheets and other programs make of a file: encodings, line ends, delimiters, headers, archives, empty rows."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zipfile
+from decimal import Decimal
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from catalog.importing import source, text
+from catalog.importing.records import Problem
+from catalog.importing.source import Source
+from catalog.models import Product
+
+pytestmark = pytest.mark.django_db
+
+ROW = "A;Größe 5;Shoes > Boots;12.50"
+CSV = f"sku;name;category;price\n{ROW}\n"
+
+
+@pytest.fixture
+def bring(tmp_path):
+    """Import bytes and return what the command said."""
+
+    def bring(content: bytes, **options) -> str:
+        file = tmp_path / "goods"
+        file.write_bytes(content)
+        said = StringIO()
+        call_command("import_catalog", str(file), stdout=said, stderr=said, **options)
+        return said.getvalue()
+
+    return bring
+
+
+def zipped(files: dict[str, str]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def encrypted() -> bytes:
+    """An archive that says of its file that it is encrypted, once before it and once in the directory."""
+    packed = bytearray(zipped({"goods.csv": CSV}))
+    for magic, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        packed[packed.index(magic) + flags] |= 1
+    return bytes(packed)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        CSV.encode(),
+        CSV.encode("utf-8-sig"),
+        CSV.encode("utf-16"),
+        CSV.replace(";", "\t").encode("utf-16"),
+        ("\ufeff" + CSV).encode("utf-16-be"),
+        CSV.encode("utf-32"),
+        CSV.replace("\n", "\r\n").encode(),
+        CSV.replace("\n", "\r").encode(),
+        CSV.replace("\n", "\r").encode("utf-16"),
+        CSV.rstrip().replace("\n", "\r").encode(),
+        f"sep=;\n{CSV}".encode(),
+        f'\n"SEP=;"\r\n{CSV}'.encode("utf-8-sig"),
+        ("sep=\t\r\n" + CSV.replace(";", "\t")).encode("utf-16"),
+        ("sep=|\n" + CSV.replace(";", "|")).encode(),
+        CSV.replace("sku;name;category;price", "SKU; Name ;CATEGORY;Price").encode(),
+        CSV.replace("sku;name;category;price", "sku;name;category;price;;").encode(),
+        CSV.replace(ROW, f"{ROW};;;").encode(),
+        gzip.compress(CSV.encode("utf-16")),
+        zipped({"goods.csv": CSV}),
+        zipped({"goods/": "", "goods/goods.csv": CSV, "__MACOSX/goods/._goods.csv": "x"}),
+    ],
+)
+def test_a_file_comes_in_as_programs_write_it(bring, content):
+    assert "1 taken, 0 left out" in bring(content)
+    product = Product.objects.get()
+    assert (product.sku, product.name, product.category.url_path) == ("A", "Größe 5", "shoes/boots")
+
+
+def test_json_lines_come_in_utf_16_with_a_byte_order_mark(bring):
+    row = {"sku": "A", "name": "Größe", "category": ["Shoes"], "price": 1}
+    assert "1 taken" in bring(json.dumps(row, ensure_ascii=False).encode("utf-16"))
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "windows-1252", "latin-1", "mac-roman"])
+def test_another_encoding_has_to_be_named(bring, encoding):
+    content = CSV.encode(encoding)
+    assert "1 left out" in (said := bring(content))
+    assert "Line 2, name" in said
+    assert "is not UTF-8; save the file in UTF-8, or name its encoding (--encoding)." in said
+    assert "1 taken" in bring(content, encoding=encoding)
+    assert Product.objects.get().name == "Größe 5"
+
+
+def test_a_byte_that_the_named_encoding_does_not_have_is_reported(bring):
+    assert "The byte 0x81 is not CP1252" in bring(
+        CSV.encode().replace("ß".encode(), b"\x81"), encoding="cp1252"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "reason"),
+    [
+        (CSV.replace("name", "Größe").encode("cp1252"), {}, "The header cannot be read. The byte 0xF6"),
+        (CSV.encode("utf-16-le"), {}, "not a text"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", {}, "not a text"),
+        (CSV.encode(), {"encoding": "utf-16"}, "No line of the file can be read. The file is not UTF-16"),
+        (CSV.encode(), {"encoding": "klingon"}, "no encoding “klingon”"),
+        (CSV.encode(), {"encoding": "base64"}, "no encoding “base64”"),
+        (
+            CSV.replace("sku", "Artikel").encode(),
+            {},
+            "no column “sku”. It has: Artikel, name, category, price.",
+        ),
+        (CSV.replace("sku;name", "SKU;Sku;name").encode(), {}, "names “sku” twice"),
+        (
+            CSV.replace("price", "price;attribute:Size:numbr").encode(),
+            {},
+            "“numbr” is not one of: text, number",
+        ),
+        (b"sep=;\n", {}, "neither JSON Lines nor CSV"),
+        (zipped({"a.csv": CSV, "b.csv": CSV}), {}, "has 2 files; one is needed"),
+        (zipped({}), {}, "has 0 files; one is needed"),
+        (zipped({"[Content_Types].xml": "", "xl/workbook.xml": ""}), {}, "a workbook"),
+        (zipped({"a.csv": CSV})[:-30], {}, "archive is damaged"),
+        (encrypted(), {}, "in the zip archive is encrypted"),
+    ],
+)
+def test_what_is_wrong_with_the_whole_file_is_one_clear_line(bring, content, options, reason):
+    with pytest.raises(CommandError) as error:
+        bring(content, **options)
+    assert reason in str(error.value)
+    assert not Product.objects.exists()
+
+
+def test_attributes_have_their_columns_whatever_the_case_of_the_header(bring):
+    bring("SKU,NAME,CATEGORY,PRICE,ATTRIBUTE:Weight (kg):NUMBER,Attribute:Größe\nA,a,c,1,1.5,L\n".encode())
+    assert Product.objects.get().attributes == {"Weight (kg)": 1.5, "Größe": "L"}
+
+
+def test_a_column_that_is_written_exactly_wins_over_one_in_capitals(bring):
+    said = bring(b"sku,SKU,name,category,price\nA,B,a,c,1\n")
+    assert Product.objects.get().sku == "A"
+    assert "not read    SKU" in said
+
+
+def test_the_decimal_sign_can_be_named(bring):
+    content = CSV.replace("12.50", "1.250,50").encode()
+    assert "unclear whether “,” stands before decimals" in bring(content)
+    assert "1 taken" in bring(content, decimal=",")
+    assert Product.objects.get().price == Decimal("1250.50")
+
+
+def test_columns_that_nothing_reads_are_named(bring):
+    said = bring(b"sku,name,category,price,colour,attribute:Size,descripton\nA,a,c,1,red,5,text\n")
+    assert "not read    colour, descripton\n" in said
+
+
+def test_empty_rows_are_skipped_and_counted(bring):
+    said = bring(f"\n{CSV};;;\n\n ; ; ; \nB;b;c;x\n;;;;;;\n".encode())
+    assert "rows        1 taken, 1 left out, 5 skipped as empty" in said
+    assert "Line 7, price “x”" in said
+
+
+def test_cells_beyond_the_header_are_reported_only_with_something_in_them(bring):
+    said = bring(f"{CSV}B;b;c;1;;\nC;c;c;1;;more\n".encode())
+    assert "2 taken, 1 left out" in said
+    assert "Line 4: The row has more cells than the header (2 too many)." in said
+
+
+def test_a_carriage_return_within_a_row_does_not_end_it_where_lines_end_otherwise(bring):
+    said = bring(b'sku,name,category,price,description\nA,a,c,1,"one\rtwo"\nB,b,c,x,\n')
+    assert Product.objects.get().description == "one\rtwo"
+    assert "Line 3, price" in said
+
+
+def test_a_line_feed_in_a_quoted_cell_does_not_end_a_row_where_carriage_returns_do(bring):
+    bring(b'sku,name,category,price,description\rA,a,c,1,"one\ntwo"\rB,b,c,1,\r')
+    assert set(Product.objects.values_list("sku", "description")) == {("A", "one\ntwo"), ("B", "")}
+
+
+def test_half_a_character_of_utf_16_leaves_one_row_out(bring):
+    content = (CSV + "B;b\ud800;c;1\nC;c;c;1\n").encode("utf-16", "surrogatepass")
+    said = bring(content)
+    assert "2 taken, 1 left out" in said
+    assert "Line 3, name" in said
+
+
+def test_a_file_that_ends_within_a_character_is_imported_up_to_there(bring):
+    said = bring(CSV.encode("utf-16")[:-1])
+    assert "The file is not UTF-16-LE from here on." in said
+
+
+def rows_of(tmp_path, content: bytes) -> list:
+    file = tmp_path / "goods"
+    file.write_bytes(content)
+    return list(Source(file).rows())
+
+
+@pytest.mark.parametrize("packed", [bytes, gzip.compress])
+def test_a_line_without_an_end_is_left_out_and_takes_no_memory(tmp_path, monkeypatch, packed):
+    monkeypatch.setattr(source, "LINE_LIMIT", 1000)
+    rows = [f"{CSV}B;{'b' * 5000};c;1\n{ROW}\n", '{"a": 1}\n{"a": "%s"}\n{"a": 2}\n' % ("b" * 5000)]
+    for content, line in zip(rows, (3, 2), strict=True):
+        first, long, last = rows_of(tmp_path, packed(content.encode()))
+        assert long == Problem(line=line, reason="The line is longer than 1000 characters.")
+        assert [first.line, last.line] == [line - 1, line + 1]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lambda content: zipped({"a": content.decode()})])
+def test_what_unpacks_to_far_too_much_is_read_to_a_limit(tmp_path, monkeypatch, pack):
+    monkeypatch.setattr(source, "UNPACKED_LIMIT", 10_000)
+    bomb = pack(CSV.encode() + b"\n" * 400_000)
+    assert len(bomb) * text.RATIO_LIMIT < 200_000
+    row, problem = rows_of(tmp_path, bomb)
+    assert row.columns["sku"] == "A"
+    assert problem.reason == "The compressed file unpacks to too much from here on."
+    assert problem.line < 200_000
