@@ -285,7 +285,9 @@ def move(
 
 def note_drain() -> None:
     """Note that a drain process runs, for ``DRAIN_NOTED`` seconds. Raises StoreDown."""
-    _asked(lambda: redis().set(keys.DRAIN, 1, ex=DRAIN_NOTED))
+    prolonged = _asked(lambda: redis().expire(keys.DRAIN, DRAIN_NOTED))  # which a full Redis does not refuse
+    if not prolonged:
+        _asked(lambda: redis().set(keys.DRAIN, 1, ex=DRAIN_NOTED))
 
 
 def has_drain() -> bool:

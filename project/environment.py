@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
 import environ
@@ -132,6 +132,8 @@ def database(url: str, *, behind_pooler: bool = False) -> dict[str, Any]:
         raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {_reason(error, url)}") from None
     if not all(port.isdecimal() for port in str(parts.get("port", "")).split(",") if port):
         raise ImproperlyConfigured(f"DATABASE_URL: the port is not a number. {QUOTING}")
+    if "@" in str(parts.get("host", "")).partition("/")[0][1:]:  # at its head it names an abstract socket
+        raise ImproperlyConfigured(f"DATABASE_URL: the host holds an @. {QUOTING}")
     if not behind_pooler:
         parts["options"] = f"{parts.get('options', '')} {TELL_OPTION}".strip()
     return {
@@ -157,6 +159,8 @@ def redis(url: str, *, variable: str = "REDIS_URL") -> str:
         Redis.from_url(url).close()  # nothing is asked yet
     except ValueError as error:
         raise ImproperlyConfigured(f"{variable}: {_reason(error, url)}") from None
+    if "@" in url and "@" not in urlsplit(url).netloc + urlsplit(url).path:
+        raise ImproperlyConfigured(f"{variable}: the host is missing. {QUOTING}")
     return url
 
 

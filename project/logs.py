@@ -70,9 +70,8 @@ def configure(*, json: bool, level: str, secrets: Iterable[str] = ()) -> dict[st
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    logging.raiseExceptions = (
-        not json
-    )  # what cannot be logged would be printed as it stands, secrets included
+    # What cannot be logged would be printed as it stands, secrets included.
+    logging.raiseExceptions = not json
     strip = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     return {
         "version": 1,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 HIDDEN = "***"
-SHORTEST = 6
+SHORTEST = 8
 """Characters of the shortest value that is searched for as it stands: a shorter one occurs in ordinary words."""
 URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@\"']*):[^\s\"']*@")
 NAMED_SECRET = re.compile(
@@ -35,6 +35,6 @@ def hider(secrets: Iterable[str]) -> Callable[[str], str]:
 
 def url_secrets(url: str) -> list[str]:
     """Return the password of a URL, in both of the places where one may stand."""
-    in_front = re.search(r"://[^\s:/@]*:(.*)@", url)
+    in_front = re.search(r"://[^\s:/@]*:([^/?#]*)@", url)
     as_option = re.search(r"[?&]password=([^&]+)", url)
     return [found[1] for found in (in_front, as_option) if found]

@@ -45,9 +45,9 @@ class Check:
 
 
 def checks(*, server: Server | None, clock: Clock | None, whole: Tally) -> list[Check]:
-    """Look at the stores, the clock, the triggers, the breaker, the workers, and what reconciling found."""
+    """Look at the stores, the clock, the triggers, the breaker, the processes, and what reconciling found."""
     stores = [_postgresql(), _triggers(), _large_writes(), _redis(server), _breaker()]
-    return [*stores, _clock(clock), _workers(server), _drift(whole)]
+    return [*stores, _clock(clock), _drain(), _workers(server), _drift(whole)]
 
 
 def _postgresql() -> Check:
@@ -90,6 +90,17 @@ def _clock(clock: Clock | None) -> Check:
         )
         return Check(name, State.BAD, text.format(lag=duration(clock.lag)))
     return Check(name, State.GOOD, _("last drained {lag} ago").format(lag=duration(clock.lag)))
+
+
+def _drain() -> Check:
+    name = _("Drain process")
+    found = facts.attempt(store.has_drain)
+    if found is None:
+        return Check(name, State.WARNING, _("cannot be asked while Redis is away"))
+    if not found:
+        text = _("none drains: readers do, and other programs' writes are seen as late as MAX_LAG")
+        return Check(name, State.WARNING, text)
+    return Check(name, State.GOOD, _("at work"))
 
 
 def _drift(whole: Tally) -> Check:

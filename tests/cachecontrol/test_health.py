@@ -1,5 +1,7 @@
 """What orchestrators are told while the stores come and go."""
 
+import re
+
 import pytest
 
 from cachecontrol import store
@@ -42,6 +44,14 @@ def test_degraded_without_a_drain_process_though_readers_keep_the_clock_going(cl
     assert catch_up()
     code, answer = checks(client)
     assert (code, answer["status"], answer["degraded"]) == (200, "degraded", ["drain_missing"])
+
+
+def test_the_dashboard_misses_a_drain_process_too(client, redis, operator):
+    client.force_login(operator)
+    for note, text in ((lambda: None, "none drains"), (store.note_drain, "at work")):
+        note()
+        page = client.get("/admin/cache/").content.decode()
+        assert re.search(rf"Drain process.{{1,200}}?\b{text}\b", page, re.DOTALL)
 
 
 def test_a_drain_process_is_seen_while_it_drains_and_not_after_it_ended(client, redis, tmp_path):

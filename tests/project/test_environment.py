@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from project import environment
+from project import environment, masking
 
 
 def test_a_database_url_may_carry_any_option_of_libpq():
@@ -76,7 +76,10 @@ def test_another_broker_keeps_its_database_and_is_verified_as_well():
         (environment.database, "postgres://larder:gehe/im@db:5432/larder"),
         (environment.database, "postgres://larder:gehe%im@db/larder"),
         (environment.database, "postgres://larder:geheim@db/larder?no=1"),
+        (environment.database, "postgres://larder:a@geheim@db/larder"),
         (environment.redis, "redis://:gehe/im@cache/0"),
+        (environment.redis, "redis://:gehe#im@cache/0"),
+        (environment.redis, "redis://:gehe?im@cache/0"),
         (environment.redis, "redis://:geheim@cache:port/0"),
         (environment.redis, "redis:///0?password=geheim&db=x"),
     ],
@@ -117,3 +120,37 @@ def test_postgresql_is_told_which_program_writes(
         environment.database("postgres://localhost/shop?application_name=mine")["OPTIONS"]["application_name"]
         == "mine"
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("postgres://larder:p%40ss@db/larder?options=-c%20a=b@c", ["p%40ss"]),
+        ("redis://:p@ss@cache/0", ["p@ss"]),
+        ("unix:///run/v?password=hidden&db=1", ["hidden"]),
+        ("unix:///run/v?db=1", []),
+        ("postgres://larder@db/larder", []),
+    ],
+)
+def test_the_password_of_a_url_is_found_wherever_it_stands(url, found):
+    assert masking.url_secrets(url) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("redis://:geheim@cache/0 is away", "redis://:***@cache/0 is away"),
+        ("Key (session_key)=(abc) already exists.", "Key (session_key)=(***) already exists."),
+        ("GET /x?token=abc&page=2", "GET /x?token=***&page=2"),
+        (
+            '{"password": "abc", "token": null, "secret": 12}',
+            '{"password": "***", "token": null, "secret": 12}',
+        ),
+        (r'{"event": "password=\"abc\""}', r'{"event": "password=\"***\""}'),
+        ("CSRF token missing.", "CSRF token missing."),
+        ("http://shop.example:8000/a", "http://shop.example:8000/a"),
+        ("signed with long/geheim&1 and long%2Fgeheim%261", "signed with *** and ***"),
+    ],
+)
+def test_secrets_are_hidden_and_nothing_else(text, hidden):
+    assert masking.hider(["long%2Fgeheim%261"])(text) == hidden

@@ -141,6 +141,7 @@ def test_every_command_says_in_a_line_what_is_wrong_with_a_service(command, envi
         ("HTTPS", "ture"),
         ("DEBUG", "maybe"),
         ("HSTS_SECONDS", "x"),
+        ("BEHIND_PROXY", "X_Forwarded_Proto"),
         ("LOG_LEVEL", "loud"),
         ("TIME_ZONE", "Mars"),
     ],
@@ -150,6 +151,18 @@ def test_a_variable_that_cannot_be_read_is_one_line(name, value):
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith(f"manage.py: {name} must be")
+
+
+@pytest.mark.parametrize(
+    ("value", "header"),
+    [
+        ("off", None),
+        ("on", ["HTTP_FORWARDED", "proto=https"]),
+        ("X-Forwarded-Proto", ["HTTP_X_FORWARDED_PROTO", "https"]),
+    ],
+)
+def test_a_proxy_is_believed_by_the_header_that_is_named(value, header):
+    assert setting("settings.SECURE_PROXY_SSL_HEADER", BEHIND_PROXY=value) == header
 
 
 def test_an_empty_variable_is_an_unset_one():

@@ -84,6 +84,14 @@ def test_only_the_header_that_has_one_spelling_says_how_a_visitor_came(web, port
     assert scheme(port, *headers) == scheme_seen
 
 
+def test_orchestrators_need_not_come_by_https(web, port):
+    for path, status in (("/livez", b"200"), ("/readyz", b"200"), ("/", b"301")):
+        with send(
+            port, f"GET {path} HTTP/1.1", "Host: shop.example", "Connection: close", "", ""
+        ) as connection:
+            assert connection.makefile("rb").readline().split()[1] == status
+
+
 def test_requests_that_are_sent_by_half_do_not_hold_up_the_end(django_db_setup, folder):
     with reserved_port() as port, running("web", folder, PORT=str(port)) as program:
         until(lambda: listens(port), program)
