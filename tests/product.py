@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from django.db import connection
 
-from project.services import BASE_DIR
+from project.services import BASE_DIR, VAR
 from tests.patience import LONG
 
 if TYPE_CHECKING:
@@ -99,6 +99,13 @@ def running(command: str, folder: Path, **variables: str) -> Iterator[Program]:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, 9)
             process.wait()
+        for schedule in schedules(process.pid):
+            schedule.unlink()
+
+
+def schedules(pid: int) -> list[Path]:
+    """Return the files in which a beat process keeps its schedule, as tests.served names them."""
+    return [*VAR.glob(f"test-beat-{pid}*")]
 
 
 def until(holds: Callable[[], object], *programs: Program) -> None:

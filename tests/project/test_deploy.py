@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from project.celery import app
-from project.services import BASE_DIR, VAR
+from project.services import BASE_DIR
 from tests.certificates import self_signed
 from tests.patience import LONG
 from tests.ports import reserved_port
-from tests.product import Program, ask, environment, listens, running, until
+from tests.product import ask, environment, listens, running, schedules, until
 from tests.programs import program
 from tests.sandbox import service
 
@@ -164,20 +164,13 @@ def test_all_four_processes_work_under_the_restrictions_of_their_units(tmp_path,
             sandboxed("larder-drain"),
             sandboxed("larder-beat"),
         )
-        programs: list[Program] = []
-        stack.callback(lambda: [file.unlink() for file in schedule_of(programs[-1])])
-        programs += [stack.enter_context(running(command, tmp_path)) for command in commands]
+        programs = [stack.enter_context(running(command, tmp_path)) for command in commands]
         until(lambda: listens(port), *programs)
         assert ask(port, "/")[0] == 200, programs[0].log
         until(lambda: json.loads(ask(port, "/readyz")[1])["status"] == "ready", *programs)
         until(lambda: app.control.ping(timeout=0.5), *programs)
-        until(lambda: schedule_of(programs[-1]), *programs)
+        until(lambda: schedules(programs[-1].process.pid), *programs)
         assert "Traceback" not in "".join(program.log for program in programs)
-
-
-def schedule_of(beat: Program) -> list[Path]:
-    """Return the files in which a beat process keeps its schedule, as tests.served names them."""
-    return [*VAR.glob(f"test-beat-{beat.process.pid}*")]
 
 
 def visit(port: int, method: str) -> int:
