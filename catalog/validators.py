@@ -11,6 +11,11 @@ from django.utils.translation import gettext_lazy as _
 SLUG = r"^[-a-zA-Z0-9_]+$"
 GTIN_LENGTHS = (8, 12, 13, 14)
 
+# Characters. PostgreSQL refuses a row whose search vector is larger than a megabyte.
+DESCRIPTION_LIMIT = 200_000
+ATTRIBUTE_LIMIT = 20_000
+ATTRIBUTES_LIMIT = 100_000
+
 
 def gtin_is_valid(value: str) -> bool:
     """Tell whether the value is a GTIN of 8, 12, 13 or 14 digits whose last one checks the others (GS1)."""
@@ -38,9 +43,25 @@ def validate_attributes(attributes: Any) -> None:
     """Refuse what is not a mapping of names to strings, numbers, booleans or lists of strings."""
     if not isinstance(attributes, dict):
         raise ValidationError(_("Attributes are a mapping of names to values."))
+    lengths = {name: _length(value) for name, value in attributes.items()}
     for name, value in attributes.items():
         if not name.strip() or not attribute_is_valid(value):
             raise ValidationError(
                 _("“%(name)s” must be a text, a number, true or false, or a list of texts."),
                 params={"name": name},
             )
+        if lengths[name] > ATTRIBUTE_LIMIT:
+            raise ValidationError(
+                _("“%(name)s” has %(length)d characters; %(limit)d are allowed."),
+                params={"name": name, "length": lengths[name], "limit": ATTRIBUTE_LIMIT},
+            )
+    if sum(lengths.values()) > ATTRIBUTES_LIMIT:
+        raise ValidationError(
+            _("The attributes have %(length)d characters in all; %(limit)d are allowed."),
+            params={"length": sum(lengths.values()), "limit": ATTRIBUTES_LIMIT},
+        )
+
+
+def _length(value: Any) -> int:
+    """Return the characters of an attribute's texts."""
+    return sum(map(len, map(str, value))) if isinstance(value, list) else len(str(value))

@@ -12,6 +12,7 @@ from catalog.importing.mapping import Field
 from catalog.importing.records import Problem, ProductRecord, VariantRecord, excerpt
 from catalog.importing.values import RefusedError, required
 from catalog.models import Status
+from catalog.validators import DESCRIPTION_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,7 +37,7 @@ def _product_reads(decimal: str) -> dict[str, Read]:
         "category": values.category,
         "currency": values.currency,
         "brand": partial(values.text, limit=120),
-        "description": partial(values.text, limit=values.DESCRIPTION_LIMIT),
+        "description": partial(values.text, limit=DESCRIPTION_LIMIT),
         "sale_price": price,
         "status": values.status,
         "publish_at": values.moment,

@@ -18,14 +18,12 @@ from catalog.fields import normal
 from catalog.importing.records import slug_of
 from catalog.importing.source import DECODER
 from catalog.models import Category, Status
-from catalog.validators import attribute_is_valid, gtin_is_valid
+from catalog.validators import ATTRIBUTE_LIMIT, attribute_is_valid, gtin_is_valid
 
 CENT = Decimal("0.01")
 PRICE_LIMIT = Decimal(10) ** 10
 NUMBER_LIMIT = 10**18
 STOCK_LIMIT = 2**31
-DESCRIPTION_LIMIT = 200_000  # a search vector ends at a megabyte
-ATTRIBUTE_LIMIT = 20_000
 ITEMS_LIMIT = 2_000
 DEPTH_LIMIT = Category._meta.get_field("path").max_length // Category.steplen
 PATH_LIMIT = Category._meta.get_field("url_path").max_length

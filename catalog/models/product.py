@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.contrib.postgres.search import SearchVector, SearchVectorField
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxLengthValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce, Reverse, Upper
@@ -19,7 +19,7 @@ from cachecontrol.api import TrackedQuerySet, track
 from catalog import currencies
 from catalog.fields import NormalCharField, NormalJSONField, NormalTextField
 from catalog.functions import AttributesValid, Code, JsonVector
-from catalog.validators import SLUG, validate_attributes
+from catalog.validators import DESCRIPTION_LIMIT, SLUG, validate_attributes
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -74,7 +74,9 @@ class Product(models.Model):
     name = NormalCharField(_("name"), max_length=300)
     slug = models.SlugField(_("slug"), max_length=320, db_index=False)
     sku = NormalCharField(_("SKU"), max_length=80)
-    description = NormalTextField(_("description"), blank=True)
+    description = NormalTextField(
+        _("description"), blank=True, validators=[MaxLengthValidator(DESCRIPTION_LIMIT)]
+    )
     brand = models.ForeignKey(
         "catalog.Brand",
         models.PROTECT,

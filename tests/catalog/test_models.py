@@ -188,3 +188,32 @@ def test_images_need_a_text_and_may_trade_places(product):
         connection.check_constraints()
     with pytest.raises(IntegrityError), transaction.atomic():
         ProductImage.objects.update(alt="")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"attributes": {"Note": "x" * 20_001}}, "“Note” has 20001 characters; 20000 are allowed."),
+        ({"attributes": {"Notes": ["x" * 11_000] * 2}}, "“Notes” has 22000 characters; 20000 are allowed."),
+        (
+            {"attributes": {f"Note {n}": "x" * 20_000 for n in range(6)}},
+            "The attributes have 120000 characters in all; 100000 are allowed.",
+        ),
+        ({"description": "x" * 200_001}, "Ensure this value has at most 200000 characters (it has 200001)."),
+    ],
+)
+def test_text_that_a_search_vector_cannot_hold_is_refused_with_its_length(product, wrong, told):
+    """Everything within the limits is stored, whatever its words."""
+    for name, value in wrong.items():
+        setattr(product, name, value)
+    with pytest.raises(ValidationError) as refused:
+        product.full_clean()
+    assert refused.value.messages == [told]
+
+
+def test_the_longest_texts_allowed_can_be_stored(product):
+    words = [f"{number:06d}" for number in range(40_000)]
+    product.description = " ".join(words)[:200_000]
+    product.attributes = {f"Note {n}": " ".join(words[n * 2_800 :])[:19_000] for n in range(5)}
+    product.full_clean()
+    product.save()
