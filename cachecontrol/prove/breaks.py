@@ -166,6 +166,45 @@ def _budget() -> None:
     budget.left = lambda: 5.0
 
 
+def _provable() -> None:
+    """Trust every expression, whatever SQL it writes."""
+    from cachecontrol import provable
+
+    provable.doubt = lambda *_: None
+
+
+def _fresh_context() -> None:
+    """Compute pages in whatever the thread's last visitor left active."""
+    from cachecontrol import ambient
+
+    ambient.Ambient.run = lambda self, act: act()  # type: ignore[method-assign]
+    ambient.begin_request = lambda *_: None
+
+
+def _collected_reads() -> None:
+    """Store what was computed although it was read past Django or in another thread."""
+    from cachecontrol import collect
+
+    collect.judge = lambda *_: None
+    collect.slips_by = lambda *_: None
+    collect.note_stranger = lambda *_: None
+    collect.watch = lambda execute, *arguments: execute(*arguments)
+
+
+def _startup_option() -> None:
+    """Ask by a statement to be told of writes, which a block may reset."""
+    from django.conf import settings
+
+    settings.DATABASES["default"]["OPTIONS"].pop("options", None)
+
+
+def _commit_prepared() -> None:
+    """Take a prepared transaction for the affair of whoever commits it."""
+    from cachecontrol import writers
+
+    writers._Connection.carry = lambda self: None  # type: ignore[method-assign]
+
+
 RULES: dict[str, Callable[[], None]] = {
     "position-before-the-query": _position_before_the_query,
     "tag-check": _tag_check,
@@ -181,6 +220,11 @@ RULES: dict[str, Callable[[], None]] = {
     "tables-of-many": _tables_of_many,
     "no-lease-when-full": _no_lease_when_full,
     "budget": _budget,
+    "provable": _provable,
+    "fresh-context": _fresh_context,
+    "collected-reads": _collected_reads,
+    "startup-option": _startup_option,
+    "commit-prepared": _commit_prepared,
 }
 
 

@@ -100,7 +100,9 @@ def run(number: str, seed: str, port: str, pause: str) -> None:
 
 
 def path(chance: random.Random) -> str:
-    """A page, some of them under several addresses."""
+    """A page, some of them under several addresses; now and then one that is not stored."""
+    if (drawn := chance.random()) < 0.02:
+        return "/leave/" if drawn < 0.01 else f"/odd/{_popular(chance, ITEMS)}/{chance.choice(('', '?n=1'))}"
     kind, last = ("shelf", SHELVES) if chance.random() < 0.4 else ("item", ITEMS)
     query = "?n=1" if chance.random() < 0.1 else ""
     return f"/{kind}/{_popular(chance, last)}/{query}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.db.models import Count, Sum
+from django.db.models.expressions import RawSQL
 
 from cachecontrol.prove.models import Item, Shelf
 
@@ -71,7 +72,17 @@ def reverse_of(found: QuerySet[Item], shelf: int, pk: int) -> list[Fact]:
     return [("list", shelf, {item.pk: item.version for item in rows})]
 
 
-SHAPES: tuple[Shape, ...] = (item_of, list_of, values_of, sum_of, joined_of, bulk_of, reverse_of)
+def hidden_of(found: QuerySet[Item], shelf: int, pk: int) -> list[Fact]:
+    """One row, and another that only SQL of the project's own names."""
+    other = RawSQL("(SELECT version FROM prove_item AS other WHERE other.id = %s)", [pk + 1])
+    place = RawSQL("(SELECT shelf_id FROM prove_item AS other WHERE other.id = %s)", [pk + 1])
+    item = found.filter(pk=pk).annotate(other=other, place=place).first()
+    if item is None:
+        return [("item", pk, None, None)]
+    return [("item", pk, item.version, item.shelf_id), ("item", pk + 1, item.other, item.place)]
+
+
+SHAPES: tuple[Shape, ...] = (item_of, list_of, values_of, sum_of, joined_of, bulk_of, reverse_of, hidden_of)
 
 
 def shelf_of(pk: int, *, cached: bool) -> list[Fact]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Own = list[tuple[str, int, int]]
 
+RETURNING = "UPDATE prove_item SET note = %s WHERE id = %s RETURNING id, version"
 FILL = (
     f"INSERT INTO prove_item SELECT n, 1 + n % {SHELVES}, 0, 'loaded' FROM generate_series(1, {ITEMS}) AS n"  # noqa: S608
 )
@@ -195,10 +196,7 @@ def replace(writer: Writer) -> Own:
 
 def raw_sql(writer: Writer) -> Own:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE prove_item SET note = %s WHERE id = %s RETURNING id, version",
-            [writer.note(), writer.some()],
-        )
+        cursor.execute(RETURNING, [writer.note(), writer.some()])
         return [("item", pk, version) for pk, version in cursor.fetchall()]
 
 
@@ -304,6 +302,43 @@ def long_transaction(writer: Writer) -> Own:
     return own
 
 
+def past_django(writer: Writer) -> Own:
+    """A transaction of psycopg's own, which Django does not see end."""
+    connection.ensure_connection()
+    raw = connection.connection
+    with raw.transaction():
+        rows = raw.execute(RETURNING, [writer.note(), writer.some()]).fetchall()
+    return [("item", pk, version) for pk, version in rows]
+
+
+def deaf(writer: Writer) -> Own:
+    """A block that resets the session and writes."""
+    pk = writer.some()
+    with connection.cursor() as cursor:
+        cursor.execute(f"DO $$BEGIN RESET ALL; UPDATE prove_item SET note = 'deaf' WHERE id = {pk}; END$$")  # noqa: S608
+        own = _own("item", [pk])
+    connection.close()
+    return own
+
+
+def two_phase(writer: Writer) -> Own:
+    """Prepare a transaction, and commit it a while later."""
+    name = f"prove {writer.name} {writer.chance.random()}"
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW max_prepared_transactions")
+        if cursor.fetchone() == ("0",):
+            return []
+        cursor.execute("BEGIN")
+        cursor.execute(RETURNING, [writer.note(), writer.some()])
+        rows = cursor.fetchall()
+        cursor.execute(f"PREPARE TRANSACTION '{name}'")
+        try:
+            time.sleep(writer.chance.random() * 0.1)
+        finally:
+            cursor.execute(f"COMMIT PREPARED '{name}'")
+    return [("item", pk, version) for pk, version in rows]
+
+
 ACTS: dict[Callable[[Writer], Own], float] = {
     save: 8,
     save_shelf: 3,
@@ -323,6 +358,9 @@ ACTS: dict[Callable[[Writer], Own], float] = {
     savepoint: 3,
     roll_back: 3,
     long_transaction: 1,
+    past_django: 2,
+    deaf: 1,
+    two_phase: 1,
 }
 """How often each is drawn, beside the others. What makes every entry old is rare: only hits can be wrong."""
 

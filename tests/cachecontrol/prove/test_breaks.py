@@ -29,6 +29,11 @@ CAUGHT_BY = {
     "dirty-transaction": ("none", {"stale", "uncommitted", "own write not seen"}),
     "drain-after-commit": ("none", {"own write not seen"}),
     "tables-of-many": ("none", {"stale", "own write not seen"}),
+    "provable": ("none", {"stale"}),
+    "fresh-context": ("none", {"another visitor's"}),
+    "collected-reads": ("none", {"stale"}),
+    "startup-option": ("none", {"own write not seen"}),
+    "commit-prepared": ("none", {"own write not seen"}),
     "no-lease-when-full": ("redis-full", {Wrong.SLOW}),
     "budget": ("kill-web,lock-table", {Wrong.SLOW}),
 }
