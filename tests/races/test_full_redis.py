@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import path
 
 from cachecontrol import fetch, keys, stats, store
+from cachecontrol.dashboard import facts, health
 from cachecontrol.health import readyz
 from cachecontrol.policy import Outcome
 from tests.patience import LONG
@@ -125,6 +126,8 @@ def test_everybody_is_told(world: World, memory: Memory, settings: Any) -> None:
     memory.fill()
     page = Client().get("/page/row/")
     assert page.headers["Cache-Status"] == "larder; fwd=uri-miss; detail=redis_full"
+    check = health._redis(facts.server())
+    assert (check.state, check.text.partition(":")[0]) == (health.State.BAD, "full")
     settings.ROOT_URLCONF = __name__
     ready = Client().get("/readyz")
     assert (ready.status_code, ready.json()["status"], ready.json()["checks"]["redis"]) == (
