@@ -133,8 +133,8 @@ _WORDS: dict[str, tuple[Any, ...]] = {
     "join_type": (INNER, LOUTER),
 }
 """Attributes that become SQL as they are, each with what Django puts there."""
-_NAMES = ("collation", "refs")
-"""Attributes that become names in SQL, which Django leaves as they are if they have quotes already."""
+_NAMES = frozenset({"collation", "refs", "table_alias"})
+"""Attributes that become names in SQL."""
 _SQL_OF_FIELDS = frozenset({"get_placeholder", "select_format"})
 """Methods by which a field writes SQL around a value or a column."""
 
@@ -208,16 +208,18 @@ def _is_array(node: Any) -> bool:
 def _is_as_written(node: Any) -> bool:
     """Whether the instance overrides nothing of its class, and holds no SQL but Django's."""
     state = vars(node)
-    return (
-        not state.keys() & _constants(type(node))  # type: ignore[arg-type]
-        and all(state[name] in words for name, words in _WORDS.items() if name in state)
-        and all('"' not in str(state[name]) for name in _NAMES if name in state)
-        and _is_alias(state.get("table_alias"), state.get("table_name"))
-    )
+    if state.keys() & _constants(type(node)):  # type: ignore[arg-type]
+        return False
+    are_words = all(state[name] in _WORDS[name] for name in state.keys() & _WORDS.keys())
+    return are_words and all(_is_name(name, state) for name in state.keys() & _NAMES)
 
 
-def _is_alias(alias: str | None, table: str | None) -> bool:
-    return alias is None or alias == table or re.fullmatch(r"\w+", alias) is not None
+def _is_name(name: str, state: dict[str, Any]) -> bool:
+    """Whether an attribute is a name: an alias is written as it is, any other name gets quotes if it has none."""
+    value = str(state[name])
+    if name == "table_alias":
+        return value == state.get("table_name") or re.fullmatch(r"\w+", value) is not None
+    return '"' not in value
 
 
 @functools.cache
@@ -235,10 +237,12 @@ def _constants(kind: Any) -> frozenset[str]:
 
 def _fields(node: Any) -> Iterator[Any]:
     """The fields that take part in the SQL of an expression: its own, and that of the column or of what is compared."""
-    if isinstance(node, BaseExpression):
-        yield _field_of(node)
     if isinstance(node, Col):
         yield node.target
+        if node.output_field is node.target:
+            return
+    if isinstance(node, BaseExpression):
+        yield _field_of(node)
     if isinstance(node, Lookup):
         yield _field_of(node.lhs)
 
