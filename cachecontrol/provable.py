@@ -158,16 +158,23 @@ _MOMENT = re.compile(r"(?<![a-z])(now|today|tomorrow|yesterday)(?![a-z])", re.IG
 
 def doubt(node: Any, connection: BaseDatabaseWrapper) -> Doubt | None:
     """Why the arguments alone may not decide what this part of a query gives; None if they do."""
+    if not (_is_trusted(type(node)) or _is_array(node)):
+        return _doubt_of_class(node)
+    if not _is_as_written(node):
+        return "uncovered", f"the expression {type(node).__name__}"
+    is_column = isinstance(node, Col)
+    for field in filter(None, _fields(node)):
+        if not _is_plain(field) or not (is_column or _names_types(field, connection)):
+            return "uncovered", f"the field {type(field).__name__}"
+    return None if is_column else _doubt_of_moments(node, connection)
+
+
+def _doubt_of_class(node: Any) -> Doubt:
     if isinstance(node, RawSQL | ExtraWhere):
         return "uncovered", "raw SQL in an expression"
     if isinstance(node, VOLATILE):
         return "volatile", type(node).__name__
-    if not (_is_trusted(type(node)) or _is_array(node)) or not _is_as_written(node):
-        return "uncovered", f"the expression {type(node).__name__}"
-    for field in filter(None, _fields(node)):
-        if not _is_plain(field) or not (isinstance(node, Col) or _names_types(field, connection)):
-            return "uncovered", f"the field {type(field).__name__}"
-    return _doubt_of_moments(node, connection)
+    return "uncovered", f"the expression {type(node).__name__}"
 
 
 def is_backend_known(connection: BaseDatabaseWrapper) -> bool:
