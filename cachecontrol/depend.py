@@ -219,7 +219,9 @@ def _names_rows(column: Col) -> bool:
 def _is_captured(column: Col) -> bool:
     """Whether the table's triggers know the column. Another model of the same table may have more of them."""
     tracked = tracking.find(column.target.model._meta.db_table)
-    return tracked is None or column.target.column in (tracked.pk, *tracked.columns, *tracked.blind)
+    if tracked is None or column.target.model is tracked.model:
+        return True
+    return column.target.column in {field.column for field in tracked.model._meta.local_concrete_fields}
 
 
 def _restricted(query: Query, alias: str, relation: str) -> set[str] | None:

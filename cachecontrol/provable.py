@@ -133,8 +133,8 @@ _WORDS: dict[str, tuple[Any, ...]] = {
     "join_type": (INNER, LOUTER),
 }
 """Attributes that become SQL as they are, each with what Django puts there."""
-_NAMES = ("collation", "refs")
-"""Attributes that become names in SQL, which Django leaves as they are if they have quotes already."""
+_NAMES = frozenset({"collation", "refs", "table_alias"})
+"""Attributes that become names in SQL."""
 _SQL_OF_FIELDS = frozenset({"get_placeholder", "select_format"})
 """Methods by which a field writes SQL around a value or a column."""
 
@@ -158,16 +158,23 @@ _MOMENT = re.compile(r"(?<![a-z])(now|today|tomorrow|yesterday)(?![a-z])", re.IG
 
 def doubt(node: Any, connection: BaseDatabaseWrapper) -> Doubt | None:
     """Why the arguments alone may not decide what this part of a query gives; None if they do."""
+    if not (_is_trusted(type(node)) or _is_array(node)):
+        return _doubt_of_class(node)
+    if not _is_as_written(node):
+        return "uncovered", f"the expression {type(node).__name__}"
+    is_column = isinstance(node, Col)
+    for field in filter(None, _fields(node)):
+        if not _is_plain(field) or not (is_column or _names_types(field, connection)):
+            return "uncovered", f"the field {type(field).__name__}"
+    return None if is_column else _doubt_of_moments(node, connection)
+
+
+def _doubt_of_class(node: Any) -> Doubt:
     if isinstance(node, RawSQL | ExtraWhere):
         return "uncovered", "raw SQL in an expression"
     if isinstance(node, VOLATILE):
         return "volatile", type(node).__name__
-    if not (_is_trusted(type(node)) or _is_array(node)) or not _is_as_written(node):
-        return "uncovered", f"the expression {type(node).__name__}"
-    for field in filter(None, _fields(node)):
-        if not _is_plain(field) or not (isinstance(node, Col) or _names_types(field, connection)):
-            return "uncovered", f"the field {type(field).__name__}"
-    return _doubt_of_moments(node, connection)
+    return "uncovered", f"the expression {type(node).__name__}"
 
 
 def is_backend_known(connection: BaseDatabaseWrapper) -> bool:
@@ -208,16 +215,18 @@ def _is_array(node: Any) -> bool:
 def _is_as_written(node: Any) -> bool:
     """Whether the instance overrides nothing of its class, and holds no SQL but Django's."""
     state = vars(node)
-    return (
-        not state.keys() & _constants(type(node))  # type: ignore[arg-type]
-        and all(state[name] in words for name, words in _WORDS.items() if name in state)
-        and all('"' not in str(state[name]) for name in _NAMES if name in state)
-        and _is_alias(state.get("table_alias"), state.get("table_name"))
-    )
+    if state.keys() & _constants(type(node)):  # type: ignore[arg-type]
+        return False
+    are_words = all(state[name] in _WORDS[name] for name in state.keys() & _WORDS.keys())
+    return are_words and all(_is_name(name, state) for name in state.keys() & _NAMES)
 
 
-def _is_alias(alias: str | None, table: str | None) -> bool:
-    return alias is None or alias == table or re.fullmatch(r"\w+", alias) is not None
+def _is_name(name: str, state: dict[str, Any]) -> bool:
+    """Whether an attribute is a name: an alias is written as it is, any other name gets quotes if it has none."""
+    value = str(state[name])
+    if name == "table_alias":
+        return value == state.get("table_name") or re.fullmatch(r"\w+", value) is not None
+    return '"' not in value
 
 
 @functools.cache
@@ -235,10 +244,12 @@ def _constants(kind: Any) -> frozenset[str]:
 
 def _fields(node: Any) -> Iterator[Any]:
     """The fields that take part in the SQL of an expression: its own, and that of the column or of what is compared."""
-    if isinstance(node, BaseExpression):
-        yield _field_of(node)
     if isinstance(node, Col):
         yield node.target
+        if node.output_field is node.target:
+            return
+    if isinstance(node, BaseExpression):
+        yield _field_of(node)
     if isinstance(node, Lookup):
         yield _field_of(node.lhs)
 

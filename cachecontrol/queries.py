@@ -148,6 +148,7 @@ class _TrackedCompiler(SQLCompiler):
         walk = self._walk = Walk(self.connection)
         self.compile = self._compile_seen  # type: ignore[method-assign]  # not a method: a hit does not pay for it
         reports.walks.append(walk)
+        _check(self.query, walk)
         try:
             yield walk
         finally:
@@ -160,9 +161,7 @@ class _TrackedCompiler(SQLCompiler):
     def _compile_seen(self, node: Any) -> Any:
         walk = cast("Walk", self._walk)
         inner = _reporting(node)
-        for query in (self.query, inner, getattr(inner, "query", None)):
-            if isinstance(query, Query) and not getattr(query, "reports", False):
-                walk.refuse("uncovered", f"the query class {type(query).__name__}")
+        _check(inner if isinstance(inner, Query) else getattr(inner, "query", None), walk)
         return walk.compile(inner, super().compile)
 
     def execute_sql(
@@ -220,6 +219,11 @@ class _TrackedCompiler(SQLCompiler):
 @functools.cache
 def _tracked(compiler: type[SQLCompiler]) -> type[SQLCompiler]:
     return type(f"Tracked{compiler.__name__}", (_TrackedCompiler, compiler), {})
+
+
+def _check(query: Any, walk: Walk) -> None:
+    if isinstance(query, Query) and not getattr(query, "reports", False):
+        walk.refuse("uncovered", f"the query class {type(query).__name__}")
 
 
 def _reporting(node: Any) -> Any:
