@@ -79,6 +79,8 @@ class Drain:
         self._found: Found | None = None
         """What the last drain on this connection found, and carried."""
         self._seconds = self._patience = 0.0
+        self._has_writers = False
+        """Whether this process has drained for a writer."""
 
     def run(self, *, certify: bool = True, timeout: float | None = None) -> Drained:
         """Drain everything that was committed before this call, and with ``certify`` let the clock say so.
@@ -86,6 +88,7 @@ class Drain:
         Raises DrainRefused, StoreDown, psycopg.Error or TimeoutError; nothing is lost then, the next drain does it.
         """
         seconds = timeout or (conf.drain_timeout if certify else conf.wait)
+        self._has_writers = self._has_writers or not certify
         deadline = time.monotonic() + seconds
         with self._turn:
             ticket = self._started + 1
@@ -99,6 +102,8 @@ class Drain:
             certify, self._certifies = self._certifies, False
         try:
             self._last = self._drain(certify=certify)
+            if certify and self._has_writers and self._cursor is not None:
+                self._limit(self._cursor, conf.wait)  # so that the next writer's drain need not do that
         except Exception as error:
             self._last = error
             self._disconnect()
@@ -233,10 +238,14 @@ class Drain:
     def _connected(self) -> psycopg.Cursor[Any]:
         if self._cursor is None or self._cursor.connection.closed:
             self._found, self._cursor, self._patience = None, _connect().cursor(), 0.0
-        if self._patience != self._seconds:
-            self._cursor.execute(f"SET statement_timeout = {round(self._seconds * 1000)}")
-            self._patience = self._seconds
+        self._limit(self._cursor, self._seconds)
         return self._cursor
+
+    def _limit(self, cursor: psycopg.Cursor[Any], seconds: float) -> None:
+        """Let each statement take so long at most."""
+        if self._patience != seconds:
+            cursor.execute(f"SET statement_timeout = {round(seconds * 1000)}")
+            self._patience = seconds
 
     def _disconnect(self) -> None:
         if self._cursor is not None:
