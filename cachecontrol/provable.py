@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import importlib
 import re
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres.functions import RandomUUID, TransactionNow
@@ -194,7 +195,17 @@ def _trusted() -> frozenset[type]:
         kind
         for path, names in KNOWN.items()
         for name in names.split()
-        if (kind := getattr(importlib.import_module(path), name, None))
+        if (kind := getattr(importlib.import_module(path), name, None)) and _has_methods_of_django(kind)
+    )
+
+
+def _has_methods_of_django(kind: type) -> bool:
+    """Whether nobody put a method of a project's own on the class, as ``as_postgresql`` may be."""
+    return all(
+        value.__module__.startswith("django.")
+        for base in kind.__mro__
+        for value in vars(base).values()
+        if isinstance(value, FunctionType)
     )
 
 

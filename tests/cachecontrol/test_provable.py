@@ -54,6 +54,7 @@ from django.db.models.functions import (
     Collate,
     ExtractDay,
     ExtractYear,
+    Lower,
     Now,
     Random,
     RowNumber,
@@ -72,7 +73,7 @@ from tests.library.collected import refusal_of, tags_of
 from tests.library.models import Author, Book, Loan, Review
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 pytestmark = [shelf.committed, pytest.mark.usefixtures("library")]
 
@@ -525,6 +526,22 @@ def test_a_column_that_another_model_of_the_table_has_is_not_captured() -> None:
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE library_author DROP remark")
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """What is known of Django's classes is asked for anew, before and after."""
+    provable._trusted.cache_clear()
+    yield
+    provable._trusted.cache_clear()
+
+
+def test_a_class_of_django_with_a_method_of_a_projects_own_is_refused(
+    forgotten: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Upper, "as_postgresql", own_method, raising=False)
+    assert refusal_of(lambda: asked(Book.objects.annotate(x=Upper("title")))) == "uncovered"
+    assert refusal_of(lambda: asked(Book.objects.annotate(x=Lower("title")))) == ""
 
 
 class OwnOperations(DatabaseOperations):
