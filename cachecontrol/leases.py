@@ -69,8 +69,10 @@ class Leases:
         self._filling.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="cachecontrol-leases", daemon=True)
-            with suppress(RuntimeError):  # the interpreter is shutting down: the lease lapses by itself
+            try:
                 self._thread.start()
+            except RuntimeError:  # the lease lapses by itself, and the next fill tries again
+                self._thread = None
 
     def _run(self) -> None:
         while self._filling.wait():

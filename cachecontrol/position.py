@@ -144,23 +144,16 @@ def ask(connection: BaseDatabaseWrapper, statement: str) -> list[tuple[Any, ...]
     connection.ensure_connection()
     raw: Any = connection.connection
     match raw.info.transaction_status:
-        case TransactionStatus.INTRANS:
-            return _asked_within(connection, statement)
         case TransactionStatus.INERROR | TransactionStatus.ACTIVE:
             raise OperationalError(
                 "the transaction failed before, or the connection is in the middle of a statement"
             )
-    try:
-        with scope.trusted(connection), connection.cursor() as cursor:
-            cursor.execute(f"{_patience()}; {statement}")
-            cursor.nextset()
-            return list(cursor.fetchall())
-    except DatabaseError:
-        if (
-            raw.info.transaction_status == TransactionStatus.INERROR
-        ):  # begun by this statement, without autocommit
-            raw.rollback()
-        raise
+        case TransactionStatus.IDLE if raw.autocommit:
+            with scope.trusted(connection), connection.cursor() as cursor:
+                cursor.execute(f"{_patience()}; {statement}")
+                cursor.nextset()
+                return list(cursor.fetchall())
+    return _asked_within(connection, statement)  # without autocommit this statement begins the reader's transaction
 
 
 def guarded(statement: str) -> str:

@@ -134,8 +134,8 @@ class Recorder:
             self.thread = threading.Thread(target=self._run, name="cachecontrol-stats", daemon=True)
             try:
                 self.thread.start()
-            except RuntimeError:  # the interpreter is shutting down: the flush at exit will do
-                return
+            except RuntimeError:  # the next read tries again; while the interpreter shuts down, the flush at exit will do
+                self.thread = None
         if max(len(reads), len(others)) >= FOLD_AT:
             self.fold()
 

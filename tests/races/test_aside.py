@@ -1,0 +1,127 @@
+"""The cache never stands in the way: of a writer's locks, of interrupted drains, of a process that can start no thread."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from contextlib import contextmanager
+from time import sleep
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connection, transaction
+
+from cachecontrol import budget, drain
+from cachecontrol.exceptions import DrainRefused
+from tests.patience import LONG
+from tests.races.test_budget import locked, use
+from tests.shelf.cluster import _wait
+from tests.shelf.reads import Subject
+from tests.shelf.world import DOORS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.shelf.world import Door, World
+
+
+@pytest.fixture
+def without_autocommit() -> Iterator[None]:
+    transaction.set_autocommit(False)
+    yield
+    transaction.rollback()
+    transaction.set_autocommit(True)
+
+
+def _lock_timeout() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW lock_timeout")
+        (told,) = cursor.fetchone()
+    return str(told)
+
+
+def test_a_read_that_begins_a_transaction_leaves_its_lock_timeout(world: World, door: Door) -> None:
+    """What the transaction writes later on waits for its locks as long as ever."""
+    with transaction.atomic():
+        door.ask(Subject.ROW)
+        assert _lock_timeout() == "0"
+
+
+def test_a_read_without_autocommit_leaves_the_lock_timeout(
+    world: World, door: Door, without_autocommit: None
+) -> None:
+    door.ask(Subject.ROW)
+    assert _lock_timeout() == "0"
+
+
+def test_who_shares_an_interrupted_drain_is_not_told_that_it_went_well(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C or a server's signal ends the thread that drains, for another that waits as well."""
+    gate, runs = threading.Event(), itertools.count()
+    outcomes: list[object] = []
+    original = drain.Drain._drain
+
+    def interrupted(self: drain.Drain, *, certify: bool) -> drain.Drained:
+        match next(runs):
+            case 0:
+                assert gate.wait(LONG)
+            case 1:
+                raise KeyboardInterrupt
+        return original(self, certify=certify)
+
+    def share() -> None:
+        try:
+            outcomes.append(drain.drain.run())
+        except (DrainRefused, KeyboardInterrupt) as error:
+            outcomes.append(error)
+
+    monkeypatch.setattr(drain.Drain, "_drain", interrupted)
+    threads = [threading.Thread(target=share) for _ in range(3)]
+    threads[0].start()
+    _wait(lambda: drain.drain._running)
+    for thread in threads[1:]:
+        thread.start()
+    _wait(lambda: len(drain.drain._turn._waiters) == 2)  # type: ignore[attr-defined]
+    gate.set()
+    for thread in threads:
+        thread.join(LONG)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == [
+        "DrainRefused",
+        "Drained",
+        "KeyboardInterrupt",
+    ]
+    assert drain.drain.run().epoch
+
+
+def test_a_reader_with_little_budget_left_stops_no_writers_drain(world: World, settings: Any) -> None:
+    """The drain that it could not wait for is not late for that."""
+    use(settings, MAX_LAG=0.05)
+    query = DOORS["query"]
+    query.ask(Subject.ROW)
+    with locked("cachecontrol_tracked"):
+        sleep(0.1)
+        budget.left()
+        budget._budget.seconds = 0.001
+        query.ask(Subject.COUNT)
+        assert not drain.breaker.is_down
+
+
+def test_a_read_goes_on_where_no_thread_can_be_started(world: World, door: Door, settings: Any) -> None:
+    use(settings, MAX_LAG=0.05)
+    door.ask(Subject.ROW)
+    sleep(0.1)
+    with no_new_threads():
+        assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+
+
+@contextmanager
+def no_new_threads() -> Iterator[None]:
+    """Let the system refuse new threads within the block, for want of memory."""
+    before = threading.stack_size(1 << 46)
+    try:
+        with pytest.raises(RuntimeError):
+            threading.Thread(target=print).start()
+        yield
+    finally:
+        threading.stack_size(before)
