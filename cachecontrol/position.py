@@ -153,7 +153,8 @@ def ask(connection: BaseDatabaseWrapper, statement: str) -> list[tuple[Any, ...]
                 cursor.execute(f"{_patience()}; {statement}")
                 cursor.nextset()
                 return list(cursor.fetchall())
-    return _asked_within(connection, statement)  # without autocommit this statement begins the reader's transaction
+    # Without autocommit this statement begins the reader's transaction.
+    return _asked_within(connection, statement)
 
 
 def guarded(statement: str) -> str:

@@ -134,7 +134,9 @@ class Recorder:
             self.thread = threading.Thread(target=self._run, name="cachecontrol-stats", daemon=True)
             try:
                 self.thread.start()
-            except RuntimeError:  # the next read tries again; while the interpreter shuts down, the flush at exit will do
+            except (
+                RuntimeError
+            ):  # too many threads, or the interpreter is shutting down: the next read tries again
                 self.thread = None
         if max(len(reads), len(others)) >= FOLD_AT:
             self.fold()

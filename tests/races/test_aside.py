@@ -5,19 +5,20 @@ from __future__ import annotations
 import itertools
 import threading
 from contextlib import contextmanager
-from time import sleep
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 
-from cachecontrol import budget, drain
+from cachecontrol import budget, drain, fetch, position
 from cachecontrol.exceptions import DrainRefused
 from tests.patience import LONG
 from tests.races.test_budget import locked, use
 from tests.shelf.cluster import _wait
 from tests.shelf.reads import Subject
-from tests.shelf.world import DOORS
+from tests.shelf.staging import staged
+from tests.shelf.world import DOORS, elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,3 +126,43 @@ def no_new_threads() -> Iterator[None]:
         yield
     finally:
         threading.stack_size(before)
+
+
+@pytest.fixture
+def one_pooled(world: World) -> Iterator[None]:
+    """Let the threads of this process share a pool of one connection."""
+    pool = {"min_size": 1, "max_size": 1, "timeout": LONG}
+    connection.close()
+    before = [(place, place["OPTIONS"], place["CONN_MAX_AGE"]) for place in _places()]
+    for place, options, _ in before:
+        place.update(OPTIONS={**options, "pool": pool}, CONN_MAX_AGE=0)
+    yield
+    connection.close()
+    connection.close_pool()
+    for place, options, age in before:
+        place.update(OPTIONS=options, CONN_MAX_AGE=age)
+
+
+def _places() -> list[dict[str, Any]]:
+    return [connection.settings_dict, connections.settings["default"]]
+
+
+def test_who_holds_the_connection_that_a_fill_needs_does_not_wait_for_it(
+    world: World, door: Door, settings: Any, one_pooled: None
+) -> None:
+    """Another thread has the lease, and waits for a connection of the pool, which this one has."""
+    use(settings, WAIT=0.0)
+    truth = door.truth(Subject.ROW)
+    connection.ensure_connection()
+    waits = threading.Event()
+    answers: list[str] = []
+    filler = threading.Thread(target=lambda: answers.append(elsewhere(lambda: door.ask(Subject.ROW))))
+    with staged(position, "standing", before=waits.set):
+        filler.start()
+        assert waits.wait(LONG)
+    begun = monotonic()
+    assert door.ask(Subject.ROW) == truth
+    assert monotonic() - begun < fetch.LONGEST_FILL
+    connection.close()
+    filler.join(LONG)
+    assert answers == [truth]
