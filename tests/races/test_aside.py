@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from contextlib import contextmanager
 from time import monotonic, sleep
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connection, connections, transaction
 
-from cachecontrol import budget, drain, fetch, position
+from cachecontrol import budget, drain, fetch, position, store
 from cachecontrol.exceptions import DrainRefused
 from tests.patience import LONG
 from tests.races.test_budget import locked, use
@@ -23,6 +24,7 @@ from tests.shelf.world import DOORS, elsewhere
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cachecontrol.breaker import Breaker
     from tests.shelf.world import Door, World
 
 
@@ -166,3 +168,17 @@ def test_who_holds_the_connection_that_a_fill_needs_does_not_wait_for_it(
     connection.close()
     filler.join(LONG)
     assert answers == [truth]
+
+
+@pytest.mark.parametrize("guarded", [store.breaker, store.memory, drain.breaker, position.breaker])
+def test_a_child_forked_while_a_breaker_is_held_does_not_wait_for_it(guarded: Breaker) -> None:
+    """The thread that held it stayed in the parent, and gives nothing back in the child."""
+    with guarded._lock:
+        child = os.fork()
+        if child == 0:
+            threading.Timer(LONG, os._exit, [1]).start()
+            guarded._down = True
+            guarded.lets_ask()
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
