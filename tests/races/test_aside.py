@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from django.db import connection, connections, transaction
 
 from cachecontrol import budget, drain, fetch, position, store
 from cachecontrol.exceptions import DrainRefused
+from cachecontrol.policy import Outcome
 from tests.patience import LONG
 from tests.races.test_budget import locked, use
 from tests.shelf.cluster import _wait
@@ -133,20 +134,38 @@ def no_new_threads() -> Iterator[None]:
 @pytest.fixture
 def one_pooled(world: World) -> Iterator[None]:
     """Let the threads of this process share a pool of one connection."""
-    pool = {"min_size": 1, "max_size": 1, "timeout": LONG}
+    with connecting(pool={"min_size": 1, "max_size": 1, "timeout": LONG}):
+        yield
+        connection.close()
+        connection.close_pool()
+
+
+@contextmanager
+def connecting(**options: Any) -> Iterator[None]:
+    """Let Django connect with these options within the block."""
     connection.close()
-    before = [(place, place["OPTIONS"], place["CONN_MAX_AGE"]) for place in _places()]
-    for place, options, _ in before:
-        place.update(OPTIONS={**options, "pool": pool}, CONN_MAX_AGE=0)
+    places = [connection.settings_dict, connections.settings["default"]]
+    before = [(place, place["OPTIONS"], place["CONN_MAX_AGE"]) for place in places]
+    for place, given, _ in before:
+        place.update(OPTIONS={**given, **options}, CONN_MAX_AGE=0)
     yield
     connection.close()
-    connection.close_pool()
-    for place, options, age in before:
-        place.update(OPTIONS=options, CONN_MAX_AGE=age)
+    for place, given, age in before:
+        place.update(OPTIONS=given, CONN_MAX_AGE=age)
 
 
-def _places() -> list[dict[str, Any]]:
-    return [connection.settings_dict, connections.settings["default"]]
+@pytest.mark.parametrize("around", ["nothing", "a transaction"])
+@pytest.mark.parametrize("threshold", [None, 0])
+def test_however_statements_are_sent_the_cache_may_ask(
+    world: World, door: Door, threshold: int | None, around: str
+) -> None:
+    """Statements that are prepared, or whose values are bound by the server, cannot be several in one."""
+    with connecting(server_side_binding=True, prepare_threshold=threshold):
+        with transaction.atomic() if around == "a transaction" else nullcontext():
+            assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+            assert door.ask(Subject.COUNT) == door.truth(Subject.COUNT)
+        assert door.ask(Subject.COUNT) == door.truth(Subject.COUNT)
+        assert world.last.outcome is Outcome.HIT
 
 
 def test_who_holds_the_connection_that_a_fill_needs_does_not_wait_for_it(
