@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 
@@ -17,9 +18,14 @@ class Breaker:
     def __init__(self, *, failed: str, recovered: str) -> None:
         """Take the two log messages; ``failed`` has one ``%s`` for the error."""
         self._messages = failed, recovered
-        self._lock = threading.Lock()
+        self._renew_lock()
+        os.register_at_fork(after_in_child=self._renew_lock)
         self._closed_at = 0.0
         self._down = False
+
+    def _renew_lock(self) -> None:
+        """In a forked child nobody gives back what another thread of the parent held."""
+        self._lock = threading.Lock()
 
     def lets_ask(self) -> bool:
         """Whether the caller may ask. After a failure one caller may each ``BREAKER_SECONDS``; the others need not wait too."""

@@ -81,6 +81,7 @@ class Drain:
         self._seconds = self._patience = 0.0
         self._has_writers = False
         """Whether this process has drained for a writer."""
+        self._work: _Work | None = None
 
     def run(self, *, certify: bool = True, timeout: float | None = None) -> Drained:
         """Drain everything that was committed before this call, and with ``certify`` let the clock say so.
@@ -107,11 +108,26 @@ class Drain:
         except Exception as error:
             self._last = error
             self._disconnect()
+        except BaseException:
+            self._last = DrainRefused("the drain was interrupted")
+            self._disconnect()
+            raise
         finally:
             with self._turn:
                 self._running, self._finished = False, self._started
                 self._turn.notify_all()
         return self._shared()
+
+    def in_background(self) -> _Work | None:
+        """The whole drain that readers wait for: one that runs already, or a new one. None if no thread can be started."""
+        with self._turn:
+            if self._work is None or not self._work.is_alive():
+                self._work = _Work()
+                try:
+                    self._work.start()
+                except RuntimeError:  # too many threads, or the interpreter is shutting down
+                    self._work = None
+            return self._work
 
     def _shared(self) -> Drained:
         if isinstance(self._last, Exception):
@@ -319,12 +335,13 @@ def catch_up_in_time() -> bool:
     """Drain in another thread, wait for it while the budget lasts, and return whether it went well by then."""
     if budget.left() <= 0 or not breaker.lets_ask():
         return False
-    work = _Work()
-    work.start()
+    work = drain.in_background()
+    if work is None:
+        return False
     with budget.spending() as seconds:
         work.join(seconds)
-    if work.is_alive():
-        breaker.failed(TimeoutError(f"it took more than {seconds:.2f} s"))
+    if work.is_alive() and work.age >= conf.wait:
+        breaker.failed(TimeoutError(f"it took more than {conf.wait:.2f} s"))
     return work.went_well
 
 
@@ -342,11 +359,17 @@ def _drained(*, certify: bool) -> bool:
 
 
 class _Work(threading.Thread):
-    """A drain that a reader started. It goes on after the reader has waited long enough, for those who come later."""
+    """A drain that a reader started and others share. It goes on after they have waited long enough, for those who come later."""
 
     def __init__(self) -> None:
         super().__init__(name="cachecontrol-drain", daemon=True)
         self.went_well = False
+        self._begun = time.monotonic()
+
+    @property
+    def age(self) -> float:
+        """Seconds since it began: what a reader could wait may be much less."""
+        return time.monotonic() - self._begun
 
     def run(self) -> None:
         self.went_well = _drained(certify=True)

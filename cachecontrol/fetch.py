@@ -37,6 +37,7 @@ from cachecontrol.policy import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from cachecontrol.leases import Fill
     from cachecontrol.policy import Policy
     from cachecontrol.store import Reading
 
@@ -240,15 +241,16 @@ def _answered(request: Request[T], reading: Reading, token: str) -> Fetched[T]:
 
 def _filled(request: Request[T], reading: Reading, token: str, was: str = "") -> Fetched[T]:
     """Compute and store; other threads of this process may wait for the end, and the lease is kept alive until then."""
-    with leases.held(request.key, token):
-        return _computed_and_stored(request, reading, token, was)
+    with leases.held(request.key, token) as fill:
+        return _computed_and_stored(request, reading, fill, was)
 
 
-def _computed_and_stored(request: Request[T], reading: Reading, token: str, was: str) -> Fetched[T]:
+def _computed_and_stored(request: Request[T], reading: Reading, fill: Fill, was: str) -> Fetched[T]:
     """Compute, and store what is proven to be as of one position. The lease is given back whatever happens.
 
     What a replica answered counts only if it was stored, since then nothing moved past it; else the primary is asked.
     """
+    token = fill.token
     reason = was or (reading.reason if reading.judgement in ("granted", "held", "free") else "damaged")
     try:
         with collect.collecting(Collection(request.alias)) as collection:
@@ -257,6 +259,7 @@ def _computed_and_stored(request: Request[T], reading: Reading, token: str, was:
                 stats.refused(request.policy.name, unfit, collection.own.failure)
                 _release(request, token)
                 return _computed(request, unfit)
+            fill.computes = True
             value = request.compute()
             blame = (unfit, request.alias) if unfit else collection.verdict()
         refusal = blame[0] if blame else _store(request, reading, token, collection, value)
@@ -265,7 +268,7 @@ def _computed_and_stored(request: Request[T], reading: Reading, token: str, was:
         raise
     if refusal and collection.used_replica:
         with collect.on_primary():
-            return _computed_and_stored(replace(request, alias=conf.database), reading, token, was)
+            return _computed_and_stored(replace(request, alias=conf.database), reading, fill, was)
     if refusal:
         stats.refused(request.policy.name, refusal, blame[1] if blame else "")
     if refusal not in AFTER_FILL:

@@ -32,6 +32,8 @@ class Fill:
         self.key, self.token = key, token
         self.begun = time.monotonic()
         self._thread = threading.get_ident()
+        self.computes = False
+        """Whether it has its database connection: before, it may wait for one that a thread has which would wait for it."""
         self.ended = threading.Event()
 
     def wait(self, seconds: float) -> None:
@@ -49,17 +51,18 @@ class Leases:
         self._thread: threading.Thread | None = None
 
     def find(self, key: str) -> Fill | None:
-        """Return a fill of ``key`` that runs in this process, or None."""
-        return self._fills.get(key)
+        """Return a fill of ``key`` that computes in this process, or None."""
+        fill = self._fills.get(key)
+        return fill if fill and fill.computes else None
 
     @contextmanager
-    def held(self, key: str, token: str) -> Iterator[None]:
+    def held(self, key: str, token: str) -> Iterator[Fill]:
         """Keep the lease of ``key`` alive within the block, which is the fill; one that another holds stays as it is."""
         fill = Fill(key, token)
         self._fills[key] = fill
         self._keep_alive()
         try:
-            yield
+            yield fill
         finally:
             if self._fills.get(key) is fill:
                 del self._fills[key]
@@ -69,8 +72,10 @@ class Leases:
         self._filling.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="cachecontrol-leases", daemon=True)
-            with suppress(RuntimeError):  # the interpreter is shutting down: the lease lapses by itself
+            try:
                 self._thread.start()
+            except RuntimeError:  # the lease lapses by itself, and the next fill tries again
+                self._thread = None
 
     def _run(self) -> None:
         while self._filling.wait():

@@ -122,7 +122,7 @@ class Page:
             request.scheme or "http",
             request.get_host().lower(),
             request.path_info,
-            urlencode(pairs),
+            urlencode(pairs, errors="replace"),  # a charset of the visitor's may give what is no text
             vary,
             request.META.get("SCRIPT_NAME", ""),
         )

@@ -9,6 +9,7 @@ or in the middle of a pipeline, nothing is asked. Where somebody has locked the 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,10 @@ from cachecontrol.breaker import Breaker
 from cachecontrol.conf import conf
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.backends.utils import CursorWrapper
 
 STANDING_SQL = """
 SELECT epoch.number, epoch.random,
@@ -144,23 +148,29 @@ def ask(connection: BaseDatabaseWrapper, statement: str) -> list[tuple[Any, ...]
     connection.ensure_connection()
     raw: Any = connection.connection
     match raw.info.transaction_status:
-        case TransactionStatus.INTRANS:
-            return _asked_within(connection, statement)
         case TransactionStatus.INERROR | TransactionStatus.ACTIVE:
             raise OperationalError(
                 "the transaction failed before, or the connection is in the middle of a statement"
             )
+        case TransactionStatus.IDLE if raw.autocommit:
+            with _cursor(connection) as cursor:
+                cursor.execute(f"{_patience()}; {statement}")
+                cursor.nextset()
+                return list(cursor.fetchall())
+    # Without autocommit this statement begins the reader's transaction.
+    return _asked_within(connection, statement)
+
+
+@contextmanager
+def _cursor(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
+    """A cursor for several statements in one, which leave no doubt about the session and cannot be prepared."""
+    raw: Any = connection.connection
+    threshold, raw.prepare_threshold = raw.prepare_threshold, None
     try:
         with scope.trusted(connection), connection.cursor() as cursor:
-            cursor.execute(f"{_patience()}; {statement}")
-            cursor.nextset()
-            return list(cursor.fetchall())
-    except DatabaseError:
-        if (
-            raw.info.transaction_status == TransactionStatus.INERROR
-        ):  # begun by this statement, without autocommit
-            raw.rollback()
-        raise
+            yield cursor
+    finally:
+        raw.prepare_threshold = threshold
 
 
 def guarded(statement: str) -> str:
@@ -174,7 +184,7 @@ def _patience() -> str:
 
 
 def _asked_within(connection: BaseDatabaseWrapper, statement: str) -> list[tuple[Any, ...]]:
-    with scope.trusted(connection), connection.cursor() as cursor:
+    with _cursor(connection) as cursor:
         try:
             cursor.execute(guarded(statement))
             cursor.nextset()

@@ -134,8 +134,10 @@ class Recorder:
             self.thread = threading.Thread(target=self._run, name="cachecontrol-stats", daemon=True)
             try:
                 self.thread.start()
-            except RuntimeError:  # the interpreter is shutting down: the flush at exit will do
-                return
+            except (
+                RuntimeError
+            ):  # too many threads, or the interpreter is shutting down: the next read tries again
+                self.thread = None
         if max(len(reads), len(others)) >= FOLD_AT:
             self.fold()
 

@@ -183,6 +183,17 @@ def test_undeclared_parameters_are_neither_seen_nor_in_the_key(client: Client, b
     assert b"red,blue,2" in again.content
 
 
+@pytest.mark.parametrize(("charset", "sent"), [("unicode_escape", "%5Cud800"), ("utf-7", "%2B2AA-")])
+def test_a_parameter_that_is_no_text_in_the_visitors_charset_gets_a_page(
+    client: Client, brand: Brand, charset: str, sent: str
+) -> None:
+    """Half a surrogate pair: no page can show it, and no key can hold it."""
+    given = {"Content-Type": f"text/plain; charset={charset}"}
+    response = client.get(f"/brand/{brand.pk}/?colour={sent}", headers=given)
+    assert response.status_code == 200
+    assert b"<p>?,</p>" in response.content
+
+
 def test_a_view_sees_nothing_of_its_visitor(client: Client, django_user_model: Any) -> None:
     client.force_login(django_user_model.objects.create_user("alice"))
     client.cookies["mood"] = "happy"

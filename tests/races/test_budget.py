@@ -171,6 +171,7 @@ def test_a_stuck_drain_is_asked_for_once_and_then_left_alone(
     with caplog.at_level(logging.WARNING, "cachecontrol"), stuck_drains():
         time.sleep(0.1)
         answers = [door.ask(Subject.COUNT) for _ in range(READS)]
+        _wait(lambda: bool(door.ask(Subject.COUNT)) and drain.breaker.is_down)
     assert answers == [door.truth(Subject.COUNT)] * READS
     assert len(begun) == 1
     assert [record.getMessage().partition(" (")[0] for record in caplog.records] == ["A drain failed"]

@@ -1,0 +1,203 @@
+"""The cache never stands in the way: of a writer's locks, of interrupted drains, of a process that can start no thread."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from contextlib import contextmanager, nullcontext
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connection, connections, transaction
+
+from cachecontrol import budget, drain, fetch, position, store
+from cachecontrol.exceptions import DrainRefused
+from cachecontrol.policy import Outcome
+from tests.patience import LONG
+from tests.races.test_budget import locked, use
+from tests.shelf.cluster import _wait
+from tests.shelf.reads import Subject
+from tests.shelf.staging import staged
+from tests.shelf.world import DOORS, elsewhere
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cachecontrol.breaker import Breaker
+    from tests.shelf.world import Door, World
+
+
+@pytest.fixture
+def without_autocommit() -> Iterator[None]:
+    transaction.set_autocommit(False)
+    yield
+    transaction.rollback()
+    transaction.set_autocommit(True)
+
+
+def _lock_timeout() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW lock_timeout")
+        (told,) = cursor.fetchone()
+    return str(told)
+
+
+def test_a_read_that_begins_a_transaction_leaves_its_lock_timeout(world: World, door: Door) -> None:
+    """What the transaction writes later on waits for its locks as long as ever."""
+    with transaction.atomic():
+        door.ask(Subject.ROW)
+        assert _lock_timeout() == "0"
+
+
+def test_a_read_without_autocommit_leaves_the_lock_timeout(
+    world: World, door: Door, without_autocommit: None
+) -> None:
+    door.ask(Subject.ROW)
+    assert _lock_timeout() == "0"
+
+
+def test_who_shares_an_interrupted_drain_is_not_told_that_it_went_well(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C or a server's signal ends the thread that drains, for another that waits as well."""
+    gate, runs = threading.Event(), itertools.count()
+    outcomes: list[object] = []
+    original = drain.Drain._drain
+
+    def interrupted(self: drain.Drain, *, certify: bool) -> drain.Drained:
+        match next(runs):
+            case 0:
+                assert gate.wait(LONG)
+            case 1:
+                raise KeyboardInterrupt
+        return original(self, certify=certify)
+
+    def share() -> None:
+        try:
+            outcomes.append(drain.drain.run())
+        except (DrainRefused, KeyboardInterrupt) as error:
+            outcomes.append(error)
+
+    monkeypatch.setattr(drain.Drain, "_drain", interrupted)
+    threads = [threading.Thread(target=share) for _ in range(3)]
+    threads[0].start()
+    _wait(lambda: drain.drain._running)
+    for thread in threads[1:]:
+        thread.start()
+    _wait(lambda: len(drain.drain._turn._waiters) == 2)  # type: ignore[attr-defined]
+    gate.set()
+    for thread in threads:
+        thread.join(LONG)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == [
+        "DrainRefused",
+        "Drained",
+        "KeyboardInterrupt",
+    ]
+    assert drain.drain.run().epoch
+
+
+def test_a_reader_with_little_budget_left_stops_no_writers_drain(world: World, settings: Any) -> None:
+    """The drain that it could not wait for is not late for that."""
+    use(settings, MAX_LAG=0.05)
+    query = DOORS["query"]
+    query.ask(Subject.ROW)
+    with locked("cachecontrol_tracked"):
+        sleep(0.1)
+        budget.left()
+        budget._budget.seconds = 0.001
+        query.ask(Subject.COUNT)
+        assert not drain.breaker.is_down
+
+
+def test_a_read_goes_on_where_no_thread_can_be_started(world: World, door: Door, settings: Any) -> None:
+    use(settings, MAX_LAG=0.05)
+    door.ask(Subject.ROW)
+    sleep(0.1)
+    with no_new_threads():
+        assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+
+
+@contextmanager
+def no_new_threads() -> Iterator[None]:
+    """Let the system refuse new threads within the block, for want of memory."""
+    before = threading.stack_size(1 << 46)
+    try:
+        with pytest.raises(RuntimeError):
+            threading.Thread(target=print).start()
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+@pytest.fixture
+def one_pooled(world: World) -> Iterator[None]:
+    """Let the threads of this process share a pool of one connection."""
+    with connecting(pool={"min_size": 1, "max_size": 1, "timeout": LONG}):
+        yield
+        connection.close()
+        connection.close_pool()
+
+
+@contextmanager
+def connecting(**options: Any) -> Iterator[None]:
+    """Let Django connect with these options within the block."""
+    connection.close()
+    places = [connection.settings_dict, connections.settings["default"]]
+    before = [(place, place["OPTIONS"], place["CONN_MAX_AGE"]) for place in places]
+    for place, given, _ in before:
+        place.update(OPTIONS={**given, **options}, CONN_MAX_AGE=0)
+    yield
+    connection.close()
+    for place, given, age in before:
+        place.update(OPTIONS=given, CONN_MAX_AGE=age)
+
+
+@pytest.mark.parametrize("around", ["nothing", "a transaction"])
+@pytest.mark.parametrize("threshold", [None, 0])
+def test_however_statements_are_sent_the_cache_may_ask(
+    world: World, door: Door, threshold: int | None, around: str
+) -> None:
+    """Statements that are prepared, or whose values are bound by the server, cannot be several in one."""
+    with connecting(server_side_binding=True, prepare_threshold=threshold):
+        with transaction.atomic() if around == "a transaction" else nullcontext():
+            assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+            assert door.ask(Subject.COUNT) == door.truth(Subject.COUNT)
+        assert door.ask(Subject.COUNT) == door.truth(Subject.COUNT)
+        assert world.last.outcome is Outcome.HIT
+
+
+def test_who_holds_the_connection_that_a_fill_needs_does_not_wait_for_it(
+    world: World, door: Door, settings: Any, one_pooled: None
+) -> None:
+    """Another thread has the lease, and waits for a connection of the pool, which this one has."""
+    use(settings, WAIT=0.0)
+    truth = door.truth(Subject.ROW)
+    connection.ensure_connection()
+    waits = threading.Event()
+    answers: list[str] = []
+    filler = threading.Thread(target=lambda: answers.append(elsewhere(lambda: door.ask(Subject.ROW))))
+    with staged(position, "standing", before=waits.set):
+        filler.start()
+        assert waits.wait(LONG)
+    begun = monotonic()
+    assert door.ask(Subject.ROW) == truth
+    assert monotonic() - begun < fetch.LONGEST_FILL
+    connection.close()
+    filler.join(LONG)
+    assert answers == [truth]
+
+
+@pytest.mark.parametrize("guarded", [store.breaker, store.memory, drain.breaker, position.breaker])
+def test_a_child_forked_while_a_breaker_is_held_does_not_wait_for_it(guarded: Breaker) -> None:
+    """The thread that held it stayed in the parent, and gives nothing back in the child."""
+    with guarded._lock:
+        child = os.fork()
+        if child == 0:
+            threading.Timer(LONG, os._exit, [1]).start()
+            guarded._down = True
+            guarded.lets_ask()
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
