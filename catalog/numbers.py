@@ -26,7 +26,7 @@ def plain(text: str) -> str:
 
 
 class NumberText(forms.TextInput):
-    """A text input: browsers let nobody type a number of another language into one for numbers, or read it wrongly."""
+    """A text input. In inputs of type number, browsers refuse or misread the notation of another language."""
 
     def __init__(self, attrs: dict[str, Any] | None = None) -> None:
         super().__init__({"inputmode": "decimal", "autocomplete": "off", **(attrs or {})})

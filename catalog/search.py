@@ -42,7 +42,7 @@ SHORTEST_CODE = 4
 SHORTEST_PART = 4
 SHORTEST_OTHER_PART = 2  # where a sign may be a word
 LAST_OF_ALPHABETS = "\u07ff"
-"""Beyond it words are written without spaces, and regular expressions are not answered by the index of trigrams."""
+"""Most scripts beyond it are written without spaces, and the trigram index does not answer regular expressions in them."""
 LIKE_ENOUGH = 0.7
 # Of description, attributes, brand, name and SKU: what a product is tells more than what is said of it.
 WEIGHTS = [0.01, 0.1, 0.6, 1.0]
@@ -107,10 +107,10 @@ def _words(text: str) -> SearchQuery:
 
 
 def _parts(text: str) -> Q:
-    """Return what asks for every word, also as a part of a word of the name; an empty condition if no word is long enough.
+    """Return a condition that matches each word also within the words of the name; an empty one if no word is long enough.
 
-    So words are found that German or Chinese writes together with others (Schuh in Straßenschuh), and those that the
-    name writes with a hyphen (T-Shirt).
+    It finds parts of compound words (Schuh in Straßenschuh), words of languages that are written without spaces, and words
+    that the name writes with a hyphen (T-Shirt).
     """
     words = text.split()[:MOST_WORDS]
     parts = [word for word in words if _is_part(word)]
@@ -134,18 +134,18 @@ def _part(word: str) -> Q:
 
 
 def end_of_word(word: str) -> str:
-    """Return a regular expression of words that end with this one, whatever its own ending, with umlauts too."""
+    """Return a regular expression for words that end with this word, in any inflection, also written with umlauts."""
     stem = UMLAUT.sub(lambda m: f"({m[0]}|{UMLAUTS[m[0].lower()]})", re.escape(ENDING.sub("", word)))
     return rf"[[:alpha:]]{stem}(e[nrs]?|n|s)?\M"
 
 
 def _with_a_hyphen(word: str) -> SearchQuery:
-    """Ask for the word as two with a hyphen between, wherever it may stand."""
+    """Search for the word with a hyphen at each possible place."""
     return reduce(or_, (_words(f"{word[:place]}-{word[place:]}") for place in range(1, len(word))))
 
 
 def _with_umlauts(text: str) -> SearchQuery:
-    """Ask for the words as they are and with umlauts, which are indexed without their dots, for ae, oe and ue."""
+    """Search for the words as typed, and with ae, oe and ue read as umlauts, which the index holds without their dots."""
     return _all(text) | _words(UMLAUT.sub(lambda m: m[0] if m[0].lower() == "ss" else m[0][0], text))
 
 

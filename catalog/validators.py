@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -15,6 +16,9 @@ GTIN_LENGTHS = (8, 12, 13, 14)
 DESCRIPTION_LIMIT = 200_000
 ATTRIBUTE_LIMIT = 20_000
 ATTRIBUTES_LIMIT = 100_000
+NUMBER_LIMIT = 10**18
+
+EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 
 
 def gtin_is_valid(value: str) -> bool:
@@ -32,6 +36,20 @@ def validate_gtin(value: str) -> None:
         )
 
 
+def validate_moment(value: datetime) -> None:
+    """Refuse moments so early or late that in some time zones they have no date."""
+    if not EARLIEST <= value <= LATEST:
+        raise ValidationError(_("A moment lies between 1900-01-01 and 9999-12-31."))
+
+
+def text_is_storable(text: str) -> bool:
+    """Tell whether PostgreSQL can store the text: it has no NUL character and no half of a surrogate pair."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
 def attribute_is_valid(value: Any) -> bool:
     """Tell whether the value is a string, a number, a boolean or a list of strings."""
     if isinstance(value, list):
@@ -43,22 +61,32 @@ def validate_attributes(attributes: Any) -> None:
     """Refuse what is not a mapping of names to strings, numbers, booleans or lists of strings."""
     if not isinstance(attributes, dict):
         raise ValidationError(_("Attributes are a mapping of names to values."))
-    lengths = {name: _length(value) for name, value in attributes.items()}
     for name, value in attributes.items():
-        if not name.strip() or not attribute_is_valid(value):
-            raise ValidationError(
-                _("“%(name)s” must be a text, a number, true or false, or a list of texts."),
-                params={"name": name},
-            )
-        if lengths[name] > ATTRIBUTE_LIMIT:
-            raise ValidationError(
-                _("“%(name)s” has %(length)d characters; %(limit)d are allowed."),
-                params={"name": name, "length": lengths[name], "limit": ATTRIBUTE_LIMIT},
-            )
-    if sum(lengths.values()) > ATTRIBUTES_LIMIT:
+        _validate_attribute(name, value)
+    length = sum(map(_length, attributes.values()))
+    if length > ATTRIBUTES_LIMIT:
         raise ValidationError(
             _("The attributes have %(length)d characters in all; %(limit)d are allowed."),
-            params={"length": sum(lengths.values()), "limit": ATTRIBUTES_LIMIT},
+            params={"length": length, "limit": ATTRIBUTES_LIMIT},
+        )
+
+
+def _validate_attribute(name: str, value: Any) -> None:
+    texts = [name, *value] if isinstance(value, list) else [name, value]
+    if not all(text_is_storable(text) for text in texts if isinstance(text, str)):
+        # The name may have the character, and then it cannot be shown.
+        raise ValidationError(_("An attribute has a character in it that no text can have."))
+    if not name.strip() or not attribute_is_valid(value):
+        raise ValidationError(
+            _("“%(name)s” must be a text, a number, true or false, or a list of texts."),
+            params={"name": name},
+        )
+    if isinstance(value, int | float) and not abs(value) < NUMBER_LIMIT:
+        raise ValidationError(_("“%(name)s” is more than a number can be."), params={"name": name})
+    if (length := _length(value)) > ATTRIBUTE_LIMIT:
+        raise ValidationError(
+            _("“%(name)s” has %(length)d characters; %(limit)d are allowed."),
+            params={"name": name, "length": length, "limit": ATTRIBUTE_LIMIT},
         )
 
 

@@ -28,7 +28,7 @@ REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 TELL_OPTION = "-c cachecontrol.tell=on"
 """See ``cachecontrol.writers``, which cannot be imported while the settings are read."""
 BROKER_PATIENCE = {"socket_connect_timeout": 2.0, "socket_timeout": 5.0}
-"""Seconds: a process that waits for a broker that hangs is deaf to signals meanwhile."""
+"""Timeouts in seconds. A process does not react to signals while it waits for a broker that hangs."""
 QUOTING = "Write / ? # @ % & and : in a password as %2F %3F %23 %40 %25 %26 and %3A."
 PRODUCTION = ("SECRET_KEY", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "BEHIND_PROXY")
 """Variables that no local checkout needs: one that is set says that this is production."""
@@ -176,8 +176,8 @@ def _reason(error: Exception, url: str) -> str:
 def broker(url: str, *, database: int | None = None) -> tuple[str, dict[str, Any]]:
     """Return Celery's URL and transport options for the server of a Redis URL.
 
-    Whoever is trusted as the cache is trusted as the broker: credentials, options and the way in which certificates are
-    verified stay the same. A ``database`` replaces that of the URL.
+    They keep the credentials, the options and the certificate verification of the URL. ``database`` replaces the number of
+    the URL's database.
     """
     options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
     number = options.get("db", 0) if database is None else database
@@ -196,7 +196,7 @@ def broker(url: str, *, database: int | None = None) -> tuple[str, dict[str, Any
 
 
 def broker_of(url: str, *, redis_url: str) -> tuple[str, dict[str, Any]]:
-    """Return what ``broker`` says of BROKER_URL, or without one of database 1 of the cache's Redis.
+    """Return ``broker`` of BROKER_URL or, if it is empty, of database 1 of the cache's Redis.
 
     That is another database than the cache's, so that flushing the cache drops no task.
     """

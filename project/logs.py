@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 BROKER = ("celery.beat", "celery.worker.consumer")
-"""Loggers that tell of a lost broker with whole tracebacks, several times a minute; a line of each says it."""
+"""Loggers that log a lost broker several times a minute, with tracebacks; one line of each is enough."""
 
 
 def brief(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Leave the first line of what is said of the broker (processor)."""
+    """Keep only the first line of messages about the broker (structlog processor)."""
     if event["logger"].startswith(BROKER):
         event.pop("exc_info", None)
         event["event"] = event["event"].partition("\n")[0]
@@ -31,7 +31,7 @@ def brief(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
 
 
 class Sparing(logging.Filter):
-    """Lets each message about the broker through once in ``EVERY`` seconds: a worker that waits tries five times a second."""
+    """Lets each message about the broker through once in ``EVERY`` seconds: a waiting worker logs five times a second."""
 
     EVERY = 10.0
 
@@ -70,7 +70,7 @@ def configure(*, json: bool, level: str, secrets: Iterable[str] = ()) -> dict[st
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    # What cannot be logged would be printed as it stands, secrets included.
+    # Python would print a record that cannot be formatted as it is, with its secrets.
     logging.raiseExceptions = not json
     strip = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     return {

@@ -1,13 +1,13 @@
-"""What the project itself keeps: who guesses at whose password."""
+"""The project's own models."""
 
 from django.db import models
 
 
 class LoginAttempts(models.Model):
-    """Attempts to log in under one name since the last right password, whether or not there is such a user."""
+    """Attempts to log in with one user name since the last right password, also for a name that no user has."""
 
     name_digest = models.CharField(max_length=64, primary_key=True)
-    """Of the name as it was typed: people also type their password there."""
+    """The name itself is not stored: some people type their password there by mistake."""
     count = models.PositiveIntegerField(default=0)
     blocked_until = models.DateTimeField(db_index=True)
 

@@ -121,7 +121,7 @@ def answers(host: str, port: int, *, path: str = "/admin/login/") -> bool:
     try:
         client.request("HEAD", path, headers=_headers())
         return client.getresponse().status == http.client.OK
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
     finally:
         client.close()

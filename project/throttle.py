@@ -1,8 +1,8 @@
-"""Slows down who guesses at passwords: after five wrong ones for a name, each further attempt has to wait.
+"""Slows down guessing at passwords: after five wrong passwords for a user name, each further attempt has to wait.
 
-Attempts are counted in PostgreSQL, which a log-in needs anyway, before the password is looked at: guesses that arrive at
-once are counted one by one, and a Redis that is away neither helps nor hinders. A wait is a minute at most, so nobody is
-locked out for ever, and an attempt that came too early does not prolong it.
+Attempts are counted in PostgreSQL, which a log-in needs anyway, and before the password is checked, so that simultaneous
+guesses are counted one by one. Redis is not needed. A wait lasts a minute at most, and an attempt during a wait does not
+prolong it. But while somebody goes on guessing, the user has to compete with the guesses for the next attempt.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ FREE = 5
 FIRST_WAIT, LONGEST_WAIT = 5, 60
 """Seconds."""
 MEMORY = timedelta(minutes=15)
-"""How long after the last wait the attempts are forgotten."""
+"""Attempts are deleted this long after their last wait has ended."""
 
 
 class ThrottledBackend(ModelBackend):
-    """Django's backend, which looks at no password of a name whose attempts have to wait."""
+    """Django's backend. It does not check the password while attempts for the user name have to wait."""
 
     def authenticate(
         self,
@@ -57,7 +57,7 @@ class ThrottledBackend(ModelBackend):
 
 
 class LoginForm(AdminAuthenticationForm):
-    """The admin's log-in, which says when to try again."""
+    """The admin's log-in form. It says when to try again."""
 
     def get_invalid_login_error(self) -> ValidationError:
         seconds = math.ceil(wait(self.cleaned_data["username"]).total_seconds())
@@ -72,7 +72,7 @@ class LoginForm(AdminAuthenticationForm):
 
 
 def attempt(name: str) -> bool:
-    """Count an attempt to log in under this name; return whether it may go on now."""
+    """Count an attempt to log in with this user name. Return False if it has to wait."""
     now = timezone.now()
     LoginAttempts.objects.filter(blocked_until__lt=now - MEMORY).delete()
     with transaction.atomic():
@@ -90,7 +90,7 @@ def attempt(name: str) -> bool:
 
 
 def wait(name: str) -> timedelta:
-    """Return how long the next attempt under this name has to wait."""
+    """Return how long the next attempt with this user name has to wait."""
     found = LoginAttempts.objects.filter(name_digest=_digest(name)).first()
     return max(found.blocked_until - timezone.now(), timedelta()) if found else timedelta()
 
@@ -103,7 +103,7 @@ def _wait_after(count: int) -> timedelta:
 
 
 def _report(name: str) -> None:
-    """Log once that a name's attempts have to wait; a name that no user has may be a password."""
+    """Log once that attempts have to wait. An unknown user name is not logged, since it may be a password."""
     is_known = get_user_model().objects.filter(**{get_user_model().USERNAME_FIELD: name}).exists()
     logger.warning(
         "Log-ins as %s are slowed down after %d attempts", name if is_known else "an unknown user", FREE

@@ -1,4 +1,4 @@
-"""What all rows of the catalog have in the admin: a history, and editors who do not undo what others did."""
+"""What all admins of the catalog share: a history, and forms that do not undo the changes of other editors."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class HistoryAdmin(SimpleHistoryAdmin):  # type: ignore[misc]
         return super().changeform_view(request, *args, **kwargs)  # type: ignore[no-any-return]
 
     def save_related(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        """Save the rows below, and let the database check now what it would check at the end: before success is told."""
+        """Save the inline rows, and check deferred constraints now, before the message of success."""
         super().save_related(request, *args, **kwargs)
         connection.check_constraints()
 

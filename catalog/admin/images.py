@@ -12,7 +12,7 @@ from catalog.models import ProductImage
 
 
 class ImageForm(SnapshotForm):
-    """One image. Its position is compared with the others of the form, not with those that they replace."""
+    """One image. The formset checks its position, since images may trade places."""
 
     def _get_validation_exclusions(self) -> set[str]:
         return {*super()._get_validation_exclusions(), "position"}  # type: ignore[misc]

@@ -58,7 +58,7 @@ class AutocompleteFilter(FieldListFilter):
         self.admin_site = model_admin.admin_site
         self.related: Any = field.related_model
         said = request.GET.get(self.parameter, "")
-        self.value = said if said.isdigit() else ""
+        self.value = said if said.isdecimal() else ""
 
     def expected_parameters(self) -> list[str | None]:
         return [self.parameter]

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.postgres.search import SearchQuery
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Exists, OuterRef
+from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -20,6 +22,7 @@ from catalog.admin.lists import AutocompleteFilter, EstimatingPaginator, filter_
 from catalog.admin.snapshots import SnapshotForm
 from catalog.admin.variants import VariantInline
 from catalog.models import Category, Product, Variant
+from catalog.validators import validate_attributes, validate_moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,16 +41,37 @@ class PrettyJSONEncoder(json.JSONEncoder):
         super().__init__(*args, **{**kwargs, "indent": 2, "ensure_ascii": False})
 
 
+class AttributesField(forms.JSONField):
+    """The attributes as JSON. An empty text means that there are none."""
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            attributes = super().to_python(value)
+        except (ValueError, RecursionError) as error:  # a number of too many digits, or too many levels
+            raise ValidationError(_("This JSON has a number or a nesting that cannot be read.")) from error
+        return {} if attributes is None else attributes
+
+    def validate(self, value: Any) -> None:
+        super().validate(value)
+        validate_attributes(value)
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Show again what was typed, whether or not it can be read."""
+        return InvalidJSONInput(data)
+
+
 class ProductForm(SnapshotForm):
     """A product; its attributes are edited as JSON."""
 
     class Meta:
-        field_classes = {"attributes": forms.JSONField}
+        field_classes = {"attributes": AttributesField}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "attributes" in self.fields:
             self.fields["attributes"].encoder = PrettyJSONEncoder  # type: ignore[attr-defined]
+        for name in {"publish_at", "unpublish_at"} & self.fields.keys():
+            self.fields[name].validators.append(validate_moment)
 
 
 class CategoryFilter(AutocompleteFilter):

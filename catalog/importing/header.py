@@ -1,4 +1,4 @@
-"""The header of CSV, as the mapping names its columns."""
+"""Matches the header of a CSV file with the column names of the mapping."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _with_prefix(name: str, prefix: str) -> str:
 
 
 def _require(names: list[str], mapping: Mapping) -> None:
-    """Check once and not in each row that the header has the columns which every row needs."""
+    """Check that the header has the columns that every row needs."""
     for needed in REQUIRED:
         field = mapping.product.get(needed)
         asked = field.names if field else (needed,)

@@ -42,8 +42,8 @@ PENDING = ("product_search", "product_name_trigrams")
 LOADED = ("catalog_product", "catalog_variant", "catalog_productimage", "catalog_category", "catalog_brand")
 
 
-# Classes of SQLSTATE that say nothing of the rows: of the connection, the transaction, the rights and the objects in the
-# database, and of its resources and those who run it. Without a SQLSTATE the connection is gone.
+# Classes of SQLSTATE for which no row is to blame: errors of the connection, the transaction, privileges, missing objects,
+# resources, and interventions of the operator. Without a SQLSTATE the connection is lost.
 NOT_OF_A_ROW = ("", "08", "0L", "25", "28", "3D", "3F", "40", "42", "53", "55", "57", "58", "F0")
 MISSING, SHUTDOWN, RIVALRY, TOO_LARGE = "42P01", "57P", "40", "54"
 

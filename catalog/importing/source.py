@@ -187,7 +187,7 @@ DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _header(reader: Iterator[list[str]], encoding: str) -> list[str]:
-    """Return the names of the columns; those without a name at the end are none."""
+    """Return the names of the columns, without the empty ones at the end."""
     try:
         names = [name.strip() for name in next(reader, [])]
     except csv.Error:

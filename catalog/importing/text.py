@@ -1,4 +1,4 @@
-"""The text of a file, whatever it is packed in and encoded with, in lines of a bounded length."""
+"""Opens a file as text: plain, gzip or zip, in any encoding."""
 
 from __future__ import annotations
 

@@ -17,16 +17,22 @@ from catalog import currencies
 from catalog.fields import normal
 from catalog.importing.records import slug_of
 from catalog.importing.source import DECODER
-from catalog.models import Category, Status
-from catalog.validators import ATTRIBUTE_LIMIT, attribute_is_valid, gtin_is_valid
+from catalog.models import Status
+from catalog.models.category import DEPTH_LIMIT, PATH_LIMIT
+from catalog.validators import (
+    ATTRIBUTE_LIMIT,
+    EARLIEST,
+    LATEST,
+    NUMBER_LIMIT,
+    attribute_is_valid,
+    gtin_is_valid,
+    text_is_storable,
+)
 
 CENT = Decimal("0.01")
 PRICE_LIMIT = Decimal(10) ** 10
-NUMBER_LIMIT = 10**18
 STOCK_LIMIT = 2**31
 ITEMS_LIMIT = 2_000
-DEPTH_LIMIT = Category._meta.get_field("path").max_length // Category.steplen
-PATH_LIMIT = Category._meta.get_field("url_path").max_length
 TRUE, FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
 
 DECIMAL_SIGNS = {
@@ -45,7 +51,6 @@ KINDS = ("", "text", "number", "boolean", "list")
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)?)?", re.ASCII)
 SECONDS = re.compile(r"-?\d{1,15}(\.\d{1,9})?", re.ASCII)
-EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 
 
 class RefusedError(ValueError):
@@ -72,11 +77,7 @@ def text(value: Any, *, limit: int) -> str:
 
 def check_storable(said: str) -> None:
     """Refuse what a database cannot keep in a text: the character zero, and halves of characters."""
-    try:
-        storable = b"\0" not in said.encode()
-    except UnicodeEncodeError:
-        storable = False
-    if not storable:
+    if not text_is_storable(said):
         raise RefusedError(_("This has a character in it that no text can have."))
 
 

@@ -1,7 +1,7 @@
 from django.db import migrations
 
-# A name that some other row has already, in this or another case, is left as it is: whose products belong together is
-# for people to decide.
+# A brand's name or a SKU whose normal form another row already has is left as it is. People have to decide whether the
+# two rows are the same brand or product.
 SQL = """
 UPDATE catalog_brand AS b SET name = normalize(name, NFC) WHERE name IS NOT NFC NORMALIZED AND NOT EXISTS (
   SELECT FROM catalog_brand AS other

@@ -64,12 +64,13 @@ class CategoryManager(MP_NodeManager.from_queryset(CategoryQuerySet)):  # type: 
         return bulk_create_with_history(made, self.model)  # type: ignore[no-any-return]
 
     @transaction.atomic
-    def move(self, node: Category, target: Category, pos: str | None = None) -> None:
-        """Move the node and all below it next to, or into, the target; their URL paths follow."""
+    def move(self, node: Category, target: Category, pos: str | None = None, *, slug: str = "") -> None:
+        """Move the node and all below it next to, or into, the target, and give it the slug; their URL paths follow."""
         super().move(node, target, pos)
         node.refresh_from_db()
+        node.slug = slug or node.slug
         before, node.url_path = node.url_path, node.url_path_below(self.get_parent(node, update=True))
-        self.filter(pk=node.pk).update(url_path=node.url_path)
+        self.filter(pk=node.pk).update(slug=node.slug, url_path=node.url_path)
         node.rename_descendants(before)
 
 
@@ -132,3 +133,7 @@ class Category(MP_Node):  # type: ignore[misc]
             return
         below = type(self).objects.filter(path__startswith=self.path, depth__gt=self.depth)
         below.update(url_path=Concat(Value(self.url_path), Substr(F("url_path"), len(before) + 1)))
+
+
+DEPTH_LIMIT: int = Category._meta.get_field("path").max_length // Category.steplen
+PATH_LIMIT: int = Category._meta.get_field("url_path").max_length

@@ -1,4 +1,4 @@
-"""The addresses that products and categories had before, so that links to them lead on. Triggers write them."""
+"""Former addresses of products and categories, which redirect to the present ones. Triggers write the rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cachecontrol.api import TrackedManager, track
 
 @track(slices=["slug"])
 class FormerProductSlug(models.Model):
-    """A slug that a product had. If several had it, the last one; whoever has it now does not matter here."""
+    """A former slug, with the last product that had it. Another product may have the slug now."""
 
     slug = models.CharField(max_length=320, unique=True)
     # The constraint, in SQL, lets the database delete the row with its product.
@@ -28,7 +28,7 @@ class FormerProductSlug(models.Model):
 
 @track(slices=["url_path"])
 class FormerCategoryPath(models.Model):
-    """A URL path that a category had, whether it or one above it was renamed or moved."""
+    """A former URL path of a category. It changes when the category or one above it is renamed or moved."""
 
     url_path = models.CharField(max_length=700, unique=True)
     category = models.ForeignKey(

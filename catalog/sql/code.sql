@@ -1,4 +1,4 @@
--- What people type of a SKU: they leave out or change what is between its letters and digits.
+-- The letters and digits of a SKU: people who search for one often leave out or change the characters between them.
 CREATE FUNCTION catalog_code(sku text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
   SELECT upper(regexp_replace(sku, '[^[:alnum:]]', '', 'g'))
 $$;

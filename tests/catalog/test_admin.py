@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from html import unescape
+
 import pytest
 from django.contrib.admin import site
 from django.urls import reverse
 
 from catalog.admin.lists import EXACT_UP_TO, EstimatingPaginator
-from catalog.models import Brand, Category, Product, ProductImage, Status, Variant
+from catalog.models import Brand, Category, FormerCategoryPath, Product, ProductImage, Status, Variant
 from tests.catalog import shelves
 from tests.catalog.browsing import form_of
 
@@ -72,10 +74,11 @@ def test_products_are_filtered_by_brand_by_category_with_all_below_and_by_availa
 
 
 def test_a_filter_by_nonsense_does_not_break_the_list(staff):
-    response = staff.get(
-        reverse("admin:catalog_product_changelist"), {"category__id__exact": "x"}, follow=True
-    )
-    assert response.status_code == 200
+    for nonsense in ("x", "²"):
+        response = staff.get(
+            reverse("admin:catalog_product_changelist"), {"category__id__exact": nonsense}, follow=True
+        )
+        assert response.status_code == 200, nonsense
 
 
 def test_products_are_published_and_archived_together_with_history(staff):
@@ -167,11 +170,130 @@ def test_a_category_is_moved_by_its_form(staff):
     assert Category.objects.get(pk=pans.pk).url_path == "garden/pans"
 
 
+def test_a_category_is_made_and_moved_without_taking_another_address_on_the_way(staff):
+    pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
+    for path in ("Kitchen/Pans/Woks", "Kitchen/Trays"):
+        shelves.category(path)
+    add = reverse("admin:catalog_category_add")
+    sent = {"name": "Woks", "slug": "woks", "treebeard_position": "right", "treebeard_ref_node": pans.pk}
+    assert staff.post(add, sent).status_code == 302
+    sent |= {
+        "name": "Trays",
+        "slug": "trays",
+        "treebeard_position": "first-child",
+        "treebeard_ref_node": garden.pk,
+    }
+    assert staff.post(reverse("admin:catalog_category_change", args=[pans.pk]), sent).status_code == 302
+    assert [row.url_path for row in Category.objects.order_by("path")] == [
+        "kitchen",
+        "kitchen/woks",
+        "kitchen/trays",
+        "garden",
+        "garden/trays",
+        "garden/trays/woks",
+    ]
+    assert {former.url_path for former in FormerCategoryPath.objects.all()} == {
+        "kitchen/pans",
+        "kitchen/pans/woks",
+    }
+    newest = Category.history.filter(id=pans.pk).first()
+    assert (newest.name, newest.slug, newest.history_user.username) == ("Trays", "trays", "staff")
+
+
 def test_a_category_is_moved_by_dragging(staff):
     pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
     sent = {"node": pans.pk, "target": garden.pk, "relation": "child"}
     assert staff.post("/admin/catalog/category/move/", sent).status_code == 200
     assert Category.objects.get(pk=pans.pk).url_path == "garden/pans"
+
+
+def test_a_category_is_not_dragged_to_where_its_address_is_taken_or_too_long(staff):
+    pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
+    shelves.category("Garden/Pans")
+    deep = shelves.category("/".join(sign * 115 for sign in "abcdef"))
+    kitchen = Category.objects.get(url_path="kitchen")
+    for node, target, reason in [
+        (pans, garden, "with this slug in this place already"),
+        (kitchen, deep, "The path is too long"),
+    ]:
+        sent = {"node": node.pk, "target": target.pk, "relation": "child"}
+        response = staff.post("/admin/catalog/category/move/", sent)
+        assert (response.status_code, reason in response.content.decode()) == (400, True)
+        assert reason in staff.get(reverse("admin:catalog_category_changelist")).content.decode()
+    assert Category.objects.get(pk=pans.pk).url_path == "kitchen/pans"
+
+
+def test_a_category_is_not_renamed_or_moved_so_that_addresses_below_it_get_too_long(staff):
+    top = shelves.category("a" * 115)
+    shelves.category("/".join(sign * 115 for sign in "abcdef"))
+    url = reverse("admin:catalog_category_change", args=[top.pk])
+    page = form_of(staff.get(url))
+    assert "The path is too long" in staff.post(url, page | {"slug": "z" * 122}).content.decode()
+    assert staff.post(url, page | {"slug": "z" * 120}).status_code == 302
+
+
+def test_a_category_is_not_moved_deeper_than_the_tree_can_be(staff):
+    names = {"/".join("x" * depth): "X" for depth in range(1, 64)}
+    deepest = Category.objects.add_paths(names)[-1]
+    assert deepest.depth == 63
+    url = reverse("admin:catalog_category_add")
+    sent = {"name": "Y", "slug": "y", "treebeard_position": "first-child", "treebeard_ref_node": deepest.pk}
+    assert "The path is too long" in staff.post(url, sent).content.decode()
+    assert staff.post(url, sent | {"treebeard_position": "right"}).status_code == 302
+
+
+NO_TEXT = "a character in it that no text can have"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        (r'{"a": "\u0000"}', NO_TEXT),
+        (r'{"a\u0000": "x"}', NO_TEXT),
+        (r'{"a": ["\ud800"]}', NO_TEXT),
+        ('{"a": NaN}', "“a” is more than a number can be"),
+        ('{"a": -1e999}', "“a” is more than a number can be"),
+        ('{"a": 1' + 18 * "0" + "}", "“a” is more than a number can be"),
+        ('{"a": 1' + 5000 * "0" + "}", "a number or a nesting that cannot be read"),
+        (100_000 * "[", "a number or a nesting that cannot be read"),
+        ("[]", "Attributes are a mapping"),
+        ('""', "Attributes are a mapping"),
+        ('{"a": ', "Enter a valid JSON"),
+    ],
+    ids=range(11),
+)
+def test_attributes_that_cannot_be_stored_are_refused_in_words_and_shown_again(staff, attributes, reason):
+    product = shelves.product("Pan", attributes={"Colour": "Red"})
+    url = reverse("admin:catalog_product_change", args=[product.pk])
+    response = staff.post(url, form_of(staff.get(url)) | {"attributes": attributes})
+    shown = unescape(response.content.decode())
+    assert response.status_code == 200
+    assert reason in shown
+    assert attributes in shown
+    assert Product.objects.get().attributes == {"Colour": "Red"}
+
+
+@pytest.mark.parametrize("nothing", ["", "{}", "null"])
+def test_a_product_can_have_no_attributes(staff, nothing):
+    product = shelves.product("Pan", attributes={"Colour": "Red"})
+    url = reverse("admin:catalog_product_change", args=[product.pk])
+    assert staff.post(url, form_of(staff.get(url)) | {"attributes": nothing}).status_code == 302
+    assert Product.objects.get().attributes == {}
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+def test_a_moment_that_has_no_date_in_some_zones_is_refused(staff, settings, zone, day):
+    settings.TIME_ZONE = zone
+    product = shelves.product("Pan")
+    url = reverse("admin:catalog_product_change", args=[product.pk])
+    sent = form_of(staff.get(url)) | {
+        "publish_at_0": day,
+        "publish_at_1": "23:59:59" if day > "1" else "00:00",
+    }
+    response = staff.post(url, sent)
+    assert response.status_code == 200
+    assert "A moment lies between" in response.content.decode()
 
 
 def test_history_shows_and_reverts_a_product(staff):

@@ -114,6 +114,7 @@ def test_a_byte_that_the_named_encoding_does_not_have_is_reported(bring):
         (CSV.encode(), {"encoding": "utf-16"}, "No line of the file can be read. The file is not UTF-16"),
         (CSV.encode(), {"encoding": "klingon"}, "no encoding “klingon”"),
         (CSV.encode(), {"encoding": "base64"}, "no encoding “base64”"),
+        (CSV.encode(), {"encoding": "undefined"}, "no encoding “undefined”"),
         (
             CSV.replace("sku", "Artikel").encode(),
             {},

@@ -8,10 +8,12 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
 
+from project import readiness
 from project.processes import PATIENCE
 from project.services import BASE_DIR
 from tests.patience import LONG
@@ -146,3 +148,15 @@ def test_a_keeper_that_waits_for_a_broker_that_hangs_ends_soon(django_db_setup, 
             first, _ = hung.accept()
             assert program.stop() < PATIENCE
             first.close()
+
+
+def test_a_port_on_which_something_else_answers_cannot_serve():
+    def speak_another_protocol(listener):
+        with listener.accept()[0] as visitor:
+            visitor.recv(1000)
+            visitor.sendall(b"-ERR unknown command\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        spoken = pool.submit(speak_another_protocol, listener)
+        assert not readiness.answers("127.0.0.1", listener.getsockname()[1], path="/readyz")
+        spoken.result()

@@ -96,7 +96,7 @@ class Command(BaseCommand):
 def _require_encoding(name: str) -> None:
     try:
         "".encode(name)
-    except LookupError as error:
+    except (LookupError, UnicodeError) as error:
         raise CommandError(_("There is no encoding “%(name)s”.") % {"name": name}) from error
 
 
