@@ -2,8 +2,8 @@
 
 Note [How the cache asks without standing in the way]. It asks on the reader's own connection, where a statement may fail: the
 role has no rights on the cache's tables, they are missing, a timeout ends it. Within a transaction such an error would end the
-reader's transaction too. So the statement has a savepoint of its own there, in the same round trip. In a transaction that failed,
-or in the middle of a pipeline, nothing is asked. Where somebody has locked the cache's tables, the statement waits no longer than
+reader's transaction too, and the limit for its locks would hold for the rest of it. So the statement has a savepoint of its own
+there, in the same round trip. In a transaction that failed, or in the middle of a pipeline, nothing is asked. Where somebody has locked the cache's tables, the statement waits no longer than
 ``WAIT``, and after that only one reader of the process tries now and then.
 """
 
@@ -143,24 +143,18 @@ def ask(connection: BaseDatabaseWrapper, statement: str) -> list[tuple[Any, ...]
     """
     connection.ensure_connection()
     raw: Any = connection.connection
-    match raw.info.transaction_status:
-        case TransactionStatus.INTRANS:
-            return _asked_within(connection, statement)
-        case TransactionStatus.INERROR | TransactionStatus.ACTIVE:
-            raise OperationalError(
-                "the transaction failed before, or the connection is in the middle of a statement"
-            )
-    try:
-        with scope.trusted(connection), connection.cursor() as cursor:
-            cursor.execute(f"{_patience()}; {statement}")
-            cursor.nextset()
-            return list(cursor.fetchall())
-    except DatabaseError:
-        if (
-            raw.info.transaction_status == TransactionStatus.INERROR
-        ):  # begun by this statement, without autocommit
-            raw.rollback()
-        raise
+    status = raw.info.transaction_status
+    if status in (TransactionStatus.INERROR, TransactionStatus.ACTIVE):
+        raise OperationalError(
+            "the transaction failed before, or the connection is in the middle of a statement"
+        )
+    # Without autocommit, as in an atomic() block, the first statement begins the transaction that the reader goes on with.
+    if status == TransactionStatus.INTRANS or not raw.autocommit:
+        return _asked_within(connection, statement)
+    with scope.trusted(connection), connection.cursor() as cursor:
+        cursor.execute(f"{_patience()}; {statement}")
+        cursor.nextset()
+        return list(cursor.fetchall())
 
 
 def guarded(statement: str) -> str:
@@ -169,7 +163,7 @@ def guarded(statement: str) -> str:
 
 
 def _patience() -> str:
-    """Let the rest of the transaction, which may be that of one string of statements, wait for locks as long as ``WAIT``."""
+    """SQL that limits waits for locks to ``WAIT``, until the savepoint around it or the implicit transaction ends."""
     return f"SET LOCAL lock_timeout = {max(1, round(conf.wait * 1000))}"
 
 
