@@ -78,7 +78,9 @@ class Drain:
         self._cursor: psycopg.Cursor[Any] | None = None
         self._found: Found | None = None
         """What the last drain on this connection found, and carried."""
-        self._seconds = self._patience = 0.0
+        self._seconds = 0.0
+        self._timeout = 0
+        """Milliseconds that a statement on this connection may take; 0 until they are set."""
 
     def run(self, *, certify: bool = True, timeout: float | None = None) -> Drained:
         """Drain everything that was committed before this call, and with ``certify`` let the clock say so.
@@ -232,10 +234,11 @@ class Drain:
 
     def _connected(self) -> psycopg.Cursor[Any]:
         if self._cursor is None or self._cursor.connection.closed:
-            self._found, self._cursor, self._patience = None, _connect().cursor(), 0.0
-        if self._patience != self._seconds:
-            self._cursor.execute(f"SET statement_timeout = {round(self._seconds * 1000)}")
-            self._patience = self._seconds
+            self._found, self._cursor, self._timeout = None, _connect().cursor(), 0
+        timeout = max(1, round(self._seconds * 1000))  # PostgreSQL takes 0 for no limit
+        if self._timeout != timeout:
+            self._cursor.execute(f"SET statement_timeout = {timeout}")
+            self._timeout = timeout
         return self._cursor
 
     def _disconnect(self) -> None:
@@ -311,7 +314,10 @@ def catch_up_in_time() -> bool:
     if budget.left() <= 0 or not breaker.lets_ask():
         return False
     work = _Work()
-    work.start()
+    try:
+        work.start()
+    except RuntimeError:  # the system grants no more threads, or the interpreter is shutting down
+        return False
     with budget.spending() as seconds:
         work.join(seconds)
     if work.is_alive():

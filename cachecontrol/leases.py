@@ -68,9 +68,10 @@ class Leases:
     def _keep_alive(self) -> None:
         self._filling.set()
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="cachecontrol-leases", daemon=True)
-            with suppress(RuntimeError):  # the interpreter is shutting down: the lease lapses by itself
-                self._thread.start()
+            thread = threading.Thread(target=self._run, name="cachecontrol-leases", daemon=True)
+            with suppress(RuntimeError):  # no thread can be started now: the lease lapses by itself
+                thread.start()
+                self._thread = thread
 
     def _run(self) -> None:
         while self._filling.wait():

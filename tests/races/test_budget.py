@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -177,6 +177,36 @@ def test_a_stuck_drain_is_asked_for_once_and_then_left_alone(
     begun[0].join(LONG)
 
 
+def test_a_process_that_can_start_no_thread_is_served_by_the_database(
+    world: World, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door.ask(Subject.ROW)
+    world.redis.hset(keys.CLOCK, "time", 1)
+    monkeypatch.setattr(leases, "leases", leases.Leases())
+    monkeypatch.setattr(fetch, "leases", leases.leases)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _refuse)
+        assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+        assert (world.last.outcome, world.last.reason) == (Outcome.BYPASS, "clock_old")
+        world.drain()
+        assert door.ask(Subject.COUNT) == door.truth(Subject.COUNT)
+    assert leases.leases._thread is None
+    with leases.leases.held("a key", "a token"):
+        assert leases.leases._thread is not None
+
+
+def test_a_writers_drain_is_limited_whatever_the_budget(world: World, settings: Any) -> None:
+    """PostgreSQL takes a ``statement_timeout`` of 0 for none. A statement that is cancelled has a limit, too."""
+    use(settings, WAIT=0.0)
+    own = drain.Drain()
+    try:
+        with suppress(psycopg.errors.QueryCanceled):
+            own.run(certify=False)
+            assert own._execute("SHOW statement_timeout", {}) == ("1ms",)
+    finally:
+        own.close()
+
+
 @pytest.mark.parametrize("table", ["cachecontrol_epoch", "cachecontrol_tracked"])
 @pytest.mark.parametrize("around", ["nothing", "a transaction"])
 def test_a_locked_table_of_the_cache_holds_up_one_reader_once(
@@ -217,6 +247,10 @@ def test_a_writer_whose_drain_is_stuck_reads_its_own_write(world: World, setting
     drain.breaker.answered()
     door.ask(Subject.ROW)
     assert world.last.outcome is Outcome.MISS
+
+
+def _refuse(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 def _fail() -> None:
