@@ -41,28 +41,27 @@ class Fill:
 
 
 class Leases:
-    """The fills that run now, by key."""
+    """The fills that run now. Several may have one key: threads that waited long enough compute without the lease."""
 
     def __init__(self) -> None:
         self._fills: dict[str, Fill] = {}
+        """By token."""
         self._filling = threading.Event()
         self._thread: threading.Thread | None = None
 
     def find(self, key: str) -> Fill | None:
-        """Return a fill of ``key`` that runs in this process, or None."""
-        return self._fills.get(key)
+        """Return the oldest fill of ``key`` that runs in this process, or None."""
+        return next((fill for fill in list(self._fills.values()) if fill.key == key), None)
 
     @contextmanager
     def held(self, key: str, token: str) -> Iterator[None]:
         """Keep the lease of ``key`` alive within the block, which is the fill; one that another holds stays as it is."""
-        fill = Fill(key, token)
-        self._fills[key] = fill
+        fill = self._fills[token] = Fill(key, token)
         self._keep_alive()
         try:
             yield
         finally:
-            if self._fills.get(key) is fill:
-                del self._fills[key]
+            self._fills.pop(token, None)  # a forked child began with none
             fill.ended.set()
 
     def _keep_alive(self) -> None:
@@ -82,7 +81,7 @@ class Leases:
                 self._filling.set()
             if due := [fill for fill in fills if time.monotonic() - fill.begun > conf.lease / 4]:
                 with suppress(StoreDown):  # then they lapse, and others may fill
-                    store.extend({fill.key: fill.token for fill in due})
+                    store.extend([(fill.key, fill.token) for fill in due])
 
 
 leases = Leases()

@@ -105,12 +105,19 @@ def test_many_waits_of_one_thread_are_paid_from_one_budget(
     assert sum(pauses) <= WAIT + budget.REFILL * (time.monotonic() - begun)
 
 
-def test_a_fill_keeps_its_lease_for_as_long_as_it_runs(world: World, door: Door, settings: Any) -> None:
+@pytest.mark.parametrize("is_alone", [True, False], ids=["alone", "beside another"])
+def test_a_fill_keeps_its_lease_for_as_long_as_it_runs(
+    world: World, door: Door, settings: Any, is_alone: bool
+) -> None:
+    """Also if another thread, which waited long enough, computes the same without the lease."""
     use(settings, LEASE=0.3)
     seen: list[bool] = []
 
     def outlast() -> None:
         (lease,) = world.redis.scan_iter(f"{keys.LEASE}*")
+        if not is_alone:
+            with leases.leases.held(lease.decode().replace(keys.LEASE, keys.ENTRY), "no lease"):
+                pass
         deadline = time.monotonic() + 3 * 0.3
         while time.monotonic() < deadline:
             seen.append(bool(world.redis.exists(lease)))
