@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.postgres.fields import ArrayField
-from django.db import ProgrammingError, connection, transaction
+from django.db import DataError, ProgrammingError, connection, transaction
 from django.db.models import BinaryField, Case, F, FloatField, Q, TextField, Value, When
 from django.db.models.functions import MD5, Cast
 from django.db.models.lookups import Exact
@@ -429,3 +429,15 @@ def test_a_function_that_only_reads_settings_leaves_no_doubt(world: World) -> No
     Item.objects.create(shelf_id=1, name="four", price=40)
     [*Item.objects.all()]
     assert not scope.is_doubtful(connection)
+
+
+def test_a_statement_that_failed_may_have_changed_the_session(world: World, door: Door) -> None:
+    """What it committed before it failed stays."""
+    door.ask(Subject.ROW)
+    with pytest.raises(DataError), connection.cursor() as cursor:
+        cursor.execute("SET extra_float_digits = 0; COMMIT; SELECT 1 / 0")
+    try:
+        assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+        assert (world.last.outcome, world.last.reason) == (Outcome.BYPASS, "session")
+    finally:
+        connection.close()
