@@ -14,7 +14,7 @@ from django.db.models.functions import MD5, Cast
 from django.db.models.lookups import Exact
 from django.test.utils import CaptureQueriesContext
 
-from cachecontrol import keys, reconcile, scope, stats
+from cachecontrol import collect, keys, reconcile, scope, stats
 from cachecontrol.api import TrackedQuerySet, depends_on
 from cachecontrol.policy import Outcome
 from cachecontrol.scope import TELL_SETTING
@@ -439,5 +439,29 @@ def test_a_statement_that_failed_may_have_changed_the_session(world: World, door
     try:
         assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
         assert (world.last.outcome, world.last.reason) == (Outcome.BYPASS, "session")
+    finally:
+        connection.close()
+
+
+def test_a_statement_in_a_pipeline_may_have_changed_the_session(world: World, door: Door) -> None:
+    """It has no status before the pipeline ends."""
+    door.ask(Subject.ROW)
+    with connection.connection.pipeline():
+        raw("SET extra_float_digits = 0")
+    try:
+        assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+        assert (world.last.outcome, world.last.reason) == (Outcome.BYPASS, "session")
+    finally:
+        connection.close()
+
+
+def test_what_was_read_on_a_connection_that_was_closed_since_is_not_stored(world: World) -> None:
+    """The connection below Django's is closed, and can tell nothing of its session any more."""
+    own = collect.Collection("default")
+    try:
+        with collect.collecting(own) as collection:
+            assert DOORS["query"].truth(Subject.ROW) == "10"
+            connection.connection.close()
+            assert collection.verdict() == ("session", "default")
     finally:
         connection.close()
