@@ -304,6 +304,11 @@ def on_primary() -> Iterator[None]:
         _on_primary.reset(token)
 
 
+def is_on_primary() -> bool:
+    """Whether tracked queries that are meant for a replica go to the primary now. Cursors of a replica still ask it."""
+    return _on_primary.get()
+
+
 def server(alias: str) -> str:
     """The database that a query meant for ``alias`` goes to."""
-    return conf.database if _on_primary.get() and alias in conf.replicas else alias
+    return conf.database if is_on_primary() and alias in conf.replicas else alias

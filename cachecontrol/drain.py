@@ -78,7 +78,9 @@ class Drain:
         self._cursor: psycopg.Cursor[Any] | None = None
         self._found: Found | None = None
         """What the last drain on this connection found, and carried."""
-        self._seconds = self._patience = 0.0
+        self._seconds = 0.0
+        self._timeout = 0
+        """Milliseconds that a statement on this connection may take; 0 until they are set."""
         self._has_writers = False
         """Whether this process has drained for a writer."""
         self._work: _Work | None = None
@@ -253,15 +255,16 @@ class Drain:
 
     def _connected(self) -> psycopg.Cursor[Any]:
         if self._cursor is None or self._cursor.connection.closed:
-            self._found, self._cursor, self._patience = None, _connect().cursor(), 0.0
+            self._found, self._cursor, self._timeout = None, _connect().cursor(), 0
         self._limit(self._cursor, self._seconds)
         return self._cursor
 
     def _limit(self, cursor: psycopg.Cursor[Any], seconds: float) -> None:
         """Let each statement take so long at most."""
-        if self._patience != seconds:
-            cursor.execute(f"SET statement_timeout = {round(seconds * 1000)}")
-            self._patience = seconds
+        timeout = max(1, round(seconds * 1000))  # PostgreSQL takes 0 for no limit
+        if self._timeout != timeout:
+            cursor.execute(f"SET statement_timeout = {timeout}")
+            self._timeout = timeout
 
     def _disconnect(self) -> None:
         if self._cursor is not None:

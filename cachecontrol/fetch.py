@@ -266,7 +266,7 @@ def _computed_and_stored(request: Request[T], reading: Reading, fill: Fill, was:
     except BaseException:
         _release(request, token)
         raise
-    if refusal and collection.used_replica:
+    if refusal and collection.used_replica and not collect.is_on_primary():
         with collect.on_primary():
             return _computed_and_stored(replace(request, alias=conf.database), reading, fill, was)
     if refusal:

@@ -43,39 +43,37 @@ class Fill:
 
 
 class Leases:
-    """The fills that run now, by key."""
+    """The fills that run now. Several may have one key: threads that waited long enough compute without the lease."""
 
     def __init__(self) -> None:
         self._fills: dict[str, Fill] = {}
+        """By token."""
         self._filling = threading.Event()
         self._thread: threading.Thread | None = None
 
     def find(self, key: str) -> Fill | None:
-        """Return a fill of ``key`` that computes in this process, or None."""
-        fill = self._fills.get(key)
-        return fill if fill and fill.computes else None
+        """Return the oldest fill of ``key`` that computes in this process, or None."""
+        fills = list(self._fills.values())
+        return next((fill for fill in fills if fill.key == key and fill.computes), None)
 
     @contextmanager
     def held(self, key: str, token: str) -> Iterator[Fill]:
         """Keep the lease of ``key`` alive within the block, which is the fill; one that another holds stays as it is."""
-        fill = Fill(key, token)
-        self._fills[key] = fill
+        fill = self._fills[token] = Fill(key, token)
         self._keep_alive()
         try:
             yield fill
         finally:
-            if self._fills.get(key) is fill:
-                del self._fills[key]
+            self._fills.pop(token, None)  # a forked child began with none
             fill.ended.set()
 
     def _keep_alive(self) -> None:
         self._filling.set()
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="cachecontrol-leases", daemon=True)
-            try:
-                self._thread.start()
-            except RuntimeError:  # the lease lapses by itself, and the next fill tries again
-                self._thread = None
+            thread = threading.Thread(target=self._run, name="cachecontrol-leases", daemon=True)
+            with suppress(RuntimeError):  # no thread can be started now: the lease lapses by itself
+                thread.start()
+                self._thread = thread
 
     def _run(self) -> None:
         while self._filling.wait():
@@ -86,7 +84,7 @@ class Leases:
                 self._filling.set()
             if due := [fill for fill in fills if time.monotonic() - fill.begun > conf.lease / 4]:
                 with suppress(StoreDown):  # then they lapse, and others may fill
-                    store.extend({fill.key: fill.token for fill in due})
+                    store.extend([(fill.key, fill.token) for fill in due])
 
 
 leases = Leases()

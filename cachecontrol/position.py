@@ -2,9 +2,10 @@
 
 Note [How the cache asks without standing in the way]. It asks on the reader's own connection, where a statement may fail: the
 role has no rights on the cache's tables, they are missing, a timeout ends it. Within a transaction such an error would end the
-reader's transaction too. So the statement has a savepoint of its own there, in the same round trip. In a transaction that failed,
-or in the middle of a pipeline, nothing is asked. Where somebody has locked the cache's tables, the statement waits no longer than
-``WAIT``, and after that only one reader of the process tries now and then.
+reader's transaction too, and the limit for its locks would hold for the rest of it. So the statement has a savepoint of its own
+there, in the same round trip. In a transaction that failed, or in the middle of a pipeline, nothing is asked. Where somebody has
+locked the cache's tables, the statement waits no longer than ``WAIT``, and after that only one reader of the process tries now
+and then.
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ def guarded(statement: str) -> str:
 
 
 def _patience() -> str:
-    """Let the rest of the transaction, which may be that of one string of statements, wait for locks as long as ``WAIT``."""
+    """SQL that limits waits for locks to ``WAIT``, until the savepoint around it or the implicit transaction ends."""
     return f"SET LOCAL lock_timeout = {max(1, round(conf.wait * 1000))}"
 
 

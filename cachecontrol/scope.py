@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
+from psycopg.pq import PipelineStatus
 
 from cachecontrol.conf import conf
 
@@ -76,6 +77,8 @@ REPORTED = (
 _ALTERS = frozenset({"SET", "RESET", "DISCARD ALL"})
 _SETS = re.compile("set_config|set_limit|pg_settings", re.IGNORECASE)
 """What changes a setting, the threshold of pg_trgm or, by an UPDATE, any setting."""
+_READS_OR_WRITES = re.compile(r"\s*(select|values|table|with|insert|update|delete|merge)\b", re.IGNORECASE)
+"""How a statement begins that changes nothing of its session but by what the other patterns find."""
 _CREATES = re.compile(r'pg_temp|(?<![\w"])(create|(?<!insert )(?<!merge )into)\b', re.IGNORECASE)
 """What may create a temporary table, but not the name of a column."""
 _CONNECTING = ("service", "options", "assume_role")
@@ -101,13 +104,17 @@ def begin(raw: Any, began: str) -> None:
 def note(cursor: Any, query: Any) -> bool:
     """Let a statement that may have changed its session leave a doubt, and return whether it may have changed settings.
 
-    Several statements in one, and DO, are known by their semicolons.
+    Several statements in one, and DO, are known by their semicolons. In a pipeline a statement has no status yet, so its first
+    word counts.
     """
-    text, session = str(query), _session(cursor.connection)
+    text, raw = str(query), cursor.connection
+    session = _session(raw)
     if session is None:
         return False
-    may_set = ";" in text or cursor.statusmessage in _ALTERS or bool(_SETS.search(text))
-    if ";" in text or _CREATES.search(text) or (may_set and not conf.scope):
+    is_pipelined = raw.info.pipeline_status != PipelineStatus.OFF
+    is_unknown = ";" in text or (is_pipelined and not _READS_OR_WRITES.match(text))
+    may_set = is_unknown or cursor.statusmessage in _ALTERS or bool(_SETS.search(text))
+    if is_unknown or _CREATES.search(text) or (may_set and not conf.scope):
         session.doubts += 1
     return may_set
 
@@ -163,7 +170,8 @@ def _session(raw: Any) -> Session | None:
 
 
 def _reported(raw: Any) -> tuple[bytes | None, ...]:
-    return tuple(map(raw.pgconn.parameter_status, REPORTED))
+    """What the server last reported; nothing once the connection is closed."""
+    return () if raw.closed else tuple(map(raw.pgconn.parameter_status, REPORTED))
 
 
 @functools.cache

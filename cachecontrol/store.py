@@ -242,9 +242,10 @@ def release(entry_key: str, token: str, *, free_for: float = 0.0) -> None:
     _release([keys.lease(entry_key)], [token, int(free_for * 1000)])
 
 
-def extend(tokens: Mapping[str, str]) -> None:
-    """Let the leases of these entries, key to token, last another ``LEASE`` seconds. Raises StoreDown."""
-    _extend([*map(keys.lease, tokens)], [int(conf.lease * 1000), *tokens.values()])
+def extend(held: Sequence[tuple[str, str]]) -> None:
+    """Let leases, each the key of an entry and a token, last another ``LEASE`` seconds. Raises StoreDown."""
+    names = [keys.lease(entry_key) for entry_key, _ in held]
+    _extend(names, [int(conf.lease * 1000), *(token for _, token in held)])
 
 
 def clock() -> Clock:

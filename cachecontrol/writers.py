@@ -147,7 +147,8 @@ class _Connection(psycopg.Connection[Any]):
 
     def ask(self) -> None:
         """Ask to be told of writes, unless a startup option does. See Note [How a connection asks to be told]."""
-        if not self.cachecontrol_is_asking and self.info.transaction_status != TransactionStatus.INERROR:
+        can_ask = self.info.transaction_status not in (TransactionStatus.INERROR, TransactionStatus.UNKNOWN)
+        if can_ask and not self.cachecontrol_is_asking:
             with collect.covered():
                 psycopg.Cursor(self).execute(_ASK)
 
@@ -190,19 +191,24 @@ class _Cursor:
 
     def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
         self._judge(query)
-        result = super().execute(query, *args, **kwargs)  # type: ignore[misc]
-        self._note(query)
-        return result
+        try:
+            return super().execute(query, *args, **kwargs)  # type: ignore[misc]
+        finally:
+            self._note(query)
 
     def executemany(self, query: Any, *args: Any, **kwargs: Any) -> None:
         self._judge(query)
-        super().executemany(query, *args, **kwargs)  # type: ignore[misc]
-        self._note(query)
+        try:
+            super().executemany(query, *args, **kwargs)  # type: ignore[misc]
+        finally:
+            self._note(query)
 
     def stream(self, query: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
         self._judge(query)
-        yield from super().stream(query, *args, **kwargs)  # type: ignore[misc]
-        self._note(query)
+        try:
+            yield from super().stream(query, *args, **kwargs)  # type: ignore[misc]
+        finally:
+            self._note(query)
 
     def copy(self, statement: Any, *args: Any, **kwargs: Any) -> Any:
         self._judge(statement)
@@ -212,6 +218,7 @@ class _Cursor:
         collect.judge(getattr(self.connection, "cachecontrol_alias", ""), self.connection, query)
 
     def _note(self, query: Any) -> None:
+        """Note what a statement may have changed, also one that failed: it may have committed a part before."""
         if not isinstance(self.connection, _Connection):
             return
         if scope.note(self, query):

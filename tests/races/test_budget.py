@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -105,12 +105,19 @@ def test_many_waits_of_one_thread_are_paid_from_one_budget(
     assert sum(pauses) <= WAIT + budget.REFILL * (time.monotonic() - begun)
 
 
-def test_a_fill_keeps_its_lease_for_as_long_as_it_runs(world: World, door: Door, settings: Any) -> None:
+@pytest.mark.parametrize("is_alone", [True, False], ids=["alone", "beside another"])
+def test_a_fill_keeps_its_lease_for_as_long_as_it_runs(
+    world: World, door: Door, settings: Any, is_alone: bool
+) -> None:
+    """Also if another thread, which waited long enough, computes the same without the lease."""
     use(settings, LEASE=0.3)
     seen: list[bool] = []
 
     def outlast() -> None:
         (lease,) = world.redis.scan_iter(f"{keys.LEASE}*")
+        if not is_alone:
+            with leases.leases.held(lease.decode().replace(keys.LEASE, keys.ENTRY), "no lease"):
+                pass
         deadline = time.monotonic() + 3 * 0.3
         while time.monotonic() < deadline:
             seen.append(bool(world.redis.exists(lease)))
@@ -178,6 +185,36 @@ def test_a_stuck_drain_is_asked_for_once_and_then_left_alone(
     begun[0].join(LONG)
 
 
+def test_a_process_that_can_start_no_thread_is_served_by_the_database(
+    world: World, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door.ask(Subject.ROW)
+    world.redis.hset(keys.CLOCK, "time", 1)
+    monkeypatch.setattr(leases, "leases", leases.Leases())
+    monkeypatch.setattr(fetch, "leases", leases.leases)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _refuse)
+        assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+        assert (world.last.outcome, world.last.reason) == (Outcome.BYPASS, "clock_old")
+        world.drain()
+        assert door.ask(Subject.COUNT) == door.truth(Subject.COUNT)
+    assert leases.leases._thread is None
+    with leases.leases.held("a key", "a token"):
+        assert leases.leases._thread is not None
+
+
+def test_a_writers_drain_is_limited_whatever_the_budget(world: World, settings: Any) -> None:
+    """PostgreSQL takes a ``statement_timeout`` of 0 for none. A statement that is cancelled has a limit, too."""
+    use(settings, WAIT=0.0)
+    own = drain.Drain()
+    try:
+        with suppress(psycopg.errors.QueryCanceled):
+            own.run(certify=False)
+            assert own._execute("SHOW statement_timeout", {}) == ("1ms",)
+    finally:
+        own.close()
+
+
 @pytest.mark.parametrize("table", ["cachecontrol_epoch", "cachecontrol_tracked"])
 @pytest.mark.parametrize("around", ["nothing", "a transaction"])
 def test_a_locked_table_of_the_cache_holds_up_one_reader_once(
@@ -218,6 +255,10 @@ def test_a_writer_whose_drain_is_stuck_reads_its_own_write(world: World, setting
     drain.breaker.answered()
     door.ask(Subject.ROW)
     assert world.last.outcome is Outcome.MISS
+
+
+def _refuse(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 def _fail() -> None:

@@ -8,7 +8,7 @@ import pytest
 from django.db import connections, transaction
 from psycopg.conninfo import conninfo_to_dict
 
-from cachecontrol import collect, store
+from cachecontrol import collect, fetch, policy, store
 from cachecontrol.api import depends_on
 from cachecontrol.policy import Outcome
 from tests.shelf import cluster
@@ -116,6 +116,25 @@ def test_declared_sql_counts_on_the_server_that_ran_it(world: World, replica: An
     assert collection.verdict() is None
     assert collection.used_replica
     assert collection.tags["shelf_item"] == collection.standing("replica").position < collection.own.position
+
+
+def test_sql_that_always_asks_a_replica_runs_twice_at_most(world: World, replica: Any) -> None:
+    """Asking the primary instead changes nothing where the code itself names the replica."""
+    runs: list[str] = []
+
+    def compute() -> Any:
+        runs.append("run")
+        with depends_on(Item), connections["replica"].cursor() as cursor:
+            cursor.execute("SELECT price FROM shelf_item WHERE id = 1")
+            return cursor.fetchone()[0]
+
+    replica.execute("SELECT pg_wal_replay_pause()")
+    world.change_and_drain(Subject.ROW)
+    kept = policy.register(policy.Policy(name="shelf.declared", kind="query", ttl=60.0))
+    key = fetch.key_of(kept, "declared")
+    request = fetch.Request(policy=kept, key=key, compute=compute, alias="default", recipe={})
+    fetched = fetch.get(request)
+    assert (fetched.value, fetched.refusal, len(runs)) == (10, "moved", 2)
 
 
 def _noting(used: list[str], take: Any) -> Any:

@@ -134,6 +134,18 @@ def test_without_autocommit_no_failed_transaction_is_left_behind(world: World) -
     assert query.truth(Subject.ROW) == "11"
 
 
+@pytest.mark.parametrize("reads_before", [True, False], ids=["after a statement", "first"])
+def test_the_rest_of_a_transaction_waits_for_locks_as_it_did(world: World, reads_before: bool) -> None:
+    """The limit for the cache's own statement would refuse a later write that waits for another's row lock."""
+    with connection.cursor() as cursor, transaction.atomic():
+        if reads_before:
+            query.truth(Subject.ROW)
+        query.ask(Subject.ROW)
+        assert world.last.outcome is Outcome.MISS
+        cursor.execute("SHOW lock_timeout")
+        assert cursor.fetchone() == ("0",)
+
+
 def test_a_transaction_keeps_what_it_wrote_before(world: World) -> None:
     Item.objects.get(pk=1)
     with _without_tables(world), transaction.atomic():

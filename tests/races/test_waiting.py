@@ -64,7 +64,7 @@ def test_a_late_holder_of_a_lease_that_passed_on_does_not_replace_the_newer_entr
 ) -> None:
     """Its process was suspended and renewed nothing, the lease lapsed, another process filled (hard case 2)."""
     settings.CACHECONTROL = {**settings.CACHECONTROL, "LEASE": 0.05}
-    monkeypatch.setattr(leases.leases, "held", lambda key, token: nullcontext())
+    monkeypatch.setattr(leases.leases, "held", lambda key, token: nullcontext(leases.Fill(key, token)))
 
     def rival() -> None:
         time.sleep(0.1)

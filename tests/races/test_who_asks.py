@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.postgres.fields import ArrayField
-from django.db import ProgrammingError, connection, transaction
+from django.db import DataError, ProgrammingError, connection, transaction
 from django.db.models import BinaryField, Case, F, FloatField, Q, TextField, Value, When
 from django.db.models.functions import MD5, Cast
 from django.db.models.lookups import Exact
 from django.test.utils import CaptureQueriesContext
 
-from cachecontrol import keys, reconcile, scope, stats
+from cachecontrol import collect, keys, reconcile, scope, stats
 from cachecontrol.api import TrackedQuerySet, depends_on
 from cachecontrol.policy import Outcome
 from cachecontrol.scope import TELL_SETTING
@@ -429,3 +429,39 @@ def test_a_function_that_only_reads_settings_leaves_no_doubt(world: World) -> No
     Item.objects.create(shelf_id=1, name="four", price=40)
     [*Item.objects.all()]
     assert not scope.is_doubtful(connection)
+
+
+def test_a_statement_that_failed_may_have_changed_the_session(world: World, door: Door) -> None:
+    """What it committed before it failed stays."""
+    door.ask(Subject.ROW)
+    with pytest.raises(DataError), connection.cursor() as cursor:
+        cursor.execute("SET extra_float_digits = 0; COMMIT; SELECT 1 / 0")
+    try:
+        assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+        assert (world.last.outcome, world.last.reason) == (Outcome.BYPASS, "session")
+    finally:
+        connection.close()
+
+
+def test_a_statement_in_a_pipeline_may_have_changed_the_session(world: World, door: Door) -> None:
+    """It has no status before the pipeline ends."""
+    door.ask(Subject.ROW)
+    with connection.connection.pipeline():
+        raw("SET extra_float_digits = 0")
+    try:
+        assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+        assert (world.last.outcome, world.last.reason) == (Outcome.BYPASS, "session")
+    finally:
+        connection.close()
+
+
+def test_what_was_read_on_a_connection_that_was_closed_since_is_not_stored(world: World) -> None:
+    """The connection below Django's is closed, and can tell nothing of its session any more."""
+    own = collect.Collection("default")
+    try:
+        with collect.collecting(own) as collection:
+            assert DOORS["query"].truth(Subject.ROW) == "10"
+            connection.connection.close()
+            assert collection.verdict() == ("session", "default")
+    finally:
+        connection.close()
