@@ -52,6 +52,8 @@ T = TypeVar("T")
 logger = logging.getLogger("cachecontrol")
 
 ATTEMPTS = 5
+FAILURES = (StoreDown, DrainRefused, psycopg.Error, TimeoutError)
+"""How a drain may fail without any fault in the code."""
 SILENCE = 2
 """How many times its ``statement_timeout`` a drain waits for an answer."""
 PLANNED_ONCE = (
@@ -106,11 +108,11 @@ class Drain:
             certify, self._certifies = self._certifies, False
         try:
             self._last = self._drain(certify=certify)
-        except Exception as error:
+        except FAILURES as error:
             self._last = error
             self._disconnect()
-        except BaseException:
-            self._last = DrainRefused("the drain was interrupted")
+        except BaseException as error:  # an interrupt, or the time limit of a task: of this thread alone
+            self._last = DrainRefused(f"the drain was interrupted: {error!r}")
             self._disconnect()
             raise
         finally:
@@ -359,7 +361,7 @@ def catch_up_in_time() -> bool:
 def _drained(*, certify: bool) -> bool:
     try:
         drain.run(certify=certify)
-    except (StoreDown, DrainRefused, psycopg.Error, TimeoutError) as error:
+    except FAILURES as error:
         stats.count("drain.failed")
         logger.debug("A drain failed: %s", error)
         if not isinstance(error, StoreDown):  # Redis has a breaker of its own
