@@ -96,7 +96,9 @@ def test_who_shares_an_interrupted_drain_is_told_that_it_failed(
     assert drain.drain.run().epoch
 
 
-def test_a_reader_with_little_budget_left_stops_no_writers_drain(world: World, settings: Any) -> None:
+def test_a_reader_with_little_budget_left_stops_no_writers_drain(
+    world: World, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The drain that it could not wait for is not late for that."""
     use(settings, MAX_LAG=0.05)
     query = DOORS["query"]
@@ -104,9 +106,13 @@ def test_a_reader_with_little_budget_left_stops_no_writers_drain(world: World, s
     with locked("cachecontrol_tracked"):
         sleep(0.1)
         budget.left()
-        budget._budget.seconds = 0.001
+        monkeypatch.setattr(budget._budget, "seconds", 0.001)
         query.ask(Subject.COUNT)
         assert not drain.breaker.is_down
+        work = drain.drain.in_background()
+    assert work
+    work.join(LONG)
+    assert work.went_well
 
 
 def test_a_read_goes_on_where_no_thread_can_be_started(world: World, door: Door, settings: Any) -> None:
