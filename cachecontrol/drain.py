@@ -27,7 +27,7 @@ import threading
 import time
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
 from django.db import connections, transaction
@@ -42,12 +42,20 @@ from cachecontrol.position import epoch_text, position_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from psycopg.abc import PQGen
+
     from cachecontrol.history import Moving
     from cachecontrol.store import Clock
+
+T = TypeVar("T")
 
 logger = logging.getLogger("cachecontrol")
 
 ATTEMPTS = 5
+FAILURES = (StoreDown, DrainRefused, psycopg.Error, TimeoutError)
+"""How a drain may fail without any fault in the code."""
+SILENCE = 2
+"""How many times its ``statement_timeout`` a drain waits for an answer."""
 PLANNED_ONCE = (
     "SET jit = off; SET plan_cache_mode = force_generic_plan;"
     " SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
@@ -107,11 +115,11 @@ class Drain:
             self._last = self._drain(certify=certify)
             if certify and self._has_writers and self._cursor is not None:
                 self._limit(self._cursor, conf.wait)  # so that the next writer's drain need not do that
-        except Exception as error:
+        except FAILURES as error:
             self._last = error
             self._disconnect()
-        except BaseException:
-            self._last = DrainRefused("the drain was interrupted")
+        except BaseException as error:  # an interrupt, or the time limit of a task: of this thread alone
+            self._last = DrainRefused(f"the drain was interrupted: {error!r}")
             self._disconnect()
             raise
         finally:
@@ -256,6 +264,8 @@ class Drain:
     def _connected(self) -> psycopg.Cursor[Any]:
         if self._cursor is None or self._cursor.connection.closed:
             self._found, self._cursor, self._timeout = None, _connect().cursor(), 0
+        raw = cast("_Connection", self._cursor.connection)
+        raw.deadline = time.monotonic() + SILENCE * self._seconds if self._seconds else None
         self._limit(self._cursor, self._seconds)
         return self._cursor
 
@@ -287,7 +297,18 @@ def _fit(found: Found) -> Found:
     return found
 
 
-def _connect() -> psycopg.Connection[Any]:
+class _Connection(psycopg.Connection[Any]):
+    """A connection that gives up on a server which fell silent: ``statement_timeout`` is kept by the server alone."""
+
+    deadline: float | None = None
+    """The moment, of the monotonic clock, until when an answer is waited for."""
+
+    def wait(self, gen: PQGen[T], *_: Any, **__: Any) -> T:
+        timeout = self.deadline and max(0.01, self.deadline - time.monotonic())
+        return super().wait(gen, timeout=timeout)
+
+
+def _connect() -> _Connection:
     parameters = connections[conf.database].get_connection_params()
     for name in ("cursor_factory", "context", "prepare_threshold"):
         parameters.pop(name, None)
@@ -297,7 +318,8 @@ def _connect() -> psycopg.Connection[Any]:
         "connect_timeout": seconds,
         "tcp_user_timeout": seconds * 10_000,
     }
-    connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=1)
+    connection = _Connection.connect(**parameters, autocommit=True, prepare_threshold=1)
+    connection.deadline = time.monotonic() + seconds
     connection.execute(PLANNED_ONCE)
     return connection
 
@@ -351,7 +373,7 @@ def catch_up_in_time() -> bool:
 def _drained(*, certify: bool) -> bool:
     try:
         drain.run(certify=certify)
-    except (StoreDown, DrainRefused, psycopg.Error, TimeoutError) as error:
+    except FAILURES as error:
         stats.count("drain.failed")
         logger.debug("A drain failed: %s", error)
         if not isinstance(error, StoreDown):  # Redis has a breaker of its own

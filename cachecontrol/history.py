@@ -215,7 +215,7 @@ def _tables(clock: Clock) -> dict[str, Any]:
     """What the clock knows of the tracked tables; nothing if it cannot be read."""
     try:
         tables = json.loads(clock.tables)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return tables if isinstance(tables, dict) else {}
 

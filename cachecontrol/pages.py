@@ -262,7 +262,7 @@ class CachedPageMiddleware:
         found = known or self._run(page)
         if isinstance(found, str):
             _refuse(page, found)
-            if not known:
+            if not known and page.size <= conf.max_key_bytes:
                 self.personal.remember(page, found)
         return found
 

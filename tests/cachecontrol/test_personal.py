@@ -260,6 +260,13 @@ def test_a_flood_of_paths_fills_no_memory_and_pushes_the_oldest_out(monkeypatch:
     assert [known.reason(page) for page in range(5)] == ["", "set_cookie", "", "set_cookie", "set_cookie"]
 
 
+def test_what_is_too_long_for_a_key_is_not_remembered(client: Client, settings: Any) -> None:
+    """A thousand addresses as long as a server takes them would fill the memory."""
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "MAX_KEY_BYTES": 10}
+    told = [status(client.get("/form/")) for _ in range(2)]
+    assert told == ["larder; fwd=bypass; detail=key_too_long"] * 2
+
+
 def test_a_form_in_a_cached_fragment_is_an_error() -> None:
     source = (
         "{% load cachecontrol %}{% cached 'personal.inner' 1 %}<form>{% csrf_token %}</form>{% endcached %}"

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from django.db import connection, connections
 from psycopg.pq import TransactionStatus
@@ -13,6 +14,7 @@ from psycopg.pq import TransactionStatus
 from cachecontrol import drain, store
 from cachecontrol.drain import Drain
 from cachecontrol.policy import Outcome
+from cachecontrol.prove.cast import standing_still
 from tests.patience import LONG
 from tests.shelf.cluster import _wait
 from tests.shelf.models import Item
@@ -192,3 +194,15 @@ def test_who_waits_for_the_drain_of_another_gives_up_when_the_time_is_over(
     assert not first.done()
     gate.opened.set()
     assert first.result(LONG)
+
+
+def test_a_drain_whose_server_falls_silent_ends_and_the_next_connects_anew(world: World) -> None:
+    """The network still acknowledges what is sent, and nobody is there to keep a statement_timeout."""
+    own = Drain()
+    own.run()
+    assert own._cursor is not None
+    with standing_still(own._cursor.connection.info.backend_pid):
+        with pytest.raises(psycopg.OperationalError):
+            own.run(timeout=0.1)
+        assert own.run().epoch
+    own.close()
