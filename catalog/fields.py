@@ -1,4 +1,4 @@
-"""Columns whose texts are stored in one form of Unicode (NFC), in whichever form they are written or looked for."""
+"""Model fields that store texts in the normal form NFC of Unicode and search for them in it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def normal(text: str) -> str:
 
 
 class NormalForm:
-    """Normalizes what forms, saves and exact lookups pass to a field. To migrations the field is Django's own."""
+    """Normalizes the values of forms, saves and exact lookups. In migrations the field is Django's own."""
 
     def deconstruct(self) -> Any:
         name, _path, args, kwargs = super().deconstruct()  # type: ignore[misc]

@@ -142,7 +142,7 @@ def upload(request: HttpRequest, path: str) -> HttpResponseBase:
 
 
 def _moved(request: HttpRequest, row: Product | Category | None, missing: str) -> HttpResponse:
-    """Send the visitor, with the choices that the page knows, to where the row is now. Raises Http404 for none."""
+    """Redirect to the present address of the row, with the page's parameters. Raises Http404 if there is no row."""
     if row is None:
         raise Http404(missing)
     choices = f"?{request.GET.urlencode()}" if request.GET else ""

@@ -100,7 +100,7 @@ TEMPLATES = [
 _urls = services.urls()
 _pooler = env.bool("DATABASE_POOLER", default=False)
 DATABASES = {"default": environment.database(_urls.database, behind_pooler=_pooler)}
-# Behind a pooler connections cannot ask at startup to be told of their writes.
+# Behind a pooler, connections cannot send the startup option that this check asks for.
 SILENCED_SYSTEM_CHECKS = ["cachecontrol.W006"] if _pooler else []
 CACHES = {
     "default": {
@@ -124,9 +124,7 @@ CELERY_BROKER_URL, CELERY_BROKER_TRANSPORT_OPTIONS = environment.broker_of(
     env.str("BROKER_URL", default=""), redis_url=_urls.redis
 )
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CHANNEL_ERROR_RETRY = (
-    True  # a Redis without memory left refuses: wait for room, as for a connection
-)
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True  # wait for a Redis that is out of memory, as for a lost connection
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -138,9 +136,7 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "beat-schedule")
 
 _https = env.bool("HTTPS", default=not LOCAL)
 SECURE_SSL_REDIRECT = _https
-SECURE_REDIRECT_EXEMPT = [
-    r"^(livez|readyz)$"
-]  # who asks whether this process can serve does not come through the proxy
+SECURE_REDIRECT_EXEMPT = [r"^(livez|readyz)$"]  # health checks do not come through the proxy
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=365 * 86400 if _https else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
 SECURE_HSTS_PRELOAD = _https

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import get_user_model
-from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.backends import BaseBackend, ModelBackend
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.utils import timezone
@@ -54,6 +54,9 @@ class ThrottledBackend(ModelBackend):
         if user is not None:
             LoginAttempts.objects.filter(name_digest=_digest(name)).delete()
         return user
+
+    # ModelBackend's own does not call `authenticate`.
+    aauthenticate = BaseBackend.aauthenticate  # type: ignore[assignment]
 
 
 class LoginForm(AdminAuthenticationForm):

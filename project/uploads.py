@@ -1,7 +1,7 @@
-"""How large a form may be: large for staff, who edit products of hundreds of variants, small for everybody else.
+"""Limits the size of forms: large for staff, who edit products of hundreds of variants, small for everybody else.
 
-Django knows one limit for all. The settings hold that of staff; the middleware holds everybody else to `SMALL`, and looks at
-the bytes that were sent before they are parsed.
+Django has one limit for all users. The settings hold the limit of staff. The middleware applies the smaller one to everybody
+else, to the bytes of the request before they are parsed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TOO_LARGE: Final = (TooManyFieldsSent, TooManyFilesSent, RequestDataTooBig)
 
 
 class FormLimitMiddleware:
-    """Stands before the CSRF middleware, whose view hook is the first to parse a form."""
+    """Applies the limits. It has to come before the CSRF middleware, which parses the form."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -62,7 +62,7 @@ def check_small(request: HttpRequest) -> None:
 
 
 def _refused(request: HttpRequest) -> HttpResponseBase:
-    """Say that the form is too large, having read the rest of it: a browser shows no answer before it has sent all."""
+    """Answer that the form is too large, after reading the rest of it: browsers show no answer before they have sent all."""
     while request.read(1 << 16):
         pass
     context = {

@@ -71,7 +71,7 @@ class CategoryForm(MoveNodeForm, SnapshotForm):  # type: ignore[misc]
             rows.move(rows.add_child(node, instance=row), node, position)
 
     def _is_too_deep(self, url_path: str, depth: int) -> bool:
-        """Whether the category, or one below it, has no place in the tree or in the column of URL paths there."""
+        """Whether the category, or one below it, would exceed the depth of the tree or the length of a URL path."""
         row, longest, deepest = self.instance, len(url_path), depth
         if row.pk:
             branch = Category.objects.filter(path__startswith=row.path)

@@ -40,7 +40,7 @@ class HistoryAdmin(SimpleHistoryAdmin):  # type: ignore[misc]
         css = {"screen": ["catalog/admin.css"]}
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Handle a form; if somebody else's commit came between its checks and its save, check and save once more."""
+        """Handle a form. If another commit between validation and save made the save fail, validate and save once more."""
         try:
             return super().changeform_view(request, *args, **kwargs)  # type: ignore[no-any-return]
         except (IntegrityError, OperationalError) as error:
@@ -65,7 +65,7 @@ class HistoryAdmin(SimpleHistoryAdmin):  # type: ignore[misc]
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> Any:
-        """Show the form; where it comes back for an error, say what others changed meanwhile."""
+        """Show the form. If it comes back with errors, also show what others changed meanwhile."""
         form, inlines = context["adminform"].form, context["inline_admin_formsets"]
         if form.is_bound:
             _tell(request, chain(form.notices(), *(inline.formset.notices() for inline in inlines)))
@@ -78,7 +78,7 @@ class HistoryAdmin(SimpleHistoryAdmin):  # type: ignore[misc]
         return super().get_changelist_formset(request, **{"formset": SnapshotFormSet, **kwargs})
 
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Show the list, or save what was edited in it while nobody else changes those rows."""
+        """Show the list, or save what was edited in it, in one transaction."""
         if request.method != "POST":
             return super().changelist_view(request, *args, **kwargs)  # type: ignore[no-any-return]
         with transaction.atomic():
@@ -90,12 +90,12 @@ class HistoryAdmin(SimpleHistoryAdmin):  # type: ignore[misc]
 
     @transaction.atomic
     def history_form_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Show a version, or go back to it while nobody else changes the row."""
+        """Show a version, or go back to it, in one transaction."""
         return super().history_form_view(request, *args, **kwargs)  # type: ignore[no-any-return]
 
 
 def _tell(request: HttpRequest, notices: Iterable[str]) -> None:
-    """Show the notices as a list; of many only the first, and how many more there are."""
+    """Show the notices as a list; of many, the first ones and the number of the others."""
     lines = list(notices)
     if not lines:
         return

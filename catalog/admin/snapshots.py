@@ -37,7 +37,7 @@ NUMBERS: dict[type[models.Field[Any, Any]], dict[str, Any]] = {
     models.DecimalField: {"form_class": NumberField},
     models.IntegerField: {"form_class": WholeNumberField, "widget": NumberText},
 }
-"""How numbers are typed in the admin (`formfield_overrides`)."""
+"""`formfield_overrides` of the admin: form fields that read and show numbers in the notation of the active language."""
 LONGEST_SHOWN = 120
 CONTEXT_SHOWN = 20
 EMPTY = "–"
@@ -79,7 +79,7 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
         self.shown: dict[str, Any] = {}
         self.is_damaged = False
         for field in self.fields.values():
-            field.show_hidden_initial = False  # of calculated defaults, for which the snapshot does
+            field.show_hidden_initial = False  # the snapshot has the initial values
         self.fields["snapshot"] = SnapshotField()
         if not self.is_bound:
             self.initial["snapshot"] = self._signed(self._shown_of(self.stored)) if row else ""
@@ -91,7 +91,7 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
 
     @cached_property
     def theirs(self) -> dict[str, tuple[Any, Any]]:
-        """What somebody else changed since the form was shown: the value shown and the one stored, by field."""
+        """The fields that somebody else changed since the form was shown, each with the value shown and the value stored."""
         now = self._shown_of(self.stored)
         return {
             name: (shown, now[name])
@@ -101,12 +101,12 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
 
     @property
     def is_gone(self) -> bool:
-        """Whether the form showed a row that is not there any more."""
+        """Whether the row that the form showed has been deleted since."""
         return bool(self.shown) and not self.stored
 
     @cached_property
     def changed_data(self) -> list[str]:
-        """The fields that the editor changed; browsers send other line ends than they were given."""
+        """The fields that the editor changed. Other line ends, which browsers send, are no change."""
         changed = [name for name in super().changed_data if not self._is_same_text(name)]
         return [name for name in changed if not (self.is_gone and name == self._meta.model._meta.pk.name)]
 
@@ -143,7 +143,7 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
         return self.instance
 
     def write(self) -> None:
-        """Write the columns in which the row differs from what is stored, and those that take the time; a new row whole."""
+        """Save the changed columns and those with `auto_now`; save a new row whole."""
         if not self.stored:
             self.instance.save()
             return
@@ -153,7 +153,7 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
             self.instance.save(update_fields=[*changed, *timed])
 
     def notices(self) -> Iterator[str]:
-        """Yield what somebody else changed and the editor did not, in words."""
+        """Yield a message for each field that somebody else changed and the editor did not."""
         if self.is_gone and not self.has_changed():
             yield _("“%(row)s” was deleted") % {"row": self._shown_row()}
         for name in self.theirs:
@@ -161,7 +161,7 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
                 yield self._change(name)
 
     def refuse_deletion(self) -> str:
-        """Return why the row is not deleted yet: somebody else changed it. Deleting it again is accepted."""
+        """Return an error message if somebody else changed the row, else an empty text. A second attempt to delete succeeds."""
         changes = [self._change(name) for name in self.theirs]
         if not changes:
             return ""
@@ -172,14 +172,14 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
         return text % {"row": self.instance, "changes": ", ".join(changes)}
 
     def _stored_row(self) -> models.Model | None:
-        """Return the row as it is stored, which a version of its history is not."""
+        """Return the stored row, also if the form's instance is a version from its history; None for a new row."""
         if hasattr(self.instance, SIMPLE_HISTORY_REVERSE_ATTR_NAME):
             rows: models.QuerySet[models.Model] = type(self.instance)._base_manager.all()
             return rows.filter(pk=self.instance.pk).first()
         return None if self.instance._state.adding else self.instance
 
     def _lock(self) -> None:
-        """Read the row anew; from here on nobody else changes it until the transaction ends."""
+        """Read the row again and lock it until the transaction ends."""
         rows = type(self.instance)._base_manager.select_for_update(no_key=True)
         row = rows.filter(pk=self.instance.pk).first()
         self.instance = row or self.instance
@@ -190,7 +190,7 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
         return {name: _plain(field.value_from_object(row)) for name, field in self.columns.items()}
 
     def _shown_of(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Return the values of the form's fields: of columns the given ones, of others what a fresh form would show."""
+        """Return the values of the form's fields: the given ones for columns, the initial ones for other fields."""
         if not values:
             return {}
         others = self.fields.keys() - self.columns.keys() - {"snapshot"}
@@ -220,7 +220,7 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
         return {} if self.is_damaged else dict(values)
 
     def _initial(self, name: str, value: Any) -> Any:
-        """Return a value of a snapshot as the form's field takes it."""
+        """Convert a value of a snapshot to the type of the initial value of its field."""
         field = self.columns.get(name)
         if isinstance(field, models.FileField):
             return field.attr_class(self.instance, field, value)
@@ -231,7 +231,7 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
         return isinstance(initial, str) and isinstance(data, str) and _text(initial) == _text(data)
 
     def _keep(self, name: str) -> None:
-        """Go on with the stored value of a field, which may be finer than a form shows it."""
+        """Keep the stored value of a field. It may be more precise than what the form shows."""
         if name in self.theirs:
             self.errors.pop(name, None)
             self.cleaned_data[name] = self.current.get(name)
@@ -239,7 +239,7 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
             self.cleaned_data[name] = getattr(self.instance, name)
 
     def _contest(self, name: str) -> None:
-        """Ask the editor to decide between the own value and the stored one."""
+        """Add an error to a field that both changed, so that the editor decides between the two values."""
         shown, stored = self.theirs[name]
         sent = _plain(self.cleaned_data.get(name))
         if name in self.errors or sent == stored:
@@ -253,7 +253,7 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
         self._renew(name)
 
     def _renew(self, *names: str) -> None:
-        """Take the stored values of these fields for shown, since the form that comes back tells them."""
+        """Put the stored values of these fields into the snapshot, since the form that comes back shows them."""
         self.shown |= {name: self.theirs[name][1] for name in names}
         self.fields["snapshot"].renewed = self._signed(self.shown)  # type: ignore[attr-defined]
 
@@ -262,7 +262,7 @@ class SnapshotForm(forms.ModelForm):  # type: ignore[type-arg]
         return f"{capfirst(str(self.fields[name].label or name))}: “{shown}” → “{stored}”"
 
     def _spoken(self, name: str, *values: Any) -> list[str]:
-        """Return values of a snapshot as people read them; of long texts the part from where they differ."""
+        """Return values of a snapshot as texts for people; long texts are cut to the part where they differ."""
         texts = [str(self._spoken_one(name, value) or EMPTY) for value in values]
         if max(map(len, texts)) <= LONGEST_SHOWN:
             return texts
@@ -294,7 +294,7 @@ class SnapshotFormSet(forms.BaseModelFormSet):  # type: ignore[type-arg]
     """The forms of several rows. Those that the editor left alone are not locked, validated or saved."""
 
     def get_queryset(self) -> Any:
-        """Return the stored rows; once there are forms, the row of each, so that no row is shown beside another's form."""
+        """Return the stored rows; once there are forms, the row of each form, so that rows and forms stay matched."""
         if self.is_bound and "forms" in vars(self):
             return [form.instance for form in self.initial_forms]
         return super().get_queryset()
@@ -313,7 +313,7 @@ class SnapshotFormSet(forms.BaseModelFormSet):  # type: ignore[type-arg]
             raise ValidationError(refusals)
 
     def notices(self) -> Iterator[str]:
-        """Yield what somebody else changed in the rows, with what each row is called."""
+        """Yield a message for each change by somebody else, with the name of the row."""
         for form in self.initial_forms:
             for notice in form.notices():  # type: ignore[attr-defined]
                 yield notice if form.is_gone else f"{form.instance}, {notice}"  # type: ignore[attr-defined]
@@ -328,7 +328,7 @@ class SnapshotInlineFormSet(SnapshotFormSet, forms.BaseInlineFormSet):  # type: 
 
 
 class SnapshotInline(admin.TabularInline):  # type: ignore[type-arg]
-    """Rows below the form of the one that they belong to."""
+    """An inline whose forms carry snapshots."""
 
     form = SnapshotForm
     formset = SnapshotInlineFormSet
@@ -337,12 +337,12 @@ class SnapshotInline(admin.TabularInline):  # type: ignore[type-arg]
 
 
 def _text(value: str) -> str:
-    """Return a text as a form field cleans it, with the line ends that the database has."""
+    """Return a text with LF line ends and without surrounding spaces."""
     return value.replace("\r\n", "\n").strip()
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON holds it; equal values are equal then, in whatever form they were given."""
+    """Return a value in the one form in which JSON can hold it, so that equal values compare equal."""
     match value:
         case models.Model():
             return value.pk

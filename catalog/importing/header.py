@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def match_header(names: list[str], mapping: Mapping) -> list[str]:
-    """Return the names with which the mapping asks for the columns, whatever the case of those in the header.
+    """Return the header's names in the spelling of the mapping; upper and lower case do not matter.
 
     Raises:
         UnreadableFileError: two columns have the same name but for its case, a column that every row needs is missing,
@@ -37,7 +37,7 @@ def match_header(names: list[str], mapping: Mapping) -> list[str]:
 
 
 def unread(names: list[str], mapping: Mapping) -> list[str]:
-    """Return the named columns that the mapping does not ask for."""
+    """Return the columns that the mapping does not read."""
     return [
         name
         for name in names
@@ -50,7 +50,7 @@ def _folded(name: str) -> str:
 
 
 def _with_prefix(name: str, prefix: str) -> str:
-    """Return the name of an attribute's column with the prefix and the type as they are written; empty for others."""
+    """Return the name of an attribute's column with its prefix and type in the mapping's spelling; empty for others."""
     if not prefix or not _folded(name).startswith(_folded(prefix)):
         return ""
     attribute, colon, kind = name[len(prefix) :].partition(":")

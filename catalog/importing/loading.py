@@ -53,7 +53,7 @@ class ImportBusyError(Exception):
 
 
 class ImportStoppedError(Exception):
-    """The database cannot go on, whatever the rows: mend what the text tells, and run the import again."""
+    """The database cannot continue, for a reason that lies in no row. Fix what the text names, and run the import again."""
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def exclusive() -> Iterator[None]:
             yield
         finally:
             if connection.is_usable():
-                # A session with temporary tables does without the cache, and this connection may go on serving reads.
+                # A session with temporary tables cannot use the cache, and this connection may serve other reads later.
                 cursor.execute("DROP TABLE IF EXISTS staged_product, staged_variant, staged_image")
                 cursor.execute("RESET synchronous_commit; RESET gin_pending_list_limit")
                 cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
@@ -111,7 +111,7 @@ class Loader:
                 self.load(half)
 
     def _write_beside_others(self, batch: Batch) -> None:
-        """Write the batch, again where PostgreSQL ended the transaction for the sake of another (a deadlock)."""
+        """Write the batch. Try again if PostgreSQL ended the transaction in favour of another one (a deadlock)."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 self._write(batch)
@@ -145,7 +145,7 @@ class Loader:
                     counts[name] = cursor.rowcount
                 if self.dry_run:
                     transaction.set_rollback(True)
-            if not self.dry_run:  # and not before: deferred constraints are checked at the commit
+            if not self.dry_run:  # only after the commit, which checks deferred constraints
                 keep()
         self.counts += counts
 

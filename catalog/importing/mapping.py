@@ -74,7 +74,7 @@ class Mapping:
 
     @cached_property
     def columns(self) -> frozenset[str]:
-        """The columns that a row is asked for, of a name with dots also its first part; not those with the prefix."""
+        """The columns that the mapping reads, without those of the prefix. Of a name with dots, also its first part."""
         fields = [*self.product.values(), *self.attributes.values(), *([self.spread] if self.spread else [])]
         fields += self.images.fields.values() if self.images else ()
         names = [name for field in fields for name in field.names]

@@ -58,7 +58,7 @@ class Source:
         self._line = 0
         self._overlong_line = 0
         self._end: str | None = None
-        """Why nothing more can be read; None if the file simply ends."""
+        """Why the rest of the file cannot be read; None if it could be read to its end."""
 
     def rows(self, rename: Rename = list) -> Iterator[Row | Problem]:
         """Yield each row, or the problem in its place; `rename` gets the header of CSV and returns the names to use.
@@ -144,7 +144,7 @@ class Source:
                 self.empty += 1
 
     def _overlong(self, begin: int) -> Problem | None:
-        """Return the problem of the row that began on the line, if a line was too long since."""
+        """Return a problem if the row that began on this line contains a line that is too long."""
         if begin > self._overlong_line:
             return None
         reason = _("The line is longer than %(limit)d characters.") % {"limit": LINE_LIMIT}
@@ -216,7 +216,7 @@ def _csv_row(number: int, names: list[str], cells: list[str], encoding: str) -> 
 
 
 def _undecoded(text: str, encoding: str) -> str:
-    """Return what to tell of the first byte that the encoding does not have; empty if there is none."""
+    """Return an error message for the first byte that is invalid in the encoding; empty if there is none."""
     found = None if encoding.startswith(("utf-16", "utf-32")) else UNDECODED.search(text)
     if found is None:
         return ""

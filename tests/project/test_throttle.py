@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth import aauthenticate
 from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
@@ -86,6 +88,16 @@ def test_guesses_that_arrive_at_once_are_counted_one_by_one(keeper):
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(attempt, range(40))) == throttle.FREE
+
+
+def test_asynchronous_code_waits_as_well(keeper):
+    guesses = [
+        async_to_sync(aauthenticate)(username="keeper", password="wrong") for _ in range(throttle.FREE)
+    ]
+    assert guesses == [None] * throttle.FREE
+    assert async_to_sync(aauthenticate)(username="keeper", password="right") is None
+    LoginAttempts.objects.update(blocked_until=timezone.now())
+    assert async_to_sync(aauthenticate)(username="keeper", password="right") == keeper
 
 
 def test_a_redis_that_is_away_changes_nothing(log_in, valkey):
