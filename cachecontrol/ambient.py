@@ -1,8 +1,9 @@
-"""Ambient state: language, time zone, URLconf and mount, which Django keeps for each thread and which decide what a view says.
+"""Ambient state: the active language, time zone, URLconf and mount, which affect what a view returns.
 
-Note [Why a context of its own]. Whoever used the thread before may have left any of these active, and so may the view that
-is computed now. All of them are context variables (asgiref's ``Local``), as are those of structlog and of many
-middlewares. So a computation runs in a copy of the context: what it sets ends with it, and nobody has to put it back.
+Note [Why computations run in a copied context]. An earlier request on the same thread may have left any of these values
+active, and the view that is computed now may change them too. Django keeps them in context variables (asgiref's ``Local``),
+as structlog and many middlewares do with theirs. So a computation runs in a copy of the context: whatever it sets is
+discarded at its end, and nothing has to be reset.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ class Ambient:
     """What is active while something is computed."""
 
     language: str | None
-    """None: texts stay as they are in the code."""
+    """None if translations are deactivated."""
     zone: tzinfo
     urlconf: Any
-    """The name of a module, empty for the project's ``ROOT_URLCONF``; or patterns, which have no name."""
+    """The name of a module, empty for the project's ``ROOT_URLCONF``; or a list of patterns, which has no name."""
     mount: str
-    """The path at which the server mounts the project, without a slash at its end."""
+    """The path at which the server mounts the project, without a trailing slash."""
 
     @classmethod
     def default(cls, *, language: str = "", mount: str = "") -> Ambient:
-        """What the project's settings say, but for what is given."""
+        """The state that the settings define, except for the arguments that are given."""
         return cls(
             language=language or settings.LANGUAGE_CODE,
             zone=timezone.get_default_timezone(),
@@ -49,7 +50,7 @@ class Ambient:
 
     @classmethod
     def current(cls) -> Ambient:
-        """What is active now. A URLconf or mount that changes nothing is empty."""
+        """The state that is active now. The URLconf is empty if it is ``ROOT_URLCONF``, the mount if it is the root."""
         return cls(
             language=translation.get_language(),
             zone=timezone.get_current_timezone(),
@@ -59,12 +60,12 @@ class Ambient:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Ambient:
-        """What these facts tell, among others."""
+        """The state described by the result of ``facts``. Other items of the mapping are ignored."""
         return cls(**{name: facts[name] for name in ("language", "zone", "urlconf", "mount")})
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Plain values from which ``of`` gives this again."""
+        """The state as plain values, which ``of`` reads."""
         return {
             "language": self.language,
             "zone": self.zone,
@@ -73,8 +74,9 @@ class Ambient:
         }
 
     def run(self, act: Callable[[], T]) -> T:
-        """Call ``act`` with this active, and leave everything as it was before."""
-        # Django keeps clients of caches, and of databases while a loop runs, in the context: those made within would be lost.
+        """Call ``act`` with this state active. The caller's state does not change."""
+        # Django keeps cache clients in the context, and database connections too while an event loop runs. Create them
+        # here, as those created in the copy would be lost.
         caches.all()
         connections.all()
         return contextvars.copy_context().run(self._call, act)
@@ -91,7 +93,7 @@ class Ambient:
 
 
 def begin_request(language: str = "") -> None:
-    """Forget the language and time zone of the thread's last visitor. The handler has set URLconf and mount."""
+    """Reset the language and time zone that an earlier request left active. Django's handler sets URLconf and mount itself."""
     translation.activate(language or settings.LANGUAGE_CODE)
     timezone.deactivate()
 

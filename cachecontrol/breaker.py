@@ -1,4 +1,4 @@
-"""Breakers: what is asked of a server that just failed is left out for a while, so that nobody waits for the same failure."""
+"""Circuit breakers: after a failure the process stops asking for a while, so that not every caller waits for it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Breaker:
         self._lock = threading.Lock()
 
     def lets_ask(self) -> bool:
-        """Whether the caller may ask. After a failure one caller may each ``BREAKER_SECONDS``; the others need not wait too."""
+        """Whether the caller may ask. After a failure, one caller in each ``BREAKER_SECONDS`` may; the others do not wait."""
         if not self._down:
             return True
         with self._lock:

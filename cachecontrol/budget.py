@@ -1,10 +1,10 @@
-"""The budget of waiting: how long a thread waits at most for everything of the cache.
+"""The waiting budget: how long a thread waits for the cache in total.
 
-Note [Why one budget]. A page may ask the cache many times. A limit for each of those waits would add up: five querysets
-behind one stuck drain would wait five times. So all waits of a thread are paid from one budget of ``WAIT`` seconds, which
-fills up again by a tenth of the time that passes. Over any time T a thread therefore waits at most ``WAIT`` + T / 10, whether
-it serves requests, runs tasks or a script. What is paid for: the fills of other processes, and drains that a reader needs. A
-silent Redis is bounded by the timeouts of its connection and the breaker.
+Note [Why one budget]. A page may read the cache many times. Separate limits for each wait would add up: five querysets
+behind one stuck drain would wait five times. So all waits of a thread are charged to one budget of ``WAIT`` seconds, which
+refills at a tenth of the time that passes. In any period T a thread therefore waits at most ``WAIT`` + T / 10, whether it
+serves requests, runs tasks or runs a script. Two waits are charged: for fills of other processes, and for drains that a
+reader needs. Waiting for a Redis that does not answer is limited by its connection timeouts and the breaker.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REFILL = 0.1
-"""Seconds of budget that a second adds."""
+"""Seconds that the budget regains in each second."""
 
 
 class _Budget(threading.local):
@@ -42,7 +42,7 @@ def left() -> float:
 
 @contextmanager
 def spending() -> Iterator[float]:
-    """Pay for the time that the block takes; the block gets the seconds that are left."""
+    """Charge the time that the block takes to the budget. Yields the seconds that are left."""
     available, begun = left(), time.monotonic()
     try:
         yield available

@@ -49,12 +49,12 @@ _TRANSITIONS = {
 # texts, and json has no equality at all, so that IS DISTINCT FROM would refuse the writer's UPDATE.
 
 # Note [One encoding for tags]
-# Python measures and digests the UTF-8 bytes of a text. So does the trigger, whatever the encoding of the database. What has
-# no UTF-8 form, as bytes of another encoding in an SQL_ASCII database, raises an error there, and the whole table moves.
+# Python measures and hashes the UTF-8 bytes of a text. The trigger does the same, whatever the encoding of the database. A text
+# that cannot be converted to UTF-8 (other bytes in an SQL_ASCII database) raises an error there, and the whole table moves.
 
 # Note [What the function sets for itself]
-# client_min_messages: the notice must arrive. lock_timeout: a writer waits for a lock on the change log, as long as VACUUM FULL
-# or ALTER TABLE holds one, and is not refused because of it.
+# client_min_messages: so that the notice is sent. lock_timeout: while VACUUM FULL or ALTER TABLE holds a lock on the change log,
+# a writer waits and does not fail.
 
 _FUNCTION = """
 CREATE OR REPLACE FUNCTION {schema}.{function}() RETURNS trigger LANGUAGE plpgsql
@@ -235,14 +235,14 @@ def synchronise(connection: BaseDatabaseWrapper) -> list[str]:
 
 @contextlib.contextmanager
 def one_at_a_time(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
-    """A transaction for one table: nobody who writes several waits for one while this waits for another."""
+    """Open a transaction for one table. Locking several tables in one transaction could deadlock with writers."""
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cachecontrol_capture'))")
         yield cursor
 
 
 def schema_of(connection: BaseDatabaseWrapper) -> str:
-    """The schema that the tables of the cache are in; empty if they are not there."""
+    """The schema of the cache's tables; empty if they do not exist."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('cachecontrol_change')"
@@ -252,7 +252,7 @@ def schema_of(connection: BaseDatabaseWrapper) -> str:
 
 
 def synchronise_table(cursor: CursorWrapper, tracking: Tracking, schema: str) -> bool:
-    """Bring the triggers of one table in line with the code. Whether something was changed; every entry of it moves then."""
+    """Bring the triggers of one table in line with the code. Return whether they changed, in which case the whole table moves."""
     tables = _family(cursor, tracking.relation)
     fits, needed = _fitness(cursor, tracking), {tracking.pk, *tracking.columns, *tracking.slices}
     if not tables or not needed <= fits.keys():
@@ -393,7 +393,7 @@ SELECT concat_ws(' in ', COALESCE(nullif(setrole, 0)::regrole::text, 'all roles'
 
 
 def limits_of_temporary_files(connection: BaseDatabaseWrapper) -> list[str]:
-    """Whose statements ``temp_file_limit`` bounds, and how much. What is set for other roles is seen by who may see it.
+    """The roles whose statements ``temp_file_limit`` limits, with the limit, as far as this role may see their settings.
 
     A statement's triggers see its rows in transition tables, which PostgreSQL writes to temporary files beyond ``work_mem``.
     """

@@ -67,7 +67,7 @@ def alias(**_: Any) -> list[CheckMessage]:
 
 
 def asking(**_: Any) -> list[CheckMessage]:
-    """W006: connections to the primary do not ask at startup to be told of their writes."""
+    """W006: connections to the primary do not enable notices of their writes at startup."""
     from cachecontrol.scope import TELL_OPTION
 
     options = settings.DATABASES.get(conf.database, {}).get("OPTIONS", {})
@@ -121,7 +121,7 @@ def models(**_: Any) -> list[CheckMessage]:
 
 
 def release_of_django(**_: Any) -> list[CheckMessage]:
-    """W005: a Django whose classes were not read, so that a known name may write other SQL."""
+    """W005: a release of Django whose classes were not reviewed, so that they may write other SQL."""
     if django.VERSION[:2] in provable.TESTED:
         return []
     tested = ", ".join(".".join(map(str, release)) for release in provable.TESTED)

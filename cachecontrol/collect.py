@@ -3,10 +3,11 @@
 Collections nest: what a fragment depends on, the page around it depends on too.
 
 Note [Whose work it is]. A collection belongs to the thread that opened it. Threads that copy its context
-(``asyncio.to_thread``, ``sync_to_async``) find it there, and what they read is refused: it may be of another transaction.
-Other threads (``threading.Thread``, executors) begin with an empty context. So a thread that works for itself says so: requests
-by the first middleware, other programs by ``independent``. A thread that asks the database or the cache and says nothing may
-work for any fill that is open in this process, and all of them are refused.
+(``asyncio.to_thread``, ``sync_to_async``) see the collection too. A fill for which they read is refused, since they may read
+in another transaction. Other threads (``threading.Thread``, executors) start with an empty context, so nothing tells whether
+they work for a fill. A thread that does not must declare it: the first middleware does so for requests, ``independent`` for
+other programs. If a thread reads from the database or the cache without this declaration, all fills that are open in the
+process are refused.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ class Collection:
             self.ends = ends if self.ends is None else min(ends, self.ends)
 
     def refuse_other_thread(self) -> bool:
-        """Refuse, and say so, if another thread than its own is at it. See Note [Whose work it is]."""
+        """Refuse the collection and return True if the current thread does not own it. See Note [Whose work it is]."""
         if self.thread == threading.get_ident():
             return False
         self.refuse("thread", threading.current_thread().name)
@@ -190,7 +191,7 @@ def apart() -> Iterator[None]:
 
 @contextlib.contextmanager
 def independent() -> Iterator[None]:
-    """Let the reads of this block belong to no fill of another thread. For programs that work in several threads."""
+    """Declare that the reads of this block belong to no fill of another thread. For programs that work in several threads."""
     token = _independent.set(True)
     try:
         yield
@@ -204,7 +205,7 @@ def serve() -> None:
 
 
 def note_stranger(blame: Any) -> None:
-    """Refuse all open fills if this thread reads for none of them, and not for itself either. See Note [Whose work it is]."""
+    """Refuse all open fills if this thread has not declared for whom it reads. See Note [Whose work it is]."""
     if _open and _current.get() is None and not _independent.get():
         for collection in list(_open):
             collection.refuse("thread", _text(blame))
@@ -247,7 +248,7 @@ def watch(execute: Callable[..., Any], sql: str, params: Any, many: bool, contex
 
 
 def judge(alias: str, raw: Any, sql: Any) -> None:
-    """Before SQL runs: may what it gives be stored? What was declared counts on the server that is asked."""
+    """Refuse the current fill if the result of this SQL may not be stored. Declared tables count for the database ``alias``."""
     collection, relations = _current.get(), _declared.get()
     if collection is None:
         note_stranger(sql)
@@ -262,7 +263,7 @@ def judge(alias: str, raw: Any, sql: Any) -> None:
 
 
 def slips_by(alias: str) -> None:
-    """Note a round trip to a server: of a statement that was judged, or of one that no cursor of ours has sent."""
+    """Refuse the current fill if a round trip belongs to a statement that ``judge`` has not seen."""
     collection, is_covered = _current.get(), _covered.get()
     if collection is None:
         if not is_covered:

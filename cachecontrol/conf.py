@@ -39,7 +39,7 @@ class Conf:
     lease: float = 1.0
     """Seconds after which the right to fill lapses unless its process renews it."""
     wait: float = 0.2
-    """Seconds that a thread waits at most for everything of the cache; a writer gives its drain as long."""
+    """Seconds that a thread waits at most for other processes' fills and drains, in total; also the limit of a writer's drain."""
     max_entry_bytes: int = 2_000_000
     """Bytes of one stored value; a larger one is served and not stored (``too_large``)."""
     max_key_bytes: int = 2_000
@@ -53,7 +53,7 @@ class Conf:
     scope: str = ""
     """Dotted path of a function that names whose rows the thread sees, in a few letters; a part of every key."""
     breaker_seconds: float = 1.0
-    """Seconds for which Redis is not asked after it failed."""
+    """Seconds for which Redis, drains or the cache's tables are not asked after they failed."""
     prune_after: float = 3600.0
     """Seconds that the change log is kept at least."""
     metrics_token: str = ""

@@ -1,4 +1,4 @@
-"""What a query depends on: read off what is compiled, never off its SQL text.
+"""What a query depends on, derived from its compiled expressions and never from its SQL text.
 
 A lookup of primary keys depends on those rows, an equality on a slice column on that slice, all else on the whole table.
 A table that is joined along a foreign key and only selected from depends on the rows that came back.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 _EQUALITIES = (Exact, In, IsNull, IntegerFieldExact, RelatedExact, RelatedIn, RelatedIsNull)
-"""Lookups that tags can tell: any other may match what is written otherwise."""
+"""Lookups that tags can express. Any other lookup may match values that are written differently."""
 DISTINCT_ON, GROUP_BY = "DISTINCT ON", "GROUP BY"
 _PLAIN_COLUMN = re.compile(r'"([^"]+)"\."[^"]+"')
 
@@ -58,31 +58,32 @@ class Dependence:
 
 @dataclass(slots=True)
 class Walk:
-    """What is met while one query is compiled: every part of its SQL passes by here, in whatever clause it stands.
+    """Visits every part of a query while it is compiled, in all clauses.
 
-    Note [What decides, and what is only shown]. A column that decides which rows come back, in which order or with what
-    beside them, depends on every row of its table. One that is only shown depends on the rows that came back. Django
-    compiles what is shown as columns that stand alone; all else has an expression around it, is named by the query
-    (``values()``, annotations) or stands in DISTINCT ON or GROUP BY, where the key of a row that is shown decides nothing.
+    Note [Columns that decide and columns that are only selected]. A column decides if it affects which rows come back, their
+    order or computed values: the result then depends on every row of its table. If columns of a table are only selected, the
+    result depends on the rows that came back. Django compiles a column that is only selected on its own. A column that
+    decides is part of another expression, is named by the query (``values()``, annotations), or is in DISTINCT ON or GROUP
+    BY; of GROUP BY, the primary key of a selected row does not decide.
     """
 
     connection: BaseDatabaseWrapper
     sources: dict[str, Any] = field(default_factory=dict)
-    """The parts of the FROM clause by alias."""
+    """The tables and joins of the FROM clause by alias."""
     aliases: set[str] = field(default_factory=set)
-    """Tables whose columns decide, in inner queries too: names that collide only make tags coarser."""
+    """Aliases of tables with columns that decide, including those of inner queries. A name collision only makes tags coarser."""
     refusal: tuple[str, str] | None = None
     _around: list[Any] = field(default_factory=list)
     _seen: dict[int, Any] = field(default_factory=dict)
 
     def compile(self, node: Any, compile_it: Callable[[Any], Any]) -> Any:
-        """Look at a part of the query, and compile it."""
+        """Visit a part of the query, and compile it."""
         match node:
             case BaseTable() | Join() if not self._around:
                 self.sources[str(node.table_alias)] = node
                 self._judge(node)
             case RawSQL() if not self._around:
-                pass  # of extra(), which is judged as a whole; an annotation is named by the query
+                pass  # extra() is refused as a whole, and annotations are visited in of()
             case Col() if not self._around or (self._around[-1] == GROUP_BY and _names_rows(node)):
                 self._judge(node)
             case Col() if isinstance(self._around[-1], Join):
@@ -93,7 +94,7 @@ class Walk:
         return self.within(node, lambda: compile_it(node))
 
     def within(self, place: Any, run: Callable[[], Any]) -> Any:
-        """Run what compiles the parts of an expression, or of a clause of which each column decides."""
+        """Compile the parts of an expression, or of a clause in which every column decides, by calling ``run``."""
         self._around.append(place)
         try:
             return run()
@@ -101,7 +102,7 @@ class Walk:
             self._around.pop()
 
     def visit(self, node: Any) -> None:
-        """Look at what decides, and at its parts, some of which Django compiles without the compiler."""
+        """Visit an expression that decides, and its parts, some of which Django compiles without calling the compiler."""
         if id(node) in self._seen or node is None or isinstance(node, Query):
             return
         self._seen[id(node)] = node
@@ -113,11 +114,11 @@ class Walk:
             self.visit(part)
 
     def refuse(self, reason: str, blame: str) -> None:
-        """Let the result not be stored. The first reason stays."""
+        """Refuse to store the result. The first reason is kept."""
         self.refusal = self.refusal or (reason, blame)
 
     def add_parents(self, shown: Iterable[str]) -> None:
-        """Let a table decide by whose columns a table is joined that decides. Keys of rows do not change."""
+        """Mark the tables whose columns join a table that decides. Joins by primary key do not count: keys do not change."""
         for source in reversed(self.sources.values()):
             parent = self.sources.get(source.parent_alias)
             is_shown = source.table_alias in shown and source.table_alias not in self.aliases
@@ -131,7 +132,7 @@ class Walk:
             self.refuse("untracked", f"{node.target.model._meta.db_table}.{node.target.column}")
 
     def _look_at(self, column: Col) -> None:
-        """Refuse a column of ``ignore`` where it decides."""
+        """Refuse a column that decides if the model ignores it."""
         relation = column.target.model._meta.db_table
         tracked = tracking.find(relation)
         if tracked and column.target.column in tracked.blind:
@@ -139,7 +140,7 @@ class Walk:
 
 
 def of(compiler: SQLCompiler, walk: Walk) -> Dependence:
-    """What a query depends on, given its compiler after compilation and what was met meanwhile."""
+    """What a query depends on, given its compiler after compilation and the walk over its parts."""
     query = compiler.query
     if found := _doubt(query, walk.connection):
         return Dependence(refusal=found)
@@ -161,7 +162,7 @@ def of(compiler: SQLCompiler, walk: Walk) -> Dependence:
 
 
 def _doubt(query: Query, connection: BaseDatabaseWrapper) -> provable.Doubt | None:
-    """Why what a query reads may not be told by what is compiled."""
+    """Why the compiled expressions may not show everything that the query reads; None if they do."""
     if not provable.is_backend_known(connection):
         return "uncovered", f"the database backend {type(connection).__module__}"
     if _has_raw_parts(query):
@@ -210,14 +211,14 @@ def _came_back(compiler: SQLCompiler) -> dict[str, tuple[str, int]]:
 
 
 def _names_rows(column: Col) -> bool:
-    """Whether this is the key by which tags name the rows of its table."""
+    """Whether the column is the primary key that row tags of its table contain."""
     tracked = tracking.find(column.target.model._meta.db_table)
     name = column.target.column
     return tracked is not None and name == tracked.pk and tracked.can_name(name)
 
 
 def _is_captured(column: Col) -> bool:
-    """Whether the table's triggers know the column. Another model of the same table may have more of them."""
+    """Whether the table's triggers know the column. Another model of the same table may have more columns."""
     tracked = tracking.find(column.target.model._meta.db_table)
     if tracked is None or column.target.model is tracked.model:
         return True

@@ -351,7 +351,7 @@ def announce(moving: list[str]) -> None:
 def catch_up(*, certify: bool = True) -> bool:
     """Drain, and return whether it went well. A drain's error is counted and logged, and never reaches a writer.
 
-    After a failure only one caller in ``BREAKER_SECONDS`` tries again: a drain that is stuck keeps one writer waiting, not all.
+    After a failure one caller in each ``BREAKER_SECONDS`` tries again, so that not every writer waits for a stuck drain.
     """
     return breaker.lets_ask() and _drained(certify=certify)
 
@@ -384,7 +384,7 @@ def _drained(*, certify: bool) -> bool:
 
 
 class _Work(threading.Thread):
-    """A drain that a reader started and others share. It goes on after they have waited long enough, for those who come later."""
+    """A whole drain that readers share. It continues after they have stopped waiting, for the benefit of later readers."""
 
     def __init__(self) -> None:
         super().__init__(name="cachecontrol-drain", daemon=True)

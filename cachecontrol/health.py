@@ -84,9 +84,13 @@ def _age(clock: Clock | None) -> str:
 
 
 def _triggers(clock: Clock | None) -> str:
-    """Return ok, or what to do about tables whose triggers do not all stand, as the last whole drain found them."""
+    """Return ok, or what to do about tables that lacked working triggers when the last whole drain looked at them."""
     bare = history.bare(clock) if clock else []
-    return f"off on {', '.join(bare)}: run migrate" if bare else "ok"
+    return (
+        f"off on {', '.join(bare)}: the mend keeper restores them; if it cannot, run migrate"
+        if bare
+        else "ok"
+    )
 
 
 def _drain() -> str:

@@ -27,8 +27,8 @@ DRAIN = f"{PREFIX}drain"
 def entry(policy: str, release: str, parts: Iterable[bytes | str]) -> str:
     """Return the key of an entry: its policy, the mark of the release, and a digest of the parts.
 
-    ``release``: eight hexadecimal digits as ``release_mark`` gives them; ``fill.lua`` tells by them which entries belong to
-    other releases. Each part goes into the digest with its length, so that no two lists of parts give one key.
+    ``release`` is the result of ``release_mark``, by which ``fill.lua`` recognises entries of other releases. Each part goes
+    into the digest with its length, so that different lists of parts have different keys.
     """
     digest = hashlib.blake2b(digest_size=20)
     for part in parts:
@@ -40,7 +40,7 @@ def entry(policy: str, release: str, parts: Iterable[bytes | str]) -> str:
 
 @functools.lru_cache(maxsize=64)
 def release_mark(*names: str) -> str:
-    """Return the mark of a release, eight hexadecimal digits, from whatever names its code."""
+    """Return eight hexadecimal digits that identify a release, from the names that describe its code."""
     return hashlib.blake2b("\0".join(names).encode(), digest_size=4).hexdigest()
 
 
@@ -67,10 +67,10 @@ def tag(name: str) -> str:
 
 
 def members(policy: str) -> str:
-    """The entries that a policy keeps, each with the moment until which its place is held."""
+    """The sorted set of a policy's entries. The score is the time until which an entry counts against the limit."""
     return MEMBERS + policy
 
 
 def asked(policy: str) -> str:
-    """The keys that were asked for once while the policy was full, each with the moment of that."""
+    """The sorted set of keys that were requested once while the policy was full. The score is the time of that request."""
     return ASKED + policy

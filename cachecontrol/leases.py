@@ -1,8 +1,8 @@
-"""The leases of this process: kept alive while their fills run, and known to the threads that wait for these fills.
+"""The fills that run in this process: a thread renews their leases, and other threads can wait for them to end.
 
-Note [Why leases are kept alive]. A lease that is long enough for the slowest fill would outlive a killed process by as much.
-So a lease lapses after ``LEASE`` seconds, and a thread of the process that holds it renews it four times in that time for as
-long as the fill runs. A process that was killed or suspended renews nothing, and its lease is over.
+Note [Why leases are renewed]. A lease long enough for the slowest fill would block other processes for that long after its
+process was killed. So a lease lapses after ``LEASE`` seconds, and a background thread of the process that holds it renews it
+every quarter of that time while the fill runs. A process that was killed or suspended renews nothing, so its lease lapses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LONGEST_PAUSE = 0.25
 
 
 class Fill:
-    """A fill of this process, with the token by which it holds the lease of its key, if it does."""
+    """A fill of this process. Its token identifies the lease of the key, which another fill may hold instead."""
 
     def __init__(self, key: str, token: str) -> None:
         self.key, self.token = key, token
@@ -37,7 +37,7 @@ class Fill:
         self.ended = threading.Event()
 
     def wait(self, seconds: float) -> None:
-        """Wait until the fill has ended, ``seconds`` at most; not at all in the thread that fills."""
+        """Wait until the fill has ended, for at most ``seconds``. Returns at once in the thread that runs the fill."""
         if self._thread != threading.get_ident():
             self.ended.wait(seconds)
 
@@ -58,7 +58,7 @@ class Leases:
 
     @contextmanager
     def held(self, key: str, token: str) -> Iterator[Fill]:
-        """Keep the lease of ``key`` alive within the block, which is the fill; one that another holds stays as it is."""
+        """Register the fill that the block runs and renew its lease meanwhile. A lease with another token is left alone."""
         fill = self._fills[token] = Fill(key, token)
         self._keep_alive()
         try:

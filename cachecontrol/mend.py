@@ -1,7 +1,7 @@
-"""Mending: puts back the triggers of tracked tables that were dropped, disabled or are not ALWAYS any more.
+"""The mend keeper: restores triggers of tracked tables that were dropped, disabled or are no longer ``ENABLE ALWAYS``.
 
-``ALTER TABLE … ENABLE TRIGGER ALL``, with which a bulk load or ``pg_restore --disable-triggers`` ends, leaves them enabled for
-ordinary sessions only. Nothing cached of such a table outlives the next drain until they are put back.
+Bulk loads and ``pg_restore --disable-triggers`` end with ``ALTER TABLE … ENABLE TRIGGER ALL``, which enables the triggers for
+ordinary sessions only. Until the triggers are restored, every drain moves the whole table, so that its entries do not last.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cachecontrol.tracking import Tracking
 
 LONGEST_LOCK = "500 ms"
-"""How long the writers of a table are kept waiting at most, who wait behind the lock that is asked for."""
+"""How long to wait for the lock of a table at most. Its writers queue behind this request meanwhile."""
 
 _OWNER_SQL = """
 SELECT pg_has_role(c.relowner, 'USAGE'), c.relowner::regrole::text
@@ -31,9 +31,9 @@ SELECT pg_has_role(c.relowner, 'USAGE'), c.relowner::regrole::text
 
 
 def mend() -> Iterator[tuple[str, str]]:
-    """Mend every tracked table that needs it. Gives each, with the error that left it as it was, if there was one.
+    """Mend every tracked table that needs it. Yields its name and the error, or an empty string if it was mended.
 
-    Tables whose triggers follow another release are left to its ``migrate``.
+    Tables whose triggers were created by another release are left to the ``migrate`` of that release.
     """
     connection = connections[conf.database]
     schema = capture.schema_of(connection)
@@ -57,7 +57,7 @@ def _mend_table(relation: str, schema: str) -> bool:
 
 
 def _may_mend(cursor: CursorWrapper, tracked: Tracking, schema: str) -> bool:
-    """Whether this code made the triggers. Raises OperationalError if the table belongs to another role."""
+    """Whether this release created the triggers. Raises OperationalError if the table belongs to another role."""
     cursor.execute(_OWNER_SQL, [tracked.relation, capture.definition(tracked, schema)])
     row = cursor.fetchone()
     if row and not row[0]:

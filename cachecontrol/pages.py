@@ -3,10 +3,10 @@
 Note [Why the first middleware]. A hit runs before sessions, locale and logging, which it does not need; and on a miss no
 other middleware may see what one visitor sent, since its answer is shown to the next.
 
-Note [Why some pages are computed twice]. That an answer belongs to one visitor (it sets a cookie, holds a CSRF token, is
-private) shows when the view has run, with a request that holds nothing of the visitor. A cookie or token of that run would
-be a stranger's: the visitor's session would be replaced. So it is dropped, and the view runs again with the visitor's own
-request. The page is remembered, so that the next visitors cost one computation.
+Note [Why some pages are computed twice]. Whether a response is for one visitor (it sets a cookie, uses a CSRF token, is
+private) is known only after the view has run, with a request that contains nothing of the visitor. Its cookies and tokens
+would not be the visitor's: they would replace the visitor's session. So this response is discarded, and the view runs again
+with the visitor's own request. The page is remembered, so that for the next visitors the view runs only once.
 """
 
 from __future__ import annotations
@@ -87,11 +87,11 @@ VARY: Final[dict[str, tuple[str, str, Callable[[HttpRequest], str]]]] = {
 }
 """What a page can vary by: the header it stands for, its name in a request, and how a request's value is normalised."""
 NOBODY: Final = "192.0.2.1"
-"""The address that a view sees: of a net that is for documentation, so that no list of trusted addresses holds it."""
+"""The client address that a view sees. It belongs to a network reserved for documentation, so it is never a trusted one."""
 
 
 def _spoken(kept: Policy, request: HttpRequest) -> str:
-    """The language of a page of this policy; empty for the project's."""
+    """The language of a page of this policy; empty for ``LANGUAGE_CODE``."""
     has_language = "language" in kept.vary or routing.is_translated(settings.ROOT_URLCONF)
     return routing.language_of(request) if has_language else ""
 
@@ -186,12 +186,12 @@ class Page:
         return WSGIRequest(environ)
 
     def ambient(self, request: HttpRequest) -> Ambient:
-        """What is active when the middlewares begin with its hermetic request."""
+        """The state that is active when the middlewares receive the hermetic request."""
         return Ambient.default(language=_spoken(self.policy, request), mount=self.mount)
 
 
 ELSEWHERE: Final = "elsewhere"
-"""The refusal of a path that other URLs, or another language, lead to a view without this policy."""
+"""The refusal of a page whose path resolves to a view without this policy in another language or URLconf."""
 NOT_SHARED: Final = responses.PERSONAL | {ELSEWHERE}
 """The refusals after which the visitor's own request is answered."""
 
@@ -237,9 +237,9 @@ class CachedPageMiddleware:
                 return self._sent(request, page)
 
     def fetch(self, page: Page, *, warm: bool = True) -> Fetched[Stored | str]:
-        """The page from a fresh entry, or computed and, if it may be, stored. ``warm``: whether keepers may fill it.
+        """Return the page from a fresh entry, or compute it and store it if allowed. ``warm``: whether keepers may fill it.
 
-        A text in its place says why the page is not shared.
+        If the page is not shared, the value is the reason, a string.
         """
         return fetch.get(
             fetch.Request(
@@ -254,9 +254,9 @@ class CachedPageMiddleware:
         )
 
     def compute(self, page: Page) -> Stored | str:
-        """Run the view and everything behind this middleware with a hermetic request; or say why the page is not shared.
+        """Run the view and all middlewares behind this one with a hermetic request. Return the reason if the page is not shared.
 
-        Nothing is run where another request of this process found that out meanwhile.
+        The view does not run if another request of this process has found that meanwhile.
         """
         known = self.personal.reason(page)
         found = known or self._run(page)
@@ -287,14 +287,14 @@ class CachedPageMiddleware:
         return responses.send(request, cast("Fetched[Stored]", fetched), varies_by=varies_by)
 
     def _own(self, request: HttpRequest, reason: str, status: str) -> HttpResponseBase:
-        """Answer the visitor's own request, whose answer no cache on the way may keep unless the view says so."""
+        """Answer the visitor's own request. Caches on the way must not store the response unless the view allows it."""
         response = self._passed_on(request, status)
         if reason in responses.PERSONAL:
             response.headers.setdefault("Cache-Control", "private, no-cache")
         return response
 
     def _passed_on(self, request: HttpRequest, status: str = "") -> HttpResponseBase:
-        """Hand the visitor's request on as it came, to be answered as if there were no cache."""
+        """Pass the visitor's own request on, as if there were no cache."""
         ambient.begin_request()
         response = self.get_response(request)
         if status:

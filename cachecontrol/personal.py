@@ -1,4 +1,4 @@
-"""Pages that are not shared: each visitor's own request has to be answered. A process remembers them for a while."""
+"""Pages that cannot be shared, so that each visitor's own request is answered. Each process remembers them for a minute."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
 SECONDS = 60.0
-"""How long a page is remembered. Then one request finds out whether it may be shared by now."""
+"""How long a page is remembered. After that, the next request checks whether it can be shared now."""
 PAGES = 1000
-"""How many are remembered at most, so that a flood of invented paths fills no memory."""
+"""How many pages are remembered at most, so that requests for invented paths cannot use up memory."""
 
 
 class Personal:
-    """The pages of one process that were found not to be shared lately, each with the reason."""
+    """The pages that this process recently found not to be shareable, each with the reason."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._reasons: dict[Hashable, tuple[float, str]] = {}
 
     def reason(self, page: Hashable) -> str:
-        """Why this page is not shared; empty if it may be."""
+        """Return why this page is not shared, or an empty string if it may be."""
         if not self._reasons:
             return ""
         until, reason = self._reasons.get(page, (0.0, ""))
         return reason if time.monotonic() < until else ""
 
     def remember(self, page: Hashable, reason: str) -> None:
-        """Note that this page is not shared. The one that was noted longest ago makes room."""
+        """Record that this page is not shared. When the limit is reached, the oldest record is dropped."""
         with self._lock:
             self._reasons.pop(page, None)
             while len(self._reasons) >= PAGES:

@@ -1,9 +1,9 @@
-"""What is provable: SQL that Django wrote, which reads nothing but its arguments and gives the same for the same.
+"""Which parts of a query are provable: SQL written by Django that reads only its arguments and is immutable.
 
-Note [Only known classes are trusted]. An expression's class decides what SQL it writes, and so do its attributes and its
-field. So a class is trusted if it is one of those below, which were read one by one; an instance of it, if it overrides
-nothing that the class says; a field, if Django wrote the methods by which it takes part in the SQL. All else, and what a
-later Django adds, is refused. The text of the SQL proves nothing: functions, joins and inner queries have many forms.
+Note [Only known classes are trusted]. The SQL of an expression depends on its class, its attributes and its field. A class
+is trusted if it is listed below; the source code of each of these was reviewed. An instance is trusted if it overrides no
+attribute of its class, and a field if the methods by which it writes SQL are Django's. Everything else is refused, including
+what later releases of Django add. The text of the SQL is not parsed: functions, joins and inner queries have too many forms.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Doubt = tuple[str, str]
 """A reason to refuse, and what is to blame."""
 
 TESTED = ((5, 2),)
-"""Releases of Django whose classes were read."""
+"""Releases of Django whose classes were reviewed."""
 
 KNOWN = {
     "django.db.models.aggregates": "Avg Count Max Min StdDev Sum Variance",
@@ -105,7 +105,7 @@ KNOWN = {
 VOLATILE = (Now, Random, RandomUUID, TransactionNow)
 
 _ARRAY = {"function": "ARRAY", "template": "%(function)s[%(expressions)s]"}
-"""How Django writes an array that a lookup compares with."""
+"""The attributes by which Django writes the array on the right-hand side of a lookup."""
 _STATE = frozenset(
     {
         "for_save",
@@ -118,7 +118,7 @@ _STATE = frozenset(
         "tzinfo",
     }
 )
-"""What Django sets on instances over the class's own: flags, parameters of the SQL, and what is looked at for itself."""
+"""Class attributes that Django itself overrides on instances: flags, SQL parameters, and what is checked separately."""
 _WORDS: dict[str, tuple[Any, ...]] = {
     "connector": (
         *(value for name, value in vars(Combinable).items() if name.isupper()),
@@ -133,9 +133,9 @@ _WORDS: dict[str, tuple[Any, ...]] = {
     ),
     "join_type": (INNER, LOUTER),
 }
-"""Attributes that become SQL as they are, each with what Django puts there."""
+"""Attributes that are inserted into the SQL unchanged, each with the values that Django uses."""
 _NAMES = frozenset({"collation", "refs", "table_alias"})
-"""Attributes that become names in SQL."""
+"""Attributes that are inserted as quoted names. Django does not quote a name that already has quotes."""
 _SQL_OF_FIELDS = frozenset({"get_placeholder", "select_format"})
 """Methods by which a field writes SQL around a value or a column."""
 
@@ -145,20 +145,20 @@ _TYPE = re.compile(
 )
 """The name of a type of PostgreSQL, with its modifiers and dimensions."""
 _MOMENTS = re.compile(r"date|time|ts(tz)?(multi)?range")
-"""How the names of types begin that hold dates or times, or ranges of them."""
+"""The beginnings of the names of types that hold dates or times, or ranges of them."""
 _TIMELESS = re.compile(
     r"bigint|boolean|bytea|char|citext|double precision|float4|hstore|inet|integer|interval|jsonb?|numeric|real|smallint"
     r"|text|tsquery|tsvector|uuid|varchar|(int4|int8|num)range"
 )
-"""Types as which a text means the same at any time."""
+"""Types to which a text is always converted in the same way, whatever the current time."""
 _NUMBERS = re.compile(r"bigint|boolean|double precision|float4|integer|interval|numeric|real|smallint|uuid")
-"""Types that PostgreSQL does not read as moments."""
+"""Types that PostgreSQL does not convert to dates or times by themselves."""
 _MOMENT = re.compile(r"(?<![a-z])(now|today|tomorrow|yesterday)(?![a-z])", re.IGNORECASE)
-"""Words by which PostgreSQL reads text as another moment each time, among any signs and names of zones and days."""
+"""Words that PostgreSQL converts to a date or time relative to now, anywhere in a text."""
 
 
 def doubt(node: Any, connection: BaseDatabaseWrapper) -> Doubt | None:
-    """Why the arguments alone may not decide what this part of a query gives; None if they do."""
+    """Why the result of this part of a query may depend on more than its arguments; None if it does not."""
     if not (_is_trusted(type(node)) or _is_array(node)):
         return _doubt_of_class(node)
     if not _is_as_written(node):
@@ -179,12 +179,12 @@ def _doubt_of_class(node: Any) -> Doubt:
 
 
 def is_backend_known(connection: BaseDatabaseWrapper) -> bool:
-    """Whether Django itself puts the SQL of this connection together."""
+    """Whether the database backend, which composes the SQL, is one of Django's own."""
     return type(connection.ops).__module__.startswith("django.")
 
 
 def overrides_nothing(kind: type, base: type, *, but: frozenset[str]) -> bool:
-    """Whether a subclass of ``base`` says nothing that ``base`` does not say, ``but`` these attributes and what Python adds."""
+    """Whether a subclass of ``base`` defines no attributes except those in ``but`` and double-underscore names."""
     between = kind.__mro__[: kind.__mro__.index(base)]
     return {name for each in between for name in vars(each) if not name.startswith("__")} <= but
 
@@ -210,12 +210,12 @@ def _has_methods_of_django(kind: type) -> bool:
 
 
 def _is_trusted(kind: type) -> bool:
-    """Whether the class is one of Django's that were read, or says itself that what it writes is immutable."""
+    """Whether the class is listed in ``KNOWN``, or declares itself that its SQL is immutable."""
     return kind in _trusted() or _promises(kind)
 
 
 def _promises(kind: type) -> bool:
-    """Whether a class of a project's own says of itself, not of what is derived from it, that its SQL is immutable."""
+    """Whether the class itself sets ``is_immutable``. Inheriting the attribute does not count."""
     return bool(vars(kind).get("is_immutable"))
 
 
@@ -224,7 +224,7 @@ def _is_array(node: Any) -> bool:
 
 
 def _is_as_written(node: Any) -> bool:
-    """Whether the instance overrides nothing of its class, and holds no SQL but Django's."""
+    """Whether the instance overrides no attribute of its class, and contains only SQL that Django wrote."""
     state = vars(node)
     if state.keys() & _constants(type(node)):  # type: ignore[arg-type]
         return False
@@ -242,7 +242,7 @@ def _is_name(name: str, state: dict[str, Any]) -> bool:
 
 @functools.cache
 def _constants(kind: Any) -> frozenset[str]:
-    """What an instance of this class leaves to the class."""
+    """The attributes that an instance of this class must not override."""
     said = {
         name
         for base in kind.__mro__[:-1]
@@ -279,7 +279,7 @@ def _field_of(node: Any) -> Any:
 
 
 def _is_plain(field: Any) -> bool:
-    """Whether Django wrote what this field adds to the SQL, and its column is only a name."""
+    """Whether only Django's own code writes SQL for this field, and its column name has no quotes."""
     return (
         (_has_plain_methods(type(field)) or _promises(type(field)))  # type: ignore[arg-type]
         and not vars(field).keys() & _SQL_OF_FIELDS
@@ -294,13 +294,13 @@ def _has_plain_methods(kind: Any) -> bool:
 
 
 def _names_types(field: Any, connection: BaseDatabaseWrapper) -> bool:
-    """Whether the field gives the names of types where it is asked for them, and nothing else."""
+    """Whether the database types that the field returns are plain type names."""
     named = (field.db_type(connection), field.cast_db_type(connection))
     return _promises(type(field)) or all(text is None or _TYPE.fullmatch(text) for text in named)
 
 
 def _doubt_of_moments(node: Any, connection: BaseDatabaseWrapper) -> Doubt | None:
-    """Whether text may be read as a moment that is another each time, such as ``today``."""
+    """Refuse text that PostgreSQL may convert to a time relative to now, such as ``today``."""
     match node:
         case Value() if _says_a_moment(node.value):
             return "volatile", str(node.value)
@@ -325,7 +325,7 @@ def _doubt_of_cast(cast: Cast, connection: BaseDatabaseWrapper) -> Doubt | None:
 
 
 def _doubt_of_reading(target: Any, sources: list[Any], connection: BaseDatabaseWrapper) -> Doubt | None:
-    """Whether text of a column may be read as the moment that ``target`` is. A value is looked at for itself."""
+    """Refuse text of a column that is converted to the date or time type of ``target``. Values are checked separately."""
     if not _is_moment(target, connection):
         return None
     for leaf in (leaf for source in sources for leaf in _leaves(source)):
@@ -339,7 +339,7 @@ def _doubt_of_reading(target: Any, sources: list[Any], connection: BaseDatabaseW
 
 
 def _leaves(node: Any) -> Iterator[Any]:
-    """The parts of an expression of which PostgreSQL knows the type: what is put together of them may say another."""
+    """The values, columns and casts within an expression. Their types are known; the expression may declare another."""
     if isinstance(node, Value | Col | Cast):
         yield node
         return
@@ -348,7 +348,7 @@ def _leaves(node: Any) -> Iterator[Any]:
 
 
 def _values_in(node: Any) -> Iterable[Any]:
-    """The parts of an expression that its value is made of, not the conditions."""
+    """The parts of an expression that contribute to its value, without its conditions."""
     match node:
         case Query():
             return (*node.select, *node.annotation_select.values())

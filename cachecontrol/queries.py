@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Reports:
-    """Where the compilations of the query that runs now leave what they depend on."""
+    """The dependences of the query that runs now, which its compilations add."""
 
     found: list[Dependence] = field(default_factory=list)
     walks: list[Walk] = field(default_factory=list)
-    """Those that are under way: inner queries are compiled within outer ones."""
+    """The walks in progress: inner queries are compiled while outer ones are."""
 
 
 _reports: ContextVar[_Reports | None] = ContextVar("cachecontrol_reports", default=None)
@@ -49,7 +49,7 @@ class TrackedQuery(Query):
     """A query that reports what it depends on and, given a policy, is answered from the cache."""
 
     reports = True
-    """Whether what is compiled is reported: a class derived from this one may have changed that."""
+    """Whether the query reports its dependences. False for a subclass that overrides anything."""
     policy: Policy | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -123,7 +123,7 @@ class _TrackedCompiler(SQLCompiler):
         return compiled
 
     def look_at(self, expressions: Iterable[Any]) -> None:
-        """Report what expressions depend on beside the tables of this query."""
+        """Report the dependences of expressions, in addition to the tables of this query."""
         if (reports := _reports.get()) is None:
             return
         with self._walking(reports) as walk:
@@ -144,7 +144,7 @@ class _TrackedCompiler(SQLCompiler):
 
     @contextlib.contextmanager
     def _walking(self, reports: _Reports) -> Iterator[Walk]:
-        """Look at each part of the query that is compiled within this block."""
+        """Visit each part of the query that is compiled within this block."""
         walk = self._walk = Walk(self.connection)
         self.compile = self._compile_seen  # type: ignore[method-assign]  # not a method: a hit does not pay for it
         reports.walks.append(walk)
@@ -227,7 +227,7 @@ def _check(query: Any, walk: Walk) -> None:
 
 
 def _reporting(node: Any) -> Any:
-    """A part of a query, whose inner query of Django's own reports for itself."""
+    """The node, with an inner query of Django's class ``Query`` replaced by one that reports its dependences."""
     if type(node) is Query:
         return node.chain(TrackedQuery)
     if isinstance(node, Subquery) and type(node.query) is Query:
@@ -283,7 +283,7 @@ def _covered(alias: Any, run: Callable[[], Any], *, rows_of: Any = None) -> Any:
 
 
 def _fetched_later(collection: collect.Collection, chunks: Any) -> Iterator[Any]:
-    """Chunks of rows that a cursor fetches as they are asked for: covered in the collection that the query reported to."""
+    """Chunks of rows that a cursor fetches on demand. Each fetch is covered in the collection that the query reported to."""
     try:
         while True:
             with collect.covered() if collect.current() is collection else contextlib.nullcontext():

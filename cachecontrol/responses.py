@@ -63,13 +63,13 @@ def to_store(response: HttpResponseBase) -> Stored:
 
 
 def discard(response: HttpResponseBase) -> None:
-    """Close what a response holds that nobody gets. Its own ``close`` would end the visitor's request."""
+    """Close the resources of a discarded response. Its own ``close`` would signal the end of the visitor's request."""
     for close in response._resource_closers:  # type: ignore[attr-defined]
         close()
 
 
 def is_found(stored: Stored | str) -> bool:
-    """Whether a shared page is there: addresses that somebody invented, which answer 404, are not worth keeping warm."""
+    """Whether a stored page is worth keeping warm. Error pages are not: anybody can invent paths that do not exist."""
     return not isinstance(stored, str) and stored[0] < 400
 
 

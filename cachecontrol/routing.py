@@ -1,4 +1,4 @@
-"""Which policy a path leads to, whatever language the thread's last visitor spoke."""
+"""Which policy a path resolves to, independent of the language that an earlier request left active."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def policy_of(request: HttpRequest) -> Policy | None:
 
 
 def policy_in(match: ResolverMatch) -> Policy | None:
-    """The policy of the view that was resolved, or None."""
+    """The policy of the resolved view, or None."""
     return getattr(match.func, "cache_policy", None)
 
 

@@ -3,9 +3,9 @@
 Note [How a read without SQL knows who asks]. What connecting gives is settled by the settings and stands in every key. A
 session may change afterwards; so each statement that may have done so leaves a doubt, and the next read of that connection
 asks the server, once. A session that differs from what connecting gave neither reads nor fills the cache. What a function
-changes within itself leaves no doubt, unless the server reports it; a fill asks in any case. Where the project names the
-scope itself, its word counts instead. Temporary tables and views count in any case: PostgreSQL looks for names among them
-before it looks anywhere else.
+changes within itself leaves no doubt, unless the server reports it; a fill asks in any case. If the project defines a
+``SCOPE``, the session's settings are not compared. Temporary tables and views always count, because PostgreSQL resolves
+names to them first.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 TELL_SETTING = "cachecontrol.tell"
-"""A session that sets this to ``on`` gets a notice for each change it makes."""
+"""A session in which this is ``on`` receives a notice for each change that it makes."""
 TELL_OPTION = f"-c {TELL_SETTING}=on"
-"""The same as a startup option, to which RESET returns."""
+"""The same as a startup option, which RESET restores."""
 _SETTINGS = (
     "search_path",
     "row_security",
@@ -47,7 +47,7 @@ _SETTINGS = (
     "gin_fuzzy_search_limit",
 )
 _THRESHOLDS = {"similarity": "0.3", "word_similarity": "0.6", "strict_word_similarity": "0.5"}
-"""From where on pg_trgm calls texts similar. A session that has not loaded it yet does not know its defaults."""
+"""The similarity thresholds of pg_trgm. In a session that has not loaded pg_trgm, the settings are empty: use its defaults."""
 _HAS_TEMPORARY = """CASE WHEN pg_my_temp_schema() = 0 THEN false
     ELSE EXISTS (SELECT FROM pg_type WHERE typnamespace = pg_my_temp_schema()) END"""
 SESSION_SQL = "concat_ws(' ', {})".format(
@@ -63,8 +63,8 @@ SESSION_SQL = "concat_ws(' ', {})".format(
         ]
     )
 )
-"""What the session is to a query: whether it has temporary tables (``t``), then who asks, which tables its names mean, how
-values are written and texts compared."""
+"""Everything in a session that affects the result of a query: ``t`` if it has temporary tables, then its role, its
+``search_path``, and how values are written and texts compared."""
 REPORTED = (
     b"search_path",
     b"session_authorization",
@@ -73,12 +73,12 @@ REPORTED = (
     b"DateStyle",
     b"IntervalStyle",
 )
-"""Of these PostgreSQL tells every change by itself; of ``search_path`` from 18 on."""
+"""Settings whose changes PostgreSQL reports to the client; ``search_path`` since PostgreSQL 18."""
 _ALTERS = frozenset({"SET", "RESET", "DISCARD ALL"})
 _SETS = re.compile("set_config|set_limit|pg_settings", re.IGNORECASE)
-"""What changes a setting, the threshold of pg_trgm or, by an UPDATE, any setting."""
+"""Functions that change a setting or a threshold of pg_trgm, and the view through which UPDATE changes settings."""
 _READS_OR_WRITES = re.compile(r"\s*(select|values|table|with|insert|update|delete|merge)\b", re.IGNORECASE)
-"""How a statement begins that changes nothing of its session but by what the other patterns find."""
+"""The first words of statements that change their session only by what the other patterns find."""
 _CREATES = re.compile(r'pg_temp|(?<![\w"])(create|(?<!insert )(?<!merge )into)\b', re.IGNORECASE)
 """What may create a temporary table, but not the name of a column."""
 _CONNECTING = ("service", "options", "assume_role")
@@ -93,16 +93,16 @@ class Session:
     reported: tuple[bytes | None, ...]
     doubts: int = 0
     settled: int = 0
-    """The doubts of which the server said that nothing had changed."""
+    """How many of the doubts the server has answered: nothing had changed."""
 
 
 def begin(raw: Any, began: str) -> None:
-    """Remember what connecting gave on a psycopg connection. Nothing is like an empty text: such a session stays doubtful."""
+    """Remember the state of a new session. If ``began`` is empty, because it could not be read, the session stays doubtful."""
     raw.cachecontrol_session = Session(began, _reported(raw), doubts=0 if began else 1)
 
 
 def note(cursor: Any, query: Any) -> bool:
-    """Let a statement that may have changed its session leave a doubt, and return whether it may have changed settings.
+    """Record a doubt if a statement may have changed its session. Return whether it may have changed settings.
 
     Several statements in one, and DO, are known by their semicolons. In a pipeline a statement has no status yet, so its first
     word counts.
@@ -121,7 +121,7 @@ def note(cursor: Any, query: Any) -> bool:
 
 @contextlib.contextmanager
 def trusted(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Run SQL of the cache's own, which leaves no doubt: it changes nothing of the session, whatever it looks like."""
+    """Run the cache's own SQL without recording doubts: it does not change the session, although it contains semicolons."""
     session = _session(connection.connection)
     before = session.doubts if session else 0
     try:

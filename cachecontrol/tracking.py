@@ -43,7 +43,7 @@ class Tracking:
         return (column == self.pk or column in self.slices) and _is_written_alike(self, column)
 
     def is_text(self, column: str) -> bool:
-        """Whether the values of this column are text, which may be long and have letters of any kind."""
+        """Whether the values of this column are text."""
         return isinstance(_target(_fields(self)[column]), models.CharField | models.TextField)
 
 
@@ -126,7 +126,7 @@ def _is_written_alike(tracked: Tracking, column: str | None) -> bool:
 
 
 def is_written_alike(field: models.Field[Any, Any]) -> bool:
-    """Whether Python and the database write the values of this field alike."""
+    """Whether Python and the database convert the values of this field to the same text."""
     return _may_have_written_form(field, is_resolved=True)
 
 
@@ -135,7 +135,7 @@ def _fields(tracked: Tracking) -> dict[str | None, models.Field[Any, Any]]:
 
 
 def _target(field: models.Field[Any, Any]) -> models.Field[Any, Any] | None:
-    """The field whose values this one holds: itself, or what its key leads to. None as long as that model is not loaded."""
+    """The field itself, or the field that a foreign key finally refers to. None while that model is not loaded."""
     target: Any = field
     while isinstance(target, models.ForeignKey):
         try:
@@ -146,7 +146,7 @@ def _target(field: models.Field[Any, Any]) -> models.Field[Any, Any] | None:
 
 
 def _may_have_written_form(field: models.Field[Any, Any], *, is_resolved: bool = False) -> bool:
-    """Whether a column's values have one written form. A key to a model that is not loaded yet may have, until it is."""
+    """Whether a column's values have one written form. A foreign key to a model that is not loaded yet is assumed to have one."""
     target = _target(field)
     if target is None:
         return not is_resolved

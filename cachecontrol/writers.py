@@ -4,9 +4,9 @@ The trigger tells the connection by a notice, which only connections that ask fo
 connection is in no transaction any more, whoever ended it and by whatever call: everything that is sent to the server goes
 through the connection's ``wait``.
 
-Note [How a connection asks to be told]. By a startup option (``TELL_OPTION``), which RESET and DISCARD return to. Where the
-settings do not give it, as behind a pooler that refuses options which it does not know, a statement asks, and asks again after
-each statement that may have changed the session. What a function resets and writes within itself is not told then.
+Note [How a connection asks to be told]. By a startup option (``TELL_OPTION``), which RESET and DISCARD restore. If the settings
+do not include the option, as behind a pooler that refuses unknown options, a statement enables the notices, again after each
+statement that may have changed the session. A function that resets the session and writes is not noticed in this case.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def listen(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
 
 
 def _begin(raw: Any) -> None:
-    """Remember what connecting gave, and ask for notices. After an error the session neither reads nor fills the cache."""
+    """Remember the state of the new session, and enable notices. After an error the session neither reads nor fills the cache."""
     raw.add_notice_handler(_handler(ref(raw)))
     began = ""
     try:
@@ -107,13 +107,13 @@ def _noting(cursor: type[psycopg.Cursor[Any]]) -> type[psycopg.Cursor[Any]]:
 
 
 class _Connection(psycopg.Connection[Any]):
-    """Mixed into the class of a psycopg connection: drains what it committed, and lets nothing that it reads slip by."""
+    """Mixed into the class of a psycopg connection: drains after its commits, and notices every read."""
 
     cachecontrol_alias: str
     cachecontrol_is_asking: bool | None = None
     """Whether a startup option asks for notices."""
     cachecontrol_reads = True
-    """Whether what is sent now may give rows."""
+    """Whether the command that is sent now may return rows."""
     cachecontrol_has_written = False
     """Whether this connection was told of a write that may not be committed yet."""
 
@@ -127,9 +127,9 @@ class _Connection(psycopg.Connection[Any]):
                 self._settle()
 
     def _settle(self) -> None:
-        """Drain if what was written may be committed by now. Within a pipeline nobody can tell, so it is drained each time.
+        """Drain if what was written may be committed by now. Within a pipeline this is unknown, so it drains each time.
 
-        A connection that broke may have committed, now or a moment later: that is drained before the next read.
+        A broken connection may have committed, or may still do so. This is drained before the thread's next read.
         """
         status, pipeline = self.info.transaction_status, self.info.pipeline_status
         is_open = status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
@@ -141,7 +141,7 @@ class _Connection(psycopg.Connection[Any]):
             settle()
 
     def carry(self) -> None:
-        """Drain what another connection wrote and this one committed."""
+        """Drain what another connection wrote and this connection committed."""
         self.cachecontrol_has_written = True
         self._settle()
 
@@ -175,7 +175,7 @@ class _Connection(psycopg.Connection[Any]):
         self._without_reading(super().set_autocommit, value)
 
     def _without_reading(self, act: Callable[..., None], *args: Any) -> None:
-        """Do something that gives no rows, so that no fill has to look at it."""
+        """Run a command that returns no rows, so that it is not taken for a read."""
         self.cachecontrol_reads = False
         try:
             act(*args)

@@ -1,9 +1,9 @@
 """The cost of an answer: what it took beyond its computation, measured in the process that answered.
 
-Note [How the cost is measured]. Each read of the cache is timed, and the time of its computation is taken off; what nested reads
-cost is added up. Three times are no cost of this kind: waiting for a fill of the same process, since that is the
-computation of this answer; waiting that is paid from the budget, which has a bound of its own; and times in which the process
-got no processor, which a thread measures that only wants to wake up again and again.
+Note [How the cost is measured]. Each read of the cache is timed, and the time of its computation is subtracted. The costs of
+nested reads are added up. Three times do not count: waiting for a fill of the same process, since this is the computation of
+the answer; waiting that is charged to the budget, which has its own limit; and times in which the process was not scheduled,
+which a background thread measures by how late it wakes up.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def test_it_is_said_what_to_do(world: World, state: str) -> None:
     answer = json.loads(readyz(RequestFactory().get("/readyz")).content)
     assert (answer["status"], answer["checks"]["triggers"]) == (
         "degraded",
-        "off on shelf_item: run migrate",
+        "off on shelf_item: the mend keeper restores them; if it cannot, run migrate",
     )
     assert [message.id for message in checks._postgresql()] == ["cachecontrol.W002"]
 
