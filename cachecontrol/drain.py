@@ -86,7 +86,8 @@ class Drain:
         self._cursor: psycopg.Cursor[Any] | None = None
         self._found: Found | None = None
         """What the last drain on this connection found, and carried."""
-        self._seconds = 0.0
+        self._seconds: float | None = None
+        """How long the drain that runs now may take; None before the first."""
         self._timeout = 0
         """Milliseconds that a statement on this connection may take; 0 until they are set."""
         self._has_writers = False
@@ -264,9 +265,10 @@ class Drain:
     def _connected(self) -> psycopg.Cursor[Any]:
         if self._cursor is None or self._cursor.connection.closed:
             self._found, self._cursor, self._timeout = None, _connect().cursor(), 0
-        raw = cast("_Connection", self._cursor.connection)
-        raw.deadline = time.monotonic() + SILENCE * self._seconds if self._seconds else None
-        self._limit(self._cursor, self._seconds)
+        if self._seconds is not None:
+            raw = cast("_Connection", self._cursor.connection)
+            raw.deadline = time.monotonic() + SILENCE * self._seconds
+            self._limit(self._cursor, self._seconds)
         return self._cursor
 
     def _limit(self, cursor: psycopg.Cursor[Any], seconds: float) -> None:
