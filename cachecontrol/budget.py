@@ -47,5 +47,9 @@ def spending() -> Iterator[float]:
     try:
         yield available
     finally:
-        _budget.counted_at = time.monotonic()
-        _budget.seconds = max(0.0, available - (_budget.counted_at - begun))
+        charge(time.monotonic() - begun)
+
+
+def charge(seconds: float) -> None:
+    """Charge a wait of this length, which ends now, to the budget."""
+    _budget.seconds = max(0.0, left() - seconds)

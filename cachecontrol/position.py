@@ -10,6 +10,7 @@ and then.
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from django.db import DatabaseError, OperationalError
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
-from cachecontrol import scope
+from cachecontrol import budget, scope
 from cachecontrol.breaker import Breaker
 from cachecontrol.conf import conf
 
@@ -105,11 +106,13 @@ def standing(connection: BaseDatabaseWrapper) -> Standing:
     """Ask where the server stands that will answer the next queries of this connection: one statement, which raises no error."""
     if not breaker.lets_ask():
         return _unknown("the server did not tell in time a moment ago")
+    begun = time.monotonic()
     try:
         row = next(iter(ask(connection, STANDING_SQL)), None)
     except DatabaseError as error:
         if getattr(error.__cause__, "sqlstate", "") == LOCKED:
             breaker.failed(error)
+            budget.charge(time.monotonic() - begun)
         return _unknown(str(error))
     breaker.answered()
     if row is None:

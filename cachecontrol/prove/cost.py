@@ -68,7 +68,7 @@ def install() -> None:
     """Measure every read of this process from now on."""
     fetch.get = _timed(fetch.get)  # type: ignore[assignment]
     leases.Fill.wait = _free(leases.Fill.wait)  # type: ignore[method-assign]
-    budget.spending = _counted(budget.spending)
+    budget.charge = _counted(budget.charge)  # type: ignore[assignment]
     threading.Thread(target=_beat, name="heartbeat", daemon=True).start()
 
 
@@ -118,13 +118,10 @@ def _free(wait: Callable[..., None]) -> Callable[..., None]:
     return waiting
 
 
-def _counted(spending: Any) -> Any:
-    @contextmanager
-    def counted() -> Iterator[float]:
-        begun = time.monotonic()
-        with spending() as seconds:
-            yield seconds
-        _current.cost.waited += time.monotonic() - begun
+def _counted(charge: Callable[[float], None]) -> Callable[[float], None]:
+    def counted(seconds: float) -> None:
+        _current.cost.waited += seconds
+        charge(seconds)
 
     return counted
 

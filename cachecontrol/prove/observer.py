@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -11,6 +12,8 @@ import psycopg
 if TYPE_CHECKING:
     from cachecontrol.prove.history import History
 
+SLOW = 0.03
+"""Seconds from which on a look says that the servers got no processor: it takes a millisecond else."""
 PAUSE = 0.01
 """Seconds between two looks: what is known of a commit's time is good to this and the duration of a look."""
 LOOK = """
@@ -39,6 +42,8 @@ class Observer:
         """Held while somebody looks."""
         self.lock = threading.Lock()
         """Held while the history takes in a look."""
+        self.slow: deque[tuple[float, float]] = deque(maxlen=5000)
+        """When looks were slow, from their beginning to their end."""
         self.changes = self.undone = 0
         self._seen: set[int] = set()
         self._newest = 0
@@ -68,6 +73,8 @@ class Observer:
             begun = time.monotonic()
             snapshot, rows = self._ask(self._connection)
             ended = time.monotonic()
+            if ended - begun > SLOW:
+                self.slow.append((begun, ended))
             with self.lock:
                 self.history.see(begun, ended, self._fresh(rows))
             self._snapshot = snapshot

@@ -22,7 +22,7 @@ from cachecontrol.prove.report import Report
 from cachecontrol.prove.scene import look_around
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 GRACE = 5.0
@@ -176,14 +176,17 @@ class Proof:
                 continue
             with observer.lock:
                 while self._answers and self._answers[0].got < oracle.history.looked:
-                    self._judge_one(oracle, self._answers.popleft(), striking.windows)
+                    answer = self._answers.popleft()
+                    stalled = _overlap(observer.slow, answer)
+                    usual = Limits(cost=self.max_cost + stalled)
+                    self._judge_one(oracle, answer, striking.windows, usual)
             time.sleep(0.02)
 
-    def _judge_one(self, oracle: Oracle, answer: Answer, windows: list[Window]) -> None:
+    def _judge_one(self, oracle: Oracle, answer: Answer, windows: list[Window], usual: Limits) -> None:
         if answer.own and _struck(windows, UNREACHABLE, answer.sent - GRACE, answer.got):
             answer.own.clear()
         known = len(oracle.violations)
-        oracle.judge(answer, limits=_limits(windows, answer, Limits(cost=self.max_cost)))
+        oracle.judge(answer, limits=_limits(windows, answer, usual))
         for number in range(known, min(len(oracle.violations), SCENES)):
             violation = oracle.violations[number]
             oracle.violations[number] = replace(
@@ -202,6 +205,12 @@ class Proof:
                     scene=dict(enumerate(why)),
                 )
                 oracle.violations.append(violation)
+
+
+def _overlap(slow: Iterable[tuple[float, float]], answer: Answer) -> float:
+    """Seconds of the answer's time in which the servers got no processor: a look of the observer was as slow."""
+    overlaps = (min(ended, answer.got) - max(begun, answer.sent) for begun, ended in slow)
+    return sum(seconds for seconds in overlaps if seconds > 0)
 
 
 def _limits(windows: list[Window], answer: Answer, usual: Limits) -> Limits:

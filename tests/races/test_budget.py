@@ -218,10 +218,18 @@ def test_a_writers_drain_is_limited_whatever_the_budget(world: World, settings: 
 @pytest.mark.parametrize("table", ["cachecontrol_epoch", "cachecontrol_tracked"])
 @pytest.mark.parametrize("around", ["nothing", "a transaction"])
 def test_a_locked_table_of_the_cache_holds_up_one_reader_once(
-    world: World, door: Door, settings: Any, caplog: pytest.LogCaptureFixture, table: str, around: str
+    world: World,
+    door: Door,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    table: str,
+    around: str,
 ) -> None:
-    """The others compute at once and store nothing; the reader's transaction and its lock_timeout stay as they were."""
+    """It pays from its budget, and the others compute at once; the reader's transaction and lock_timeout stay as they were."""
     use(settings, WAIT=0.05, BREAKER_SECONDS=LONG)
+    charged: list[float] = []
+    monkeypatch.setattr(budget, "charge", charged.append)
     block = transaction.atomic() if around == "a transaction" else nullcontext()
     with (
         caplog.at_level(logging.WARNING, "cachecontrol"),
@@ -235,7 +243,8 @@ def test_a_locked_table_of_the_cache_holds_up_one_reader_once(
         assert cursor.fetchone() == ("59s",)
     assert answers == [door.truth(Subject.ROW)] * READS
     told = [message for message in caplog.messages if "are locked" in message]
-    assert len(told) == 1
+    assert len(told) == len(charged) == 1
+    assert charged[0] >= 0.05
     position.breaker.answered()
     connection.cursor().execute("RESET lock_timeout")
     door.ask(Subject.ROW)

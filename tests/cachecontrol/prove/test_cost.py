@@ -10,7 +10,7 @@ import pytest
 from cachecontrol.prove import cost
 from cachecontrol.prove.faults import Window
 from cachecontrol.prove.oracle import Answer, Limits
-from cachecontrol.prove.proof import GRACE, LEARNING, SILENCE, _limits
+from cachecontrol.prove.proof import GRACE, LEARNING, SILENCE, _limits, _overlap
 
 MEASURE = """
 import os, sys, time
@@ -66,6 +66,11 @@ def test_times_without_a_processor_do_not_count(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(cost, "_stalls", [(10.0, 1.0), (12.5, 1.0), (20.0, 1.0)])
     assert cost._stalled(9.5, 12.0) == pytest.approx(0.5 + 0.5)
     assert cost._stalled(13.0, 18.0) == 0.0
+
+
+def test_times_in_which_the_servers_stood_still_do_not_count() -> None:
+    answer = Answer(sent=10.0, got=11.0, facts=[], reader="r", asked="it")
+    assert _overlap([(9.5, 10.2), (10.5, 10.75), (12.0, 13.0)], answer) == pytest.approx(0.2 + 0.25)
 
 
 @pytest.mark.parametrize(
