@@ -31,6 +31,8 @@ SCENES = 20
 """Violations of which the scene is looked at."""
 SILENCE = 0.5
 """Seconds that a silent Redis may cost an answer: two timeouts of a connection."""
+STARTING = 5.0
+"""Seconds after the start of readers and writers in which all processes load and connect, so that costs say nothing yet."""
 LEARNING = 1.0
 """Seconds after which every process knows that Redis is full."""
 LATE = 90.0
@@ -67,6 +69,8 @@ class Proof:
     _failed_reads: Counter[str] = field(default_factory=Counter)
     _refusals: list[tuple[Answer, str, list[str]]] = field(default_factory=list)
     """Reads that failed, what they were told, and the traceback."""
+    _settled: float = math.inf
+    """From when on costs are judged."""
     _over: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> Report:
@@ -105,6 +109,7 @@ class Proof:
             )
             judge.start()
             cast.act()
+            self._settled = time.monotonic() + STARTING
             self._strike(striking, oracle)
             self._rest(cast)
             self._over.set()
@@ -178,7 +183,8 @@ class Proof:
                 while self._answers and self._answers[0].got < oracle.history.looked:
                     answer = self._answers.popleft()
                     stalled = _overlap(observer.slow, answer)
-                    usual = Limits(cost=self.max_cost + stalled)
+                    is_settled = answer.sent > self._settled
+                    usual = Limits(cost=self.max_cost + stalled if is_settled else math.inf)
                     self._judge_one(oracle, answer, striking.windows, usual)
             time.sleep(0.02)
 
