@@ -92,7 +92,6 @@ class Drain:
         """Milliseconds that a statement on this connection may take; 0 until they are set."""
         self._has_writers = False
         """Whether this process has drained for a writer."""
-        self._work: _Work | None = None
 
     def run(self, *, certify: bool = True, timeout: float | None = None) -> Drained:
         """Drain everything that was committed before this call, and with ``certify`` let the clock say so.
@@ -128,17 +127,6 @@ class Drain:
                 self._running, self._finished = False, self._started
                 self._turn.notify_all()
         return self._shared()
-
-    def in_background(self) -> _Work | None:
-        """The whole drain that readers wait for: one that runs already, or a new one. None if no thread can be started."""
-        with self._turn:
-            if self._work is None or not self._work.is_alive():
-                self._work = _Work()
-                try:
-                    self._work.start()
-                except RuntimeError:  # too many threads, or the interpreter is shutting down
-                    self._work = None
-            return self._work
 
     def _shared(self) -> Drained:
         if isinstance(self._last, Exception):
@@ -362,7 +350,7 @@ def catch_up_in_time() -> bool:
     """Drain in another thread, wait for it while the budget lasts, and return whether it went well by then."""
     if budget.left() <= 0 or not breaker.lets_ask():
         return False
-    work = drain.in_background()
+    work = _background.start()
     if work is None:
         return False
     with budget.spending() as seconds:
@@ -400,3 +388,30 @@ class _Work(threading.Thread):
 
     def run(self) -> None:
         self.went_well = _drained(certify=True)
+
+
+class _Background:
+    """The whole drain that the readers of this process share."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._work: _Work | None = None
+
+    def start(self) -> _Work | None:
+        """Return the drain that runs already, or start one. None if no thread can be started."""
+        with self._lock:
+            if self._work is None or not self._work.is_alive():
+                self._work = _Work()
+                try:
+                    self._work.start()
+                except RuntimeError:  # too many threads, or the interpreter is shutting down
+                    self._work = None
+            return self._work
+
+    def forget(self) -> None:
+        """Begin anew in a forked child, in which the parent's threads do not run."""
+        self.__init__()  # type: ignore[misc]
+
+
+_background = _Background()
+os.register_at_fork(after_in_child=_background.forget)

@@ -187,9 +187,14 @@ def _is_refusal(error: Exception) -> bool:
     )
 
 
-_read, _fill, _clock, _move, _renew, _release, _extend, _room = map(
-    _Script, ("read", "fill", "clock", "move", "renew", "release", "extend", "room")
-)
+_read = _Script("read")
+_fill = _Script("fill")
+_clock = _Script("clock")
+_move = _Script("move")
+_renew = _Script("renew")
+_release = _Script("release")
+_extend = _Script("extend")
+_room = _Script("room")
 _read_without_lease = _Script("read", flags="allow-oom")
 
 
