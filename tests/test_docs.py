@@ -11,9 +11,12 @@ from django.core.management import get_commands
 
 from cachecontrol import api
 from cachecontrol.conf import Conf
+from cachecontrol.reasons import Reason
+from tests.write_tables import TABLES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = {path.name: path.read_text() for path in [*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]}
+LUA = "\n".join(path.read_text() for path in (ROOT / "cachecontrol" / "redis" / "lua").glob("*.lua"))
 EVERYTHING = "\n".join(DOCS.values())
 OURS = sorted(name for name, app in get_commands().items() if app in ("cachecontrol", "catalog", "project"))
 
@@ -54,12 +57,17 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert (folder / target).exists(), f"{name} links to {target}"
 
 
-def test_every_reason_stands_in_the_glossary() -> None:
-    said = r"""(?:bypass|refuse|_refuse)\(\s*"([a-z_]+)"|Outcome\.BYPASS,\s*"([a-z_]+)"|reason="([a-z_]+)\""""
-    texts = [file.read_text() for file in (ROOT / "cachecontrol").glob("*.py")]
-    reasons = {reason for text in texts for found in re.findall(said, text) for reason in found if reason}
-    assert {"uncovered", "key_too_long", "lease"} <= reasons
-    assert sorted(reason for reason in reasons if f"`{reason}`" not in DOCS["glossary.md"]) == []
+def test_the_tables_of_reasons_and_of_keys_are_those_of_the_code() -> None:
+    """Write them with ``python -m tests.write_tables``."""
+    for page, _, table in TABLES:
+        assert table() in DOCS[page], page
+
+
+def test_every_reason_says_where_it_occurs() -> None:
+    code = "\n".join(path.read_text() for path in (ROOT / "cachecontrol").rglob("*.py"))
+    unused = [reason for reason in Reason if f"Reason.{reason.name}" not in code and f"'{reason}'" not in LUA]
+    assert unused == []
+    assert all(reason.meanings for reason in Reason)
 
 
 def test_every_variable_of_the_environment_is_documented() -> None:

@@ -31,8 +31,9 @@ from django.db.models.functions import Cast, Coalesce
 from django.db.models.lookups import IsNull, Lookup
 from django.test.utils import CaptureQueriesContext
 
-from cachecontrol import provable, stats
-from cachecontrol.policy import Outcome
+from cachecontrol.dependencies import trusted_classes
+from cachecontrol.reasons import Outcome
+from cachecontrol.stats import recording
 from tests.cachecontrol.test_membership import plain
 from tests.library import shelf
 from tests.library.expressions import SHAPES, Hiding, nested, places
@@ -166,9 +167,9 @@ class Scenario:
         rows = plain([*found] if isinstance(found, QuerySet) else found)
         return sorted(rows, key=repr) if isinstance(rows, list) and self.use not in ORDERED else rows
 
-    def cached(self, *, poisoned: bool = False) -> tuple[Any, stats.Trace, str]:
+    def cached(self, *, poisoned: bool = False) -> tuple[Any, recording.Trace, str]:
         """Read from the cache: the answer, how it came, and the SQL that was executed."""
-        with stats.trace() as trace, CaptureQueriesContext(connection) as queries:
+        with recording.trace() as trace, CaptureQueriesContext(connection) as queries:
             answer = self.read(Book.objects.cached("fuzz"), poisoned=poisoned)
         return answer, trace, " ".join(query["sql"] for query in queries)
 
@@ -225,7 +226,9 @@ def check(scenario: Scenario, refused: Counter[Any]) -> None:
 
 
 def test_every_class_that_is_trusted_has_something_hidden_in_it() -> None:
-    trusted = {f"{module}.{name}" for module, names in provable.KNOWN.items() for name in names.split()}
+    trusted = {
+        f"{module}.{name}" for module, names in trusted_classes.KNOWN.items() for name in names.split()
+    }
     hidden = {f"{kind.__module__}.{kind.__qualname__}" for kind in SHAPES}
     assert hidden <= trusted
     assert {name.rpartition(".")[2] for name in trusted - hidden} == ELSEWHERE

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.test import Client
 
-from cachecontrol import keys
+from cachecontrol.redis import keys
 from tests.shelf.staging import let_seconds_pass
 
 if TYPE_CHECKING:

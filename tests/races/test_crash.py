@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cachecontrol import store
+from cachecontrol.redis import protocol
 from tests.shelf import cluster
 from tests.shelf.reads import CHANGES, Subject
 
@@ -44,7 +44,7 @@ def _crash(crash: str, server: Postgres) -> None:
     with cluster.connect(server) as other:
         other.execute("SELECT pg_logical_emit_message(false, 'other', repeat('x', 1000000))")
         (position,) = other.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()
-    assert position > int(store.clock().seen.partition(".")[2])
+    assert position > int(protocol.clock().seen.partition(".")[2])
 
 
 @pytest.mark.parametrize("crash", CRASHES)
@@ -70,7 +70,7 @@ def test_a_change_under_an_xid_that_was_handed_out_before_is_carried(
         for _ in range(20):
             rival.execute("BEGIN; SELECT pg_current_xact_id(); ROLLBACK")
     world.drain()
-    seen = int(store.clock().snapshot.split(":")[1])
+    seen = int(protocol.clock().snapshot.split(":")[1])
     door.ask(Subject.ROW)
     _crash(crash, fragile)
     with cluster.connect(fragile) as rival:

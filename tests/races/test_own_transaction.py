@@ -10,11 +10,11 @@ import pytest
 from django.db import connection, transaction
 from django.test import Client
 
-from cachecontrol import keys
-from cachecontrol.drain import Drain
+from cachecontrol.drain.runner import DrainRunner
 from cachecontrol.exceptions import DrainRefused
-from cachecontrol.policy import Outcome
-from cachecontrol.scope import TELL_SETTING
+from cachecontrol.postgres.sessions import TELL_SETTING
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys
 from tests.patience import LONG
 from tests.shelf.models import Item
 from tests.shelf.reads import CHANGES, Subject
@@ -51,7 +51,7 @@ def test_a_reader_within_the_open_transaction_drains_and_hides_nothing(world: Wo
 
 
 def test_a_drain_refuses_to_run_inside_a_transaction(world: World) -> None:
-    drain = Drain()
+    drain = DrainRunner()
     own = drain._connected().connection
     own.autocommit = False
     own.execute("SELECT pg_current_xact_id()")

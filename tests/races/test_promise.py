@@ -12,9 +12,10 @@ from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from cachecontrol import drain, keys
+from cachecontrol.drain import runner
 from cachecontrol.exceptions import StoreDown, Unhermetic
-from cachecontrol.policy import Outcome
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys
 from tests.patience import LONG
 from tests.shelf import reads, views
 from tests.shelf.models import Item
@@ -45,7 +46,7 @@ def test_where_freshness_cannot_be_proven_the_database_answers(
     door.ask(Subject.ROW)
     world.change(Subject.ROW)
     time.sleep(MAX_LAG)
-    monkeypatch.setattr(drain.drain, "_drain", _refuse)
+    monkeypatch.setattr(runner.runner, "_drain", _refuse)
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
     assert (world.last.outcome, world.last.reason) == (Outcome.BYPASS, "clock_old")
 
@@ -77,7 +78,7 @@ def test_a_write_stands_although_redis_and_the_drain_fail(world: World, monkeypa
         def fail(*_: Any, error: Exception = error, **__: Any) -> None:
             raise error
 
-        monkeypatch.setattr(drain.Drain, "_drain", fail)
+        monkeypatch.setattr(runner.DrainRunner, "_drain", fail)
         before = Item.objects.get(pk=1).price
         with transaction.atomic():
             Item.objects.filter(pk=1).update(price=before + 1)

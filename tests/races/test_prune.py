@@ -10,11 +10,12 @@ import psycopg
 import pytest
 from django.db import transaction
 
-from cachecontrol import prune, store
 from cachecontrol.api import invalidate
-from cachecontrol.drain import drain
+from cachecontrol.drain.runner import runner
+from cachecontrol.jobs import prune
 from cachecontrol.models import Epoch
-from cachecontrol.policy import Outcome
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import protocol
 from tests.patience import LONG
 from tests.shelf.reads import CHANGES, Subject
 from tests.shelf.world import DOORS, Door, World
@@ -82,13 +83,13 @@ def test_pruning_what_was_drained_raises_no_alarm(world: World, settings: Any) -
     prune.prune()
     world.drain()
     door.ask(Subject.ROW)
-    epoch = store.clock().epoch
+    epoch = protocol.clock().epoch
     time.sleep(0.3)
     prune.prune()
     assert _changes(world) == 0
     world.run("SELECT pg_current_xact_id()")
     world.drain()
-    assert store.clock().epoch == epoch
+    assert protocol.clock().epoch == epoch
     door.ask(Subject.ROW)
     assert world.last.outcome is Outcome.HIT
 
@@ -101,9 +102,9 @@ def test_snapshots_of_a_history_that_broke_delete_nothing(world: World) -> None:
     assert Epoch.objects.get().pruned_rank == 0
     world.change(Subject.ROW)
     assert prune._prune_batch() == 0
-    epoch = store.clock().epoch
+    epoch = protocol.clock().epoch
     world.drain()
-    assert store.clock().epoch == epoch
+    assert protocol.clock().epoch == epoch
 
 
 def test_a_commit_with_a_lower_id_after_a_higher_one_is_carried(world: World, door: Door) -> None:
@@ -146,7 +147,7 @@ def test_a_long_backlog_is_carried_in_bounded_steps(world: World, tags_moved: li
     world.run(BACKLOG.format(rows=ROWS))
     world.change(Subject.ROW)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    drained = drain.run(timeout=LONG)
+    drained = runner.run(timeout=LONG)
     assert drained.tags <= 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < FLAT
     assert max(tags_moved) <= 2

@@ -10,9 +10,9 @@ import pytest
 from redis import Redis
 from redis.exceptions import AskError, ResponseError
 
-from cachecontrol import drain, keys, store
-from cachecontrol.exceptions import StoreDown
-from cachecontrol.policy import Outcome
+from cachecontrol.exceptions import DrainRefused, StoreDown
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys, redis_client
 from project.embedded import Valkey
 from tests.patience import LONG
 from tests.ports import reserved_port
@@ -99,7 +99,7 @@ def lagging(settings: Any) -> Iterator[None]:
 
 def follow(monkeypatch: Any, target: Node) -> None:
     """Ask where the node says, as the clients of clusters do."""
-    ask = store._Line.ask
+    ask = redis_client._ThreadConnection.send
 
     def following(line: Any, *command: Any) -> Any:
         try:
@@ -109,7 +109,7 @@ def follow(monkeypatch: Any, target: Node) -> None:
                 one.execute_command("ASKING")
                 return one.execute_command(*command)
 
-    monkeypatch.setattr(store._Line, "ask", following)
+    monkeypatch.setattr(redis_client._ThreadConnection, "send", following)
 
 
 @pytest.mark.parametrize("follows", [False, True], ids=["stays", "follows"])
@@ -134,7 +134,7 @@ def test_no_answer_is_old_while_a_slot_moves_key_by_key(
             old.client.execute_command("MIGRATE", "127.0.0.1", new.port, name, 0, MILLISECONDS, "REPLACE")
             try:
                 world.change_and_drain(Subject.ROW)
-            except (StoreDown, drain.DrainRefused):
+            except (StoreDown, DrainRefused):
                 failed += 1
                 time.sleep(MAX_LAG)
             assert door.ask(Subject.ROW) == door.truth(Subject.ROW)

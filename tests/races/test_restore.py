@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from cachecontrol.policy import Outcome
+from cachecontrol.reasons import Outcome
 from tests.patience import LONG
 from tests.shelf import cluster
 from tests.shelf.reads import CHANGES, Subject

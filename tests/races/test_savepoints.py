@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import connection, transaction
 
-from cachecontrol.policy import Outcome
+from cachecontrol.reasons import Outcome
 from tests.shelf.models import Item
 from tests.shelf.reads import Subject
 from tests.shelf.world import elsewhere

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cachecontrol.drain import Drain
+from cachecontrol.drain.runner import DrainRunner
 from tests.patience import LONG
 from tests.shelf import cluster
 from tests.shelf.reads import CHANGES, Subject
@@ -47,7 +47,7 @@ def test_what_was_read_while_a_commit_was_written_and_not_yet_visible_is_moved_b
 
 
 def test_a_quiet_database_is_drained_without_writing_to_it(world: World, server: Postgres) -> None:
-    drain = Drain()
+    drain = DrainRunner()
     drain.run()
     with cluster.connect(server) as own:
         own.execute("CHECKPOINT")

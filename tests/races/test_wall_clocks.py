@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import time_machine
 
-from cachecontrol import keys, store
-from cachecontrol.policy import Outcome
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys, protocol
 from tests.shelf.reads import Subject
 
 if TYPE_CHECKING:
@@ -59,5 +59,5 @@ def test_epochs_grow_whoever_begins_them(world: World) -> None:
         world.redis.delete(keys.CLOCK)
         with _process(seconds):
             world.drain()
-        begun.append(store.clock().epoch)
+        begun.append(protocol.clock().epoch)
     assert begun == sorted({*begun})

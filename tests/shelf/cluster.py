@@ -17,8 +17,8 @@ import pytest
 from django.db import connection, connections
 from psycopg.conninfo import conninfo_to_dict
 
-from cachecontrol import drain
-from cachecontrol.prove.cast import standing_still
+from cachecontrol.drain import runner
+from cachecontrol.prove.processes import standing_still
 from project import embedded
 from project.embedded import Postgres
 from tests.patience import LONG
@@ -133,7 +133,7 @@ def at(server: Postgres) -> Iterator[None]:
 
 def _point(place: dict[str, Any]) -> None:
     connections.close_all()
-    drain.drain.close()
+    runner.runner.close()
     connection.settings_dict.update(place)
     connections.settings["default"].update(place)
 
@@ -154,4 +154,4 @@ def _wait(until: Any) -> None:
 def reconnect() -> None:
     """Let go of connections that a crash broke."""
     connections.close_all()
-    drain.drain.close()
+    runner.runner.close()
