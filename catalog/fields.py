@@ -14,7 +14,7 @@ else:
     CharField, TextField = models.CharField, models.TextField
 
 
-def normal(text: str) -> str:
+def to_nfc(text: str) -> str:
     """Return the text in the form NFC: “é” is one character, and not an “e” and an accent."""
     return text if text.isascii() else normalize("NFC", text)
 
@@ -49,7 +49,7 @@ class NormalJSONField(NormalForm, models.JSONField):
 def _normalized(value: Any) -> Any:
     match value:
         case str():
-            return normal(value)
+            return to_nfc(value)
         case dict():
             return {_normalized(key): _normalized(item) for key, item in value.items()}
         case list():

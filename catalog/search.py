@@ -15,7 +15,7 @@ from django.contrib.postgres.search import SearchQuery, SearchRank
 from django.db.models import Case, F, Q, TextField, Value, When
 from django.db.models.functions import Reverse, Upper
 
-from catalog.fields import normal
+from catalog.fields import to_nfc
 from catalog.functions import Code
 from catalog.models import Product, Variant
 
@@ -76,7 +76,7 @@ class Found:
 
 def find(text: str, *, among: ProductQuerySet) -> Found:
     """Find products by a shopper's words, in the loosest way that is needed to find any."""
-    text = normal(text)
+    text = to_nfc(text)
     exact = _coded(text)
     query = _all(text)
     found = among.filter(Q(search=query) | Q(pk__in=exact)) if exact else among.filter(search=query)

@@ -18,8 +18,9 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from catalog.importing.ahead import batches_ahead
-from catalog.importing.loading import BATCH, LOCK
+from catalog.importing.loader import BATCH_SIZE
+from catalog.importing.lock import LOCK_ID
+from catalog.importing.prefetch import prefetch_batches
 from catalog.models import Brand, Category, Product, ProductImage, Variant
 from tests.catalog import shelves
 from tests.shelf.cluster import _wait
@@ -107,7 +108,7 @@ def test_texts_that_copy_has_signs_for_come_as_they_are(bring, text):
 def test_importing_again_writes_nothing(bring):
     bring(BOOT)
     before = versions()
-    assert "1 as they were" in bring(BOOT)
+    assert "1 unchanged" in bring(BOOT)
     assert versions() == before
 
 
@@ -116,7 +117,7 @@ def test_only_what_differs_is_written(bring):
     bring(BOOT, {**BOOT, "sku": "B-2", "variants": []})
     before = versions()
     said = bring(BOOT, {**BOOT, "sku": "B-2", "price": "81.00", "variants": []})
-    assert "0 new, 1 changed, 1 as they were" in said
+    assert "0 new, 1 changed, 1 unchanged" in said
     assert {row[0] for row in versions() ^ before} == {"catalog_product"}
     assert Product.objects.get(sku="B-2").price == Decimal("81.00")
 
@@ -166,7 +167,7 @@ def test_a_dry_run_tells_what_would_be_and_keeps_nothing(bring):
     said = bring(
         {**BOOT, "price": "99.00"}, {**BOOT, "sku": "B-2", "brand": "New", "variants": None}, dry_run=True
     )
-    assert "1 new, 1 changed, 0 as they were" in said
+    assert "1 new, 1 changed, 0 unchanged" in said
     assert "brands      1 new" in said
     assert versions() == before
 
@@ -189,7 +190,7 @@ def test_csv_brings_the_same_as_json_lines(tmp_path, packed):
 
 @pytest.mark.django_db
 def test_rows_beyond_one_batch_all_go_in(bring, monkeypatch):
-    monkeypatch.setattr("catalog.importing.run.BATCH", 3)
+    monkeypatch.setattr("catalog.importing.run.BATCH_SIZE", 3)
     bring(*({**BOOT, "sku": f"B-{number}", "variants": None} for number in range(10)))
     assert Product.objects.count() == 10
     assert len(set(Product.objects.values_list("slug", flat=True))) == 10
@@ -199,7 +200,7 @@ def test_rows_beyond_one_batch_all_go_in(bring, monkeypatch):
 @pytest.mark.django_db(transaction=True)
 def test_two_imports_do_not_run_at_once(bring):
     with psycopg.connect(dsn()) as rival:
-        rival.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        rival.execute("SELECT pg_advisory_lock(%s)", [LOCK_ID])
         with pytest.raises(CommandError, match="Another import is running"):
             bring(BOOT)
     bring(BOOT)
@@ -243,7 +244,7 @@ def test_an_import_killed_in_the_midst_of_a_batch_is_finished_by_the_next(tmp_pa
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     _wait(lambda: not waits())
-    assert Product.objects.count() == 1 + 2 * BATCH
+    assert Product.objects.count() == 1 + 2 * BATCH_SIZE
     call_command("import_catalog", str(file), stdout=StringIO())
     assert Product.objects.count() == Variant.objects.count() == 9000
     assert ProductImage.objects.count() == 18000
@@ -255,4 +256,4 @@ def test_an_error_of_the_items_is_raised_where_the_batches_are_used():
         raise LookupError
 
     with pytest.raises(LookupError):
-        list(batches_ahead(items(), size=1, of=list))
+        list(prefetch_batches(items(), size=1, prepare=list))

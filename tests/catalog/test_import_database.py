@@ -42,7 +42,7 @@ def many_words(count: int, *, prefix: str) -> str:
 @pytest.mark.django_db
 def test_an_attribute_of_more_than_a_megabyte_leaves_its_row_out(bring):
     said = bring(GOOD, GOOD | {"sku": "B", "attributes": {"Care": "wash " * 300_000}}, GOOD | {"sku": "G-2"})
-    assert "2 taken, 1 left out" in said
+    assert "2 imported, 1 left out" in said
     assert "Line 2, attributes.Care “wash wash" in said
     assert "This is 1499999 characters long; 20000 are allowed." in said
 
@@ -52,7 +52,7 @@ def test_more_words_than_a_search_vector_holds_leave_their_row_out(bring):
     attributes = {f"Note {n}": many_words(1500, prefix=f"word{n:02}x") for n in range(60)}
     attributes["Note 7"] += " and here the longest of them ends"
     said = bring(GOOD, GOOD | {"sku": "B", "attributes": attributes}, GOOD | {"sku": "G-2"})
-    assert "2 taken, 1 left out" in said
+    assert "2 imported, 1 left out" in said
     assert "Line 2, attributes.Note 7 “word07x0q word07x1q" in said
     assert "The product has more text than can be searched" in said
     assert set(Product.objects.values_list("sku", flat=True)) == {"G-1", "G-2"}
@@ -77,7 +77,7 @@ def test_whatever_the_database_raises_for_a_row_leaves_that_row_out(bring, code)
     refuse_in_database(code)
     rows = [GOOD | {"sku": f"G-{number}", "brand": f"Brand {number}"} for number in range(6)]
     said = bring(*rows[:3], GOOD | {"sku": "B", "brand": "Bad"}, *rows[3:])
-    assert "6 taken, 1 left out" in said
+    assert "6 imported, 1 left out" in said
     assert "Line 4, " in said
     assert Product.objects.count() == Brand.objects.count() == 6
 
@@ -153,7 +153,7 @@ def test_what_was_made_for_a_batch_that_its_commit_undid_is_made_again(bring):
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP FUNCTION refuse CASCADE")
-    assert "1 taken, 1 left out" in said
+    assert "1 imported, 1 left out" in said
     assert Product.objects.get().brand.name == "Fernweh"
 
 

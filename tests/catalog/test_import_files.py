@@ -12,7 +12,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from catalog.importing import source, text
+from catalog.importing import source, text_file
 from catalog.importing.records import Problem
 from catalog.importing.source import Source
 from catalog.models import Product
@@ -79,14 +79,14 @@ def encrypted() -> bytes:
     ],
 )
 def test_a_file_comes_in_as_programs_write_it(bring, content):
-    assert "1 taken, 0 left out" in bring(content)
+    assert "1 imported, 0 left out" in bring(content)
     product = Product.objects.get()
     assert (product.sku, product.name, product.category.url_path) == ("A", "Größe 5", "shoes/boots")
 
 
 def test_json_lines_come_in_utf_16_with_a_byte_order_mark(bring):
     row = {"sku": "A", "name": "Größe", "category": ["Shoes"], "price": 1}
-    assert "1 taken" in bring(json.dumps(row, ensure_ascii=False).encode("utf-16"))
+    assert "1 imported" in bring(json.dumps(row, ensure_ascii=False).encode("utf-16"))
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "windows-1252", "latin-1", "mac-roman"])
@@ -95,7 +95,7 @@ def test_another_encoding_has_to_be_named(bring, encoding):
     assert "1 left out" in (said := bring(content))
     assert "Line 2, name" in said
     assert "is not UTF-8; save the file in UTF-8, or name its encoding (--encoding)." in said
-    assert "1 taken" in bring(content, encoding=encoding)
+    assert "1 imported" in bring(content, encoding=encoding)
     assert Product.objects.get().name == "Größe 5"
 
 
@@ -127,8 +127,8 @@ def test_a_byte_that_the_named_encoding_does_not_have_is_reported(bring):
             "“numbr” is not one of: text, number",
         ),
         (b"sep=;\n", {}, "neither JSON Lines nor CSV"),
-        (zipped({"a.csv": CSV, "b.csv": CSV}), {}, "has 2 files; one is needed"),
-        (zipped({}), {}, "has 0 files; one is needed"),
+        (zipped({"a.csv": CSV, "b.csv": CSV}), {}, "has 2 files; it must have exactly one"),
+        (zipped({}), {}, "has 0 files; it must have exactly one"),
         (zipped({"[Content_Types].xml": "", "xl/workbook.xml": ""}), {}, "a workbook"),
         (zipped({"a.csv": CSV})[:-30], {}, "archive is damaged"),
         (encrypted(), {}, "in the zip archive is encrypted"),
@@ -155,7 +155,7 @@ def test_a_column_that_is_written_exactly_wins_over_one_in_capitals(bring):
 def test_the_decimal_sign_can_be_named(bring):
     content = CSV.replace("12.50", "1.250,50").encode()
     assert "unclear whether “,” stands before decimals" in bring(content)
-    assert "1 taken" in bring(content, decimal=",")
+    assert "1 imported" in bring(content, decimal=",")
     assert Product.objects.get().price == Decimal("1250.50")
 
 
@@ -166,13 +166,13 @@ def test_columns_that_nothing_reads_are_named(bring):
 
 def test_empty_rows_are_skipped_and_counted(bring):
     said = bring(f"\n{CSV};;;\n\n ; ; ; \nB;b;c;x\n;;;;;;\n".encode())
-    assert "rows        1 taken, 1 left out, 5 skipped as empty" in said
+    assert "rows        1 imported, 1 left out, 5 empty" in said
     assert "Line 7, price “x”" in said
 
 
 def test_cells_beyond_the_header_are_reported_only_with_something_in_them(bring):
     said = bring(f"{CSV}B;b;c;1;;\nC;c;c;1;;more\n".encode())
-    assert "2 taken, 1 left out" in said
+    assert "2 imported, 1 left out" in said
     assert "Line 4: The row has more cells than the header (2 too many)." in said
 
 
@@ -190,7 +190,7 @@ def test_a_line_feed_in_a_quoted_cell_does_not_end_a_row_where_carriage_returns_
 def test_half_a_character_of_utf_16_leaves_one_row_out(bring):
     content = (CSV + "B;b\ud800;c;1\nC;c;c;1\n").encode("utf-16", "surrogatepass")
     said = bring(content)
-    assert "2 taken, 1 left out" in said
+    assert "2 imported, 1 left out" in said
     assert "Line 3, name" in said
 
 
@@ -219,8 +219,8 @@ def test_a_line_without_an_end_is_left_out_and_takes_no_memory(tmp_path, monkeyp
 def test_what_unpacks_to_far_too_much_is_read_to_a_limit(tmp_path, monkeypatch, pack):
     monkeypatch.setattr(source, "UNPACKED_LIMIT", 10_000)
     bomb = pack(CSV.encode() + b"\n" * 400_000)
-    assert len(bomb) * text.RATIO_LIMIT < 200_000
+    assert len(bomb) * text_file.RATIO_LIMIT < 200_000
     row, problem = rows_of(tmp_path, bomb)
     assert row.columns["sku"] == "A"
-    assert problem.reason == "The compressed file unpacks to too much from here on."
+    assert problem.reason == "The compressed file unpacks to too much text from here on."
     assert problem.line < 200_000

@@ -58,8 +58,18 @@ def json_lines(*rows: object) -> bytes:
         ({"sale_price": 13}, "sale_price", "13", "A sale price is not above the price."),
         ({"currency": "EURO"}, "currency", "EURO", "not a currency code"),
         ({"category": []}, "category", "[]", "This is missing."),
-        ({"category": ["Shoes", "", "Boots"]}, "category", '["Shoes", "", "Boots"]', "a hole at level 2"),
-        ({"category": "Shoes > > Boots"}, "category", '["Shoes", "", "Boots"]', "a hole at level 2"),
+        (
+            {"category": ["Shoes", "", "Boots"]},
+            "category",
+            '["Shoes", "", "Boots"]',
+            "level 2 of the path is empty",
+        ),
+        (
+            {"category": "Shoes > > Boots"},
+            "category",
+            '["Shoes", "", "Boots"]',
+            "level 2 of the path is empty",
+        ),
         ({"status": "sold"}, "status", "sold", "one of: draft, scheduled, published, archived"),
         ({"status": "scheduled"}, "publish_at", "", "needs the moment"),
         ({"publish_at": "soon"}, "publish_at", "soon", "not a moment"),
@@ -145,7 +155,7 @@ def test_csv_names_the_column_of_a_wrong_byte_and_the_line_a_row_begins_on(tmp_p
 def test_a_compressed_file_that_breaks_off_is_imported_up_to_there(tmp_path):
     rows = json_lines(*({**GOOD, "sku": f"G-{n}", "name": f"Good {n * 7919}"} for n in range(500)))
     ((_line, _column, _value, reason),) = problems_of(tmp_path, gzip.compress(rows)[:-400], "goods.jsonl.gz")
-    assert reason == "The compressed file breaks off here."
+    assert reason == "The compressed file is incomplete or damaged from here on."
     assert 0 < Product.objects.count() < 500
 
 
@@ -166,10 +176,10 @@ def test_what_only_the_database_refuses_is_reported_alone(tmp_path, monkeypatch)
         (b"hello\nworld\n", "neither JSON Lines nor CSV"),
         (b"a\rb\rc", "neither JSON Lines nor CSV"),
         (b"sku,name,sku\nA,B,C\n", "names “sku” twice"),
-        (b"\x1f\x8bjunk", r"No line of the file can be read\. The compressed file breaks off"),
+        (b"\x1f\x8bjunk", r"No line of the file can be read\. The compressed file is incomplete"),
         (
             gzip.compress(b"{}", mtime=0)[:12],
-            r"No line of the file can be read\. The compressed file breaks off",
+            r"No line of the file can be read\. The compressed file is incomplete",
         ),
     ],
 )
