@@ -28,14 +28,14 @@ from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 from simple_history.models import SIMPLE_HISTORY_REVERSE_ATTR_NAME
 
-from catalog.numbers import NumberField, NumberText, WholeNumberField
+from catalog.numbers import NumberField, NumberTextInput, WholeNumberField
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NUMBERS: dict[type[models.Field[Any, Any]], dict[str, Any]] = {
     models.DecimalField: {"form_class": NumberField},
-    models.IntegerField: {"form_class": WholeNumberField, "widget": NumberText},
+    models.IntegerField: {"form_class": WholeNumberField, "widget": NumberTextInput},
 }
 """`formfield_overrides` of the admin: form fields that read and show numbers in the notation of the active language."""
 LONGEST_SHOWN = 120

@@ -1,4 +1,4 @@
-"""How a product looks."""
+"""Images of products."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXTENSIONS = ["avif", "gif", "jpg", "jpeg", "png", "webp"]
 
 @track(slices=["product"])
 class ProductImage(models.Model):
-    """A picture of a product: a file, or none, and then the shop draws one from the seed."""
+    """A picture of a product: a file, or without one a drawing that the shop makes from the seed."""
 
     product = models.ForeignKey(
         "catalog.Product", models.CASCADE, verbose_name=_("product"), related_name="images", db_index=False
@@ -40,7 +40,7 @@ class ProductImage(models.Model):
         verbose_name_plural = _("images")
         ordering = ["product_id", "position"]
         constraints = [
-            # Checked at commit, so that two images can trade places.
+            # Checked at commit, so that two images can exchange their positions.
             models.UniqueConstraint(
                 fields=["product", "position"], name="image_position", deferrable=models.Deferrable.DEFERRED
             ),

@@ -1,4 +1,4 @@
-"""The forms a product comes in."""
+"""Variants of products."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from catalog.functions import GtinValid
 from catalog.validators import validate_gtin
 
 
-class StocklessHistory(HistoricalRecords):  # type: ignore[misc]
-    """History that takes no note of a save that only counted stock."""
+class HistoryWithoutStock(HistoricalRecords):  # type: ignore[misc]
+    """A history without versions for saves that only change the stock."""
 
     def post_save(self, instance: Variant, created: bool, using: str | None = None, **kwargs: Any) -> None:
         if kwargs.get("update_fields") != frozenset({"stock"}):
             super().post_save(instance, created, using=using, **kwargs)
 
 
-# Stock churns with every sale, so the cache does not look at it; it looks at `in_stock`, which shoppers see.
+# Note [Why changes of stock are ignored]. The stock changes with every sale, and no page shows it. So the cache ignores the
+# column `stock`, and a query of a page must not load it. Pages show the generated column `in_stock`, which changes rarely.
 @track(slices=["product"], ignore=["stock"])
 class Variant(models.Model):
-    """One orderable form of a product, such as its size M."""
+    """A form of a product that can be ordered, such as its size M."""
 
     product = models.ForeignKey(
         "catalog.Product", models.CASCADE, verbose_name=_("product"), related_name="variants", db_index=False
@@ -59,7 +60,7 @@ class Variant(models.Model):
     )
 
     objects = TrackedManager()
-    history = StocklessHistory(excluded_fields=["stock", "in_stock"])
+    history = HistoryWithoutStock(excluded_fields=["stock", "in_stock"])
 
     class Meta:
         base_manager_name = "objects"

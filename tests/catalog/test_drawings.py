@@ -17,12 +17,12 @@ def static(name: str) -> str:
 
 def test_every_shape_is_drawn() -> None:
     drawn = set(re.findall(r'<symbol id="(\w+)"', static("drawings.svg")))
-    assert {*drawings.SHAPES.values(), drawings.UNKNOWN} == drawn
+    assert {*drawings.SHAPES.values(), drawings.DEFAULT_SHAPE} == drawn
 
 
 def test_every_tone_is_in_the_stylesheet() -> None:
     toned = set(re.findall(r"\.tone-(\w+)", static("shop.css")))
-    assert {*drawings.TONES.values(), *drawings.FALLBACK} == toned
+    assert {*drawings.TONES.values(), *drawings.FALLBACK_TONES} == toned
 
 
 @pytest.mark.parametrize(

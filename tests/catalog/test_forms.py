@@ -62,7 +62,7 @@ def test_dropping_a_group_leaves_the_others() -> None:
     assert chosen.without("brand").brands == ()
     assert chosen.without("price").price_from is None
     assert not chosen.without("sale").sale
-    assert chosen.without("in").within == ""
+    assert chosen.without("in").category_path == ""
     assert chosen.unfiltered == Selection(q="x", sort="price")
 
 

@@ -108,9 +108,9 @@ def test_the_two_forms_of_a_brand_are_one_to_a_form():
 
 def test_a_search_finds_either_form():
     shelves.product(WORD)
-    for asked in (WORD, APART):
-        found = search.find(asked, among=Product.objects.visible())
-        assert (found.match, [product.name for product in found.products]) == (search.Match.ALL, [WORD])
+    for text in (WORD, APART):
+        result = search.search_products(text, among=Product.objects.visible())
+        assert (result.match, [product.name for product in result.products]) == (search.Match.ALL, [WORD])
 
 
 def test_what_was_stored_before_is_normalized_once():

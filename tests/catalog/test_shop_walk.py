@@ -224,7 +224,7 @@ def essence(response: HttpResponse) -> tuple[int, dict[str, Any], str]:
 
 @pytest.fixture
 def goods(transactional_db: None, redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "PER_PAGE", 2)
+    monkeypatch.setattr(listing, "PRODUCTS_PER_PAGE", 2)
     shelves.category("Home/Pots")
     for number, by in zip(GOODS, ["Brasa", "Brasa", "Other", ""], strict=True):
         made = shelves.product(

@@ -21,7 +21,7 @@ def test_they_need_neither_a_request_nor_a_database(name: str) -> None:
 def test_an_unknown_address_is_told_kindly_without_the_database(client: Client) -> None:
     answer = client.get("/nowhere/at/all/")
     assert answer.status_code == 404
-    assert "This shelf is empty" in answer.content.decode()
+    assert "This page does not exist" in answer.content.decode()
 
 
 def test_a_host_that_is_not_ours_is_refused(client: Client, settings: Any) -> None:
