@@ -8,7 +8,7 @@ import pytest
 from django.contrib.admin import site
 from django.urls import reverse
 
-from catalog.admin.lists import EXACT_UP_TO, EstimatingPaginator
+from catalog.admin.lists import EXACT_COUNT_LIMIT, EstimatingPaginator
 from catalog.models import Brand, Category, FormerCategoryPath, Product, ProductImage, Status, Variant
 from tests.catalog import shelves
 from tests.catalog.browsing import form_of
@@ -348,10 +348,10 @@ def test_long_lists_are_counted_by_estimate(staff, monkeypatch, django_assert_nu
     for number in range(5):
         Brand.objects.create(name=f"Brand {number}", slug=f"brand-{number}")
     assert EstimatingPaginator(Brand.objects.all(), 2).count == 5
-    monkeypatch.setattr("catalog.admin.lists.EXACT_UP_TO", 3)
+    monkeypatch.setattr("catalog.admin.lists.EXACT_COUNT_LIMIT", 3)
     with django_assert_num_queries(2):
         assert EstimatingPaginator(Brand.objects.all(), 2).count >= 4
-    assert EXACT_UP_TO >= 10_000
+    assert EXACT_COUNT_LIMIT >= 10_000
     for admin in site._registry.values():
         if admin.opts.app_label == "catalog" and admin.opts.model_name in ("product", "variant"):
             assert admin.paginator is EstimatingPaginator
