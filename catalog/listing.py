@@ -118,16 +118,8 @@ def build_listing(
     selection = form.selection()
     brands = queries.brands_by_slug(selection.brands)
     categories = _branch_of(selection.category_path, tree)
-    selection = replace(
-        selection,
-        brands=tuple(sorted(brand.slug for brand in brands)),
-        category_path=selection.category_path if categories else "",
-    )
-    conditions = facet_conditions(
-        selection,
-        brand_ids=[brand.pk for brand in brands],
-        category_ids=[category.pk for category in categories],
-    )
+    selection = _without_unknown(selection, brands, categories)
+    conditions = facet_conditions(selection, brand_ids=_ids(brands), category_ids=_ids(categories))
     counts = count_facets(products, conditions)
     ordered = _ordered(filter_products(products, conditions), selection, form, rank)
     page = _page(queries.with_card_columns(ordered), total=counts.total, number=form.query.get("page", "1"))
@@ -148,6 +140,21 @@ def build_listing(
 def _branch_of(url_path: str, tree: Iterable[Category]) -> list[Category]:
     """Return the category of a URL path and all below it; an empty list for an empty or unknown path."""
     return [category for category in tree if url_path and f"{category.url_path}/".startswith(f"{url_path}/")]
+
+
+def _without_unknown(
+    selection: Selection, brands: Iterable[Brand], categories: Sequence[Category]
+) -> Selection:
+    """Return the selection without brands and a category that do not exist."""
+    return replace(
+        selection,
+        brands=tuple(sorted(brand.slug for brand in brands)),
+        category_path=selection.category_path if categories else "",
+    )
+
+
+def _ids(rows: Iterable[Brand | Category]) -> list[int]:
+    return [row.pk for row in rows]
 
 
 def _ordered(

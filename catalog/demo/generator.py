@@ -60,9 +60,7 @@ def generate_products(count: int) -> Iterator[ProductRecord]:
 def _product(number: int, shelf: Shelf, random: Random) -> ProductRecord:
     words = _words(shelf, random)
     attributes = {name: _attribute(spec, words, random) for name, spec in shelf.leaf["attributes"].items()}
-    words["lead"] = str(attributes[shelf.leaf["lead"]])
-    words["name"] = shelf.department["pattern"].format_map(words)
-    words |= {f"{key}_lower": words[key].lower() for key in ("lead", "noun")}
+    _add_name(words, shelf, attributes)
     brand = random.choice(shelf.department["brands"])
     words["brand"] = brand["name"]
     price = _price(shelf.leaf["price"], random)
@@ -78,13 +76,19 @@ def _product(number: int, shelf: Shelf, random: Random) -> ProductRecord:
         description=_description(shelf, brand["story"], words, random),
         price=price,
         sale_price=_sale_price(price, random) if random.random() < ON_SALE_SHARE else None,
-        currency="EUR",
         status=status,
         publish_at=NEXT_SEASON if status == Status.SCHEDULED else _publication(random),
         attributes=attributes,
         variants=tuple(_variants(number, sku, shelf, price, random)),
         images=_images(shelf, words["name"], random),
     )
+
+
+def _add_name(words: dict[str, str], shelf: Shelf, attributes: dict[str, object]) -> None:
+    """Add the name of the product, and the words that it consists of, to the words of the description."""
+    words["lead"] = str(attributes[shelf.leaf["lead"]])
+    words["name"] = shelf.department["pattern"].format_map(words)
+    words |= {f"{key}_lower": words[key].lower() for key in ("lead", "noun")}
 
 
 def _words(shelf: Shelf, random: Random) -> dict[str, str]:
@@ -142,13 +146,13 @@ def _variants(number: int, sku: str, shelf: Shelf, price: Decimal, random: Rando
     values = shelf.leaf["values"]
     first = random.randint(0, len(values) // 3)
     is_sold_out = random.random() < SOLD_OUT_SHARE
-    has_own_prices = shelf.leaf["option"] in OPTIONS_WITH_PRICES
+    prices_differ = shelf.leaf["option"] in OPTIONS_WITH_PRICES
     for position, value in enumerate(values[first:]):
         yield VariantRecord(
             sku=f"{sku}-{position + 1}",
             option=shelf.leaf["option"],
             value=value,
-            price=_variant_price(price, position) if has_own_prices and position else None,
+            price=_variant_price(price, position) if prices_differ and position else None,
             gtin=_gtin(number * 10 + position),
             stock=0 if is_sold_out or random.random() < 0.15 else random.randint(1, 60),
         )

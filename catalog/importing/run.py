@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from catalog.importing.batch import Batch
@@ -81,13 +82,8 @@ def import_file(
     started = time.monotonic()
     refusals = Refusals(report)
     loader = Loader(dry_run=dry_run, report=refusals.add)
-    columns: list[str] = []
-
-    def match_names(header: list[str]) -> list[str]:
-        columns[:] = match_header(header, mapping)
-        return columns
-
-    records = build_records(source.rows(match_names), mapping, report=refusals.add)
+    rows = source.rows(partial(match_header, mapping=mapping))
+    records = build_records(rows, mapping, report=refusals.add)
     with import_lock():
         for batch in prefetch_batches(records, size=BATCH_SIZE, prepare=Batch.from_records):
             loader.load(batch)
@@ -99,6 +95,6 @@ def import_file(
         new_categories=len(loader.references.new_categories),
         refused_rows=len(refusals),
         empty_rows=source.empty_rows,
-        unread_columns=unread_columns(columns, mapping),
+        unread_columns=unread_columns(source.columns, mapping),
         seconds=time.monotonic() - started,
     )

@@ -38,7 +38,7 @@ class Source:
     """A file to import.
 
     While its rows are read, `position` is the number of the `size` bytes that have been read, and `empty_rows` the number of
-    rows that were skipped because all their cells are empty.
+    rows that were skipped because all their cells are empty. `columns` are the names that the rows of CSV have.
     """
 
     def __init__(self, path: Path, *, encoding: str = "utf-8") -> None:
@@ -47,6 +47,7 @@ class Source:
         self.size = path.stat().st_size
         self.position = 0
         self.empty_rows = 0
+        self.columns: list[str] = []
         self._line_number = 0
         self._overlong_line = 0
         self._abort_reason: str | None = None
@@ -84,27 +85,31 @@ class Source:
 
     def _lines(self, raw: BinaryIO) -> Iterator[str]:
         """Yield the lines of the file up to the point where it cannot be read, which sets `_abort_reason`."""
-        limit = max(UNPACKED_LIMIT, RATIO_LIMIT * self.size)
-        unpacked = 0
         try:
             with open_text(raw, encoding=self.encoding) as text:
                 self.encoding = text.encoding
-                while line := text.readline(LINE_LIMIT):
-                    self._line_number += 1
-                    self.position = raw.tell()
-                    unpacked += len(line)
-                    if len(line) == LINE_LIMIT:
-                        self._overlong_line = self._line_number
-                        unpacked += _skip_line(text)
-                    if unpacked > limit:
-                        self._abort_reason = _("The compressed file unpacks to too much text from here on.")
-                        return
-                    yield line
+                yield from self._limited_lines(text, raw)
         except DAMAGE_ERRORS:
             self._abort_reason = _("The compressed file is incomplete or damaged from here on.")
         except UnicodeError:
             encoding = self.encoding.upper()
             self._abort_reason = _("The file is not %(encoding)s from here on.") % {"encoding": encoding}
+
+    def _limited_lines(self, text: TextIO, raw: BinaryIO) -> Iterator[str]:
+        """Yield the lines, each cut to LINE_LIMIT, until the compressed file has unpacked to too much text."""
+        limit = max(UNPACKED_LIMIT, RATIO_LIMIT * self.size)
+        unpacked = 0
+        while line := text.readline(LINE_LIMIT):
+            self._line_number += 1
+            self.position = raw.tell()
+            unpacked += len(line)
+            if len(line) == LINE_LIMIT:
+                self._overlong_line = self._line_number
+                unpacked += _skip_line(text)
+            if unpacked > limit:
+                self._abort_reason = _("The compressed file unpacks to too much text from here on.")
+                return
+            yield line
 
     def _next_filled_line(self, lines: Iterator[str]) -> str:
         """Return the next line that is not blank; an empty text at the end of the file."""
@@ -125,7 +130,7 @@ class Source:
     ) -> Iterator[Row | Problem]:
         csv.field_size_limit(CELL_LIMIT)
         reader = self._csv_reader(first_line, lines)
-        names = match_header(_read_header(reader, self.encoding))
+        self.columns = match_header(_read_header(reader, self.encoding))
         while True:
             number = self._line_number + 1
             try:
@@ -137,7 +142,7 @@ class Source:
                 yield self._overlong_problem(number) or Problem(line=number, reason=reason)
                 continue
             if any(map(str.strip, cells)):
-                yield self._overlong_problem(number) or _csv_row(number, names, cells, self.encoding)
+                yield self._overlong_problem(number) or _csv_row(number, self.columns, cells, self.encoding)
             else:
                 self.empty_rows += 1
 

@@ -20,6 +20,8 @@ from catalog.importing.records import slug_of
 from catalog.models import Category
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from django.core.management.base import CommandParser
 
     from catalog.importing.records import Problem
@@ -42,21 +44,20 @@ class Command(BaseCommand):
                 loader = _load(products)
         except ImportBusyError as error:
             raise CommandError(str(error)) from error
-        seconds = time.monotonic() - started
-        text = _(
-            "%(products)d products: %(created)d new, %(updated)d changed,"
-            " in %(seconds).1f s (%(rate)d a second)."
-        )
-        self.stdout.write(
-            text
-            % {
-                "products": loader.counts["products"],
-                "created": loader.counts["products_created"],
-                "updated": loader.counts["products_updated"],
-                "seconds": seconds,
-                "rate": loader.counts["products"] / seconds,
-            }
-        )
+        self.stdout.write(_summary(loader.counts, seconds=time.monotonic() - started))
+
+
+def _summary(counts: Counter[str], *, seconds: float) -> str:
+    text = _(
+        "%(products)d products: %(created)d new, %(updated)d changed, in %(seconds).1f s (%(rate)d a second)."
+    )
+    return text % {
+        "products": counts["products"],
+        "created": counts["products_created"],
+        "updated": counts["products_updated"],
+        "seconds": seconds,
+        "rate": counts["products"] / seconds,
+    }
 
 
 def _load(count: int) -> Loader:

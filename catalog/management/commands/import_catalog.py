@@ -44,17 +44,15 @@ class Command(BaseCommand):
         parser.add_argument(
             "--mapping",
             default="native",
-            help="A shipped mapping (native, fashion, bestbuy) or the path of a mapping file.",
+            help="A shipped mapping (native, fashion, bestbuy), or a mapping file.",
         )
         parser.add_argument(
             "--encoding",
             default="utf-8",
-            help="The encoding of a file without a byte order mark (default: utf-8).",
+            help="The encoding of a file without byte order mark (default: utf-8).",
         )
         parser.add_argument(
-            "--decimal",
-            choices=[".", ","],
-            help="The decimal sign of numbers in texts. Other signs may then separate thousands.",
+            "--decimal", choices=[".", ","], help="The decimal sign; other signs may then separate thousands."
         )
         parser.add_argument(
             "--dry-run", action="store_true", help="Write everything to the database and roll it back."
@@ -62,7 +60,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--errors",
             type=Path,
-            help="Write all problems to this file: as CSV if its name ends in .csv, else as JSON Lines.",
+            help="A file for all problems: CSV if its name ends in .csv, else JSON Lines.",
         )
 
     def handle(
@@ -153,15 +151,11 @@ def _summary_lines(summary: Summary) -> list[tuple[str, ...]]:
     """Return the lines of the summary, each with its label and its numbers."""
     counts = summary.counts
     retired = _("%(count)d deactivated") % {"count": counts["variants_retired"]}
-    lines: list[tuple[str, ...]] = [
-        (
-            _("rows"),
-            _("%(count)d imported") % {"count": counts["products"]},
-            _("%(count)d left out") % {"count": summary.refused_rows},
-            _("%(count)d empty") % {"count": summary.empty_rows},
-        ),
+    return [
+        (_("rows"), *_row_counts(summary)),
         (_("products"), *_change_counts(counts, "products")),
         (_("variants"), *_change_counts(counts, "variants"), retired),
+        *([(_("not read"), *summary.unread_columns)] if summary.unread_columns else []),
         (_("brands"), _("%(count)d new") % {"count": summary.new_brands}),
         (_("categories"), _("%(count)d new") % {"count": summary.new_categories}),
         (
@@ -170,9 +164,14 @@ def _summary_lines(summary: Summary) -> list[tuple[str, ...]]:
             _("%(rate)d products a second") % {"rate": counts["products"] / summary.seconds},
         ),
     ]
-    if summary.unread_columns:
-        lines.insert(3, (_("not read"), *summary.unread_columns))
-    return lines
+
+
+def _row_counts(summary: Summary) -> tuple[str, ...]:
+    return (
+        _("%(count)d imported") % {"count": summary.counts["products"]},
+        _("%(count)d left out") % {"count": summary.refused_rows},
+        _("%(count)d empty") % {"count": summary.empty_rows},
+    )
 
 
 def _change_counts(counts: dict[str, int], table: str) -> tuple[str, ...]:
