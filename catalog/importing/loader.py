@@ -30,10 +30,10 @@ STATEMENTS = dict(
 )
 
 EXISTING_ROWS = {
-    "products_updated": "products_known",
-    "variants_updated": "variants_known",
-    "variants_retired": "products_known",
-    "images_updated": "products_known",
+    "products_updated": "products_existing",
+    "variants_updated": "variants_existing",
+    "variants_retired": "products_existing",
+    "images_updated": "products_existing",
 }
 """For statements that change existing rows, the statement that counts them. At a count of zero they are skipped."""
 ANALYZE_STAGED = "ANALYZE staged_product (sku, slug), staged_variant (sku, product_sku), staged_image (product_sku, position)"

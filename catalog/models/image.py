@@ -25,10 +25,12 @@ class ProductImage(models.Model):
         _("file"), upload_to="products/%Y/%m/", blank=True, validators=[FileExtensionValidator(EXTENSIONS)]
     )
     seed = models.PositiveIntegerField(
-        _("seed"), default=0, help_text=_("Without a file, the number to draw from.")
+        _("seed"), default=0, help_text=_("The number that selects the drawing of a picture without a file.")
     )
     alt = NormalCharField(
-        _("alternative text"), max_length=300, help_text=_("What the picture shows, for who cannot see it.")
+        _("alternative text"),
+        max_length=300,
+        help_text=_("What the picture shows, for people who cannot see it."),
     )
     position = models.PositiveSmallIntegerField(_("position"), default=0)
 
@@ -47,7 +49,7 @@ class ProductImage(models.Model):
             models.CheckConstraint(
                 condition=~Q(alt=""),
                 name="image_alt",
-                violation_error_message=_("Say what the picture shows."),
+                violation_error_message=_("Describe what the picture shows."),
             ),
         ]
 

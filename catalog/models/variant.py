@@ -36,9 +36,11 @@ class Variant(models.Model):
     )
     sku = NormalCharField(_("SKU"), max_length=80)
     option = NormalCharField(
-        _("option"), max_length=60, blank=True, help_text=_("What differs, such as Size.")
+        _("option"), max_length=60, blank=True, help_text=_("The name of the difference, such as Size.")
     )
-    value = NormalCharField(_("value"), max_length=120, blank=True, help_text=_("How it differs, such as M."))
+    value = NormalCharField(
+        _("value"), max_length=120, blank=True, help_text=_("The value of the difference, such as M.")
+    )
     price = models.DecimalField(
         _("price"),
         max_digits=12,
@@ -46,7 +48,7 @@ class Variant(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(0)],
-        help_text=_("Only if it differs from the product's."),
+        help_text=_("Only if it differs from the price of the product."),
     )
     gtin = models.CharField(_("GTIN"), max_length=14, blank=True, validators=[validate_gtin])
     position = models.PositiveSmallIntegerField(_("position"), default=0)
@@ -78,7 +80,7 @@ class Variant(models.Model):
             models.CheckConstraint(
                 condition=Q(stock__gte=0),
                 name="variant_stock",
-                violation_error_message=_("There cannot be less than nothing in stock."),
+                violation_error_message=_("The stock is not below zero."),
             ),
             models.CheckConstraint(condition=Q(gtin="") | Q(GtinValid("gtin")), name="variant_gtin"),
         ]
