@@ -29,26 +29,26 @@ def test_products_are_believable():
         assert 1 <= len(product.variants) <= 6
 
 
-def test_names_are_not_worn_out():
+def test_few_products_have_the_same_name():
     names = [product.name for product in generate_products(2000)]
     assert len(set(names)) > 1800
 
 
 @pytest.mark.django_db
 def test_the_demo_fills_every_department_and_runs_twice_without_a_change():
-    said = StringIO()
-    call_command("demo", products=1500, stdout=said)
-    assert "1500 new, 0 changed" in said.getvalue()
+    output = StringIO()
+    call_command("demo", products=1500, stdout=output)
+    assert "1500 new, 0 changed" in output.getvalue()
     assert Category.objects.filter(depth=1).count() == len(load_departments()) >= 6
     assert not Category.objects.filter(depth=1, description="").exists()
     assert not any(Category.objects.find_problems())
     assert Product.objects.visible().count() > 1350
     assert Variant.objects.filter(in_stock=False).exists()
-    call_command("demo", products=1500, stdout=said)
-    assert "0 new, 0 changed" in said.getvalue()
+    call_command("demo", products=1500, stdout=output)
+    assert "0 new, 0 changed" in output.getvalue()
 
 
 @pytest.mark.parametrize("products", ["-1", "abc", "1.5"])
-def test_a_number_of_products_that_is_none_is_refused(products):
+def test_an_invalid_number_of_products_is_refused(products):
     with pytest.raises(CommandError, match="is not a number of products"):
         call_command("demo", f"--products={products}")

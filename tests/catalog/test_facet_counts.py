@@ -34,7 +34,7 @@ VALUES: dict[str, list[Any]] = {
 
 
 @pytest.fixture
-def goods() -> list[Product]:
+def products() -> list[Product]:
     rng = random.Random(7)
     for number in range(60):
         sale = rng.random() < 0.3
@@ -70,9 +70,9 @@ def predicates_of(selection: Selection) -> dict[str, Callable[[Product], bool]]:
     if selection.sale:
         predicates["sale"] = is_on_sale
     for key, _value in selection.attributes:
-        wanted = {v for k, v in selection.attributes if k == key}
-        predicates[f"attr:{key}"] = lambda p, key=key, wanted=wanted: bool(
-            key in p.attributes and wanted & set(texts(p.attributes[key]))
+        chosen = {v for k, v in selection.attributes if k == key}
+        predicates[f"attr:{key}"] = lambda p, key=key, chosen=chosen: bool(
+            key in p.attributes and chosen & set(texts(p.attributes[key]))
         )
     return predicates
 
@@ -93,7 +93,7 @@ def counts_of(selection: Selection) -> FacetCounts:
     return count_facets(Product.objects.all(), facet_conditions(selection, brand_ids=list(brand_ids)))
 
 
-def test_counts_are_those_of_counting_by_hand(goods: list[Product]) -> None:
+def test_counts_equal_those_of_python(products: list[Product]) -> None:
     rng = random.Random(11)
     for _ in range(40):
         selection = random_selection(rng)
@@ -101,7 +101,7 @@ def test_counts_are_those_of_counting_by_hand(goods: list[Product]) -> None:
 
         def passing(ignored: str = "", predicates: Any = predicates) -> list[Product]:
             return [
-                p for p in goods if all(test(p) for group, test in predicates.items() if group != ignored)
+                p for p in products if all(test(p) for group, test in predicates.items() if group != ignored)
             ]
 
         assert counts.total == len(passing())
@@ -123,40 +123,42 @@ def test_counts_are_those_of_counting_by_hand(goods: list[Product]) -> None:
             assert counts.attributes.get(key, Counter()) == expected, key
 
 
-def test_the_products_chosen_are_those_counted(goods: list[Product]) -> None:
+def test_the_filtered_products_are_those_that_are_counted(products: list[Product]) -> None:
     rng = random.Random(13)
     for _ in range(40):
         selection = random_selection(rng)
         brands = list(Brand.objects.filter(slug__in=selection.brands).values_list("pk", flat=True))
         conditions = facet_conditions(selection, brand_ids=brands)
-        expected = {p.pk for p in goods if all(test(p) for test in predicates_of(selection).values())}
+        expected = {p.pk for p in products if all(test(p) for test in predicates_of(selection).values())}
         assert (
             set(filter_products(Product.objects.all(), conditions).values_list("pk", flat=True)) == expected
         )
 
 
-def test_what_says_nothing_is_no_choice() -> None:
+def test_empty_values_are_not_counted() -> None:
     shelves.product("Thing", attributes={"Note": "", "Features": [], "Sizes": ["", "M"]})
     assert counts_of(Selection()).attributes == {"Sizes": Counter(["M"])}
 
 
-def test_a_key_of_an_attribute_is_never_sql(goods: list[Product]) -> None:
-    evil = Selection(attributes=(("x') OR 1=1 --", "%s"), ("%(a)s", "'")))
-    assert counts_of(evil).total == 0
+def test_a_key_of_an_attribute_is_never_sql(products: list[Product]) -> None:
+    selection = Selection(attributes=(("x') OR 1=1 --", "%s"), ("%(a)s", "'")))
+    assert counts_of(selection).total == 0
 
 
-def test_more_choices_take_no_more_statements(goods: list[Product]) -> None:
+def test_more_choices_take_no_more_statements(products: list[Product]) -> None:
     def statements(selection: Selection) -> int:
         conditions = facet_conditions(selection, brand_ids=[])
         with CaptureQueriesContext(connection) as captured:
             count_facets(Product.objects.all(), conditions)
         return len(captured)
 
-    many = Selection(attributes=(("Material", "Steel"), ("Boxed", "true")), sale=True, price_to=Decimal(40))
-    assert statements(many) == statements(Selection()) <= 3
+    filtered = Selection(
+        attributes=(("Material", "Steel"), ("Boxed", "true")), sale=True, price_to=Decimal(40)
+    )
+    assert statements(filtered) == statements(Selection()) <= 3
 
 
-def test_prices_in_several_currencies_are_named_without_one() -> None:
+def test_prices_in_several_currencies_are_shown_without_a_currency() -> None:
     shelves.product("Pan", currency="EUR")
     assert counts_of(Selection()).currency == "EUR"
     shelves.product("Pot", currency="INR")

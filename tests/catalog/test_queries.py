@@ -20,7 +20,7 @@ HOUR = dt.timedelta(hours=1)
 
 
 @pytest.fixture
-def ends(monkeypatch: pytest.MonkeyPatch) -> list[dt.datetime]:
+def expiries(monkeypatch: pytest.MonkeyPatch) -> list[dt.datetime]:
     """The moments at which fills expire."""
     moments: list[dt.datetime] = []
     monkeypatch.setattr(queries, "expire_at", moments.append)
@@ -36,7 +36,7 @@ def names() -> set[str]:
     return set(queries.visible_products(Product.objects.all()).values_list("name", flat=True))
 
 
-def test_products_come_and_go_at_their_moments() -> None:
+def test_products_are_visible_between_their_moments() -> None:
     shelves.product("always")
     shelves.product("came now", status="scheduled", publish_at=NOON)
     shelves.product("comes next", status="scheduled", publish_at=NOON + HOUR)
@@ -47,18 +47,18 @@ def test_products_come_and_go_at_their_moments() -> None:
     assert names() == {"always", "came now", "goes next"}
 
 
-def test_what_is_filled_ends_at_the_next_moment(ends: list[dt.datetime]) -> None:
+def test_a_fill_expires_at_the_next_change(expiries: list[dt.datetime]) -> None:
     shelves.product("later", status="scheduled", publish_at=NOON + 3 * HOUR)
     shelves.product("next", unpublish_at=NOON + 2 * HOUR)
     shelves.product("of no matter", status="draft", publish_at=NOON + HOUR)
     names()
-    assert ends == [NOON + 2 * HOUR]
+    assert expiries == [NOON + 2 * HOUR]
 
 
-def test_without_a_moment_ahead_nothing_ends(ends: list[dt.datetime]) -> None:
+def test_without_a_later_change_a_fill_does_not_expire(expiries: list[dt.datetime]) -> None:
     shelves.product("always")
     names()
-    assert ends == []
+    assert expiries == []
 
 
 def test_the_query_stays_the_same_between_two_moments(time_machine: time_machine.TimeMachineFixture) -> None:
@@ -68,28 +68,28 @@ def test_the_query_stays_the_same_between_two_moments(time_machine: time_machine
     assert str(queries.visible_products(Product.objects.all()).query) == before
 
 
-def test_a_product_page_knows_its_own_moments(ends: list[dt.datetime]) -> None:
+def test_the_fill_of_a_product_expires_when_its_visibility_changes(expiries: list[dt.datetime]) -> None:
     shelves.product(
         "next", slug="next", status="scheduled", publish_at=NOON + HOUR, unpublish_at=NOON + 2 * HOUR
     )
     shelves.product("over", slug="over", unpublish_at=NOON)
     assert queries.visible_product("next") is None
-    assert ends == [NOON + HOUR]
+    assert expiries == [NOON + HOUR]
     assert queries.visible_product("over") is None
     assert queries.visible_product("nowhere") is None
 
 
-def test_related_products_are_of_the_category_nearest_in_brand_then_price(ends: list[dt.datetime]) -> None:
+def test_related_products_are_ordered_by_brand_then_by_price_difference(expiries: list[dt.datetime]) -> None:
     product = shelves.product("product", by="Brasa", price=20)
     for name, by, price in (("far", "Other", 90), ("near", "Other", 21), ("kin", "Brasa", 60)):
         shelves.product(name, by=by, price=price)
     shelves.product("elsewhere", at="Kitchen/Knives", by="Brasa", price=20)
     shelves.product("soon", by="Brasa", price=20, status="scheduled", publish_at=NOON + HOUR)
     assert [p.name for p in queries.related_products(product)] == ["kin", "near", "far"]
-    assert ends == [NOON + HOUR]
+    assert expiries == [NOON + HOUR]
 
 
-def test_what_is_gone_takes_no_place_among_the_related() -> None:
+def test_products_that_were_unpublished_are_not_related() -> None:
     product = shelves.product("product")
     for number in range(2 * queries.RELATED_PRODUCTS):
         shelves.product(f"gone {number}", unpublish_at=NOON)
@@ -97,7 +97,7 @@ def test_what_is_gone_takes_no_place_among_the_related() -> None:
     assert [p.name for p in queries.related_products(product)] == ["there"]
 
 
-def test_a_branch_is_a_category_with_all_above_and_below() -> None:
+def test_a_branch_has_all_categories_above_and_below() -> None:
     for path in ("A/B/C", "A/B/D", "A/BB", "Z"):
         shelves.category(path)
     branch = queries.category_branch("a/b")
