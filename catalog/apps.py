@@ -1,4 +1,4 @@
-"""The product catalog: what a shop sells and how shoppers find it."""
+"""The product catalog: the products of a shop, their search and their pages."""
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _

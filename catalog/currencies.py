@@ -1,4 +1,4 @@
-"""The currencies a price can have: the active codes of ISO 4217 that money is really kept in."""
+"""The currencies of prices: the active codes of ISO 4217, without those of funds, precious metals and tests."""
 
 from __future__ import annotations
 

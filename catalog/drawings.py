@@ -1,4 +1,4 @@
-"""Drawings in place of photographs: which shape and tone stand for a product without pictures."""
+"""Drawings for products without pictures: which shape and colour tone the shop draws."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from zlib import crc32
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Each shape of drawings.svg, and the words of names and category paths that it stands for.
-_WORDS = {
+# For each shape in drawings.svg, the words of product names and category paths that it is drawn for.
+_SHAPE_WORDS = {
     "shirt": (
         "shirt tshirt tee top topwear tunic kurta kurti blouse polo sweater sweatshirt jumper "
         "hoodie knitwear apparel clothing fashion women men kids jersey vest shirts base- "
@@ -92,13 +92,13 @@ _WORDS = {
     "can": "can watering hose sprinkler",
     "birdhouse": "birdhouse feeder bird",
 }
-SHAPES = {word: shape for shape, words in _WORDS.items() for word in words.split()}
-UNKNOWN = "box"
-# A book's title says nothing of how the book looks.
-TITLED = frozenset({"book"})
+SHAPES = {word: shape for shape, words in _SHAPE_WORDS.items() for word in words.split()}
+DEFAULT_SHAPE = "box"
+# Shapes of products whose names do not tell how they look, such as the title of a book.
+SHAPES_BY_PATH_ONLY = frozenset({"book"})
 
-# Words of colours, and the tone of the stylesheet that each is drawn in.
-_COLOURS = {
+# For each tone in shop.css, the words of colours that it is drawn for.
+_TONE_WORDS = {
     "ink": "black charcoal onyx jet",
     "stone": "grey gray zinc smoke stone silver steel metallic slate gunmetal graphite ash",
     "chalk": "white clear off ivory cream ecru pearl natural",
@@ -114,29 +114,31 @@ _COLOURS = {
     "plum": "purple lavender mauve magenta violet plum lilac",
     "rose": "pink rose blush fluorescent",
 }
-TONES = {word: tone for tone, words in _COLOURS.items() for word in words.split()}
-FALLBACK = ("moss", "sky", "brick", "honey", "plum", "lagoon", "bark", "sand", "rose", "amber")
-COLOUR_KEYS = frozenset({"color", "colour", "base colour", "shade"})
-FRAMES = 4
+TONES = {word: tone for tone, words in _TONE_WORDS.items() for word in words.split()}
+FALLBACK_TONES = ("moss", "sky", "brick", "honey", "plum", "lagoon", "bark", "sand", "rose", "amber")
+COLOUR_ATTRIBUTES = frozenset({"color", "colour", "base colour", "shade"})
+FRAMES = 4  # ways to place a shape in the picture, see _drawing.html
 
 
 def shape_of(category_path: str, name: str = "") -> str:
-    """Return the shape of a product: by the last word of its name, else by the last known word of its path."""
-    by_path = next(filter(None, map(_shape, reversed(re.split(r"\W+", category_path.lower())))), UNKNOWN)
-    by_name = _shape(name.lower().rpartition(" ")[2]) if name else None
-    return by_path if by_name is None or by_path in TITLED else by_name
+    """Return the shape for the last word of the name, else for the last known word of the category's URL path."""
+    words = reversed(re.split(r"\W+", category_path.lower()))
+    shape_by_path = next(filter(None, map(_shape_of_word, words)), DEFAULT_SHAPE)
+    shape_by_name = _shape_of_word(name.lower().rpartition(" ")[2]) if name else None
+    return shape_by_path if shape_by_name is None or shape_by_path in SHAPES_BY_PATH_ONLY else shape_by_name
 
 
-def _shape(word: str) -> str | None:
+def _shape_of_word(word: str) -> str | None:
     forms = (word, word.removesuffix("s"), word.removesuffix("es"), f"{word.removesuffix('ies')}y")
     return next((SHAPES[form] for form in forms if form in SHAPES), None)
 
 
 def tone_of(attributes: Mapping[str, object], name: str) -> str:
-    """Return the tone of the product's colour, or one that its name always gets."""
+    """Return the tone of the last known colour in the attributes, else a tone that is always the same for the name."""
     for key, value in attributes.items():
-        if key.lower() in COLOUR_KEYS:
-            known = [TONES[word] for word in re.findall(r"[a-z]+", str(value).lower()) if word in TONES]
-            if known:
-                return known[-1]
-    return FALLBACK[crc32(name.encode()) % len(FALLBACK)]
+        if key.lower() in COLOUR_ATTRIBUTES:
+            words = re.findall(r"[a-z]+", str(value).lower())
+            tones = [TONES[word] for word in words if word in TONES]
+            if tones:
+                return tones[-1]
+    return FALLBACK_TONES[crc32(name.encode()) % len(FALLBACK_TONES)]

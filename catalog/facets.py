@@ -1,209 +1,159 @@
-"""Facets: how many products each further choice would leave, counted in the database."""
+"""The facets of a listing as the page shows them: the options of each kind, with their counts and URLs."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from django.db.models import (
-    Case,
-    Count,
-    F,
-    Func,
-    IntegerField,
-    JSONField,
-    Max,
-    Min,
-    Q,
-    TextField,
-    Value,
-    When,
-)
-from django.db.models.fields.json import HasAnyKeys
-from django.db.models.lookups import In
-
-from catalog.models.product import ON_SALE
+from django.utils.translation import gettext as _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from decimal import Decimal
+    from collections import Counter
+    from collections.abc import Iterable
 
+    from catalog.facet_counts import FacetCounts
     from catalog.forms import Selection
-    from catalog.models.product import ProductQuerySet
+    from catalog.models import Brand, Category
 
-# Note [How facets are counted]
-# A facet's counts ignore its own choices (OR inside a facet, AND across them). So a product counts for every
-# facet if it meets all conditions, and for one facet if that facet's condition is the only one it fails: the
-# one to blame. Grouping by value and blame gives the counts of all facets of a kind in one statement, however
-# many are chosen; and the blame's own totals say how many products dropping that filter would bring.
-HOUR = 3600
-NOTHING = ""
-MOST_ROWS = 3000
-
-
-class Keys(Func):
-    """The keys of a JSON object, one a row."""
-
-    function = "jsonb_object_keys"
-    output_field = TextField()
-    set_returning = True
-    is_immutable = True
-
-
-class TextOf(Func):
-    """The value at a key of a JSON object, as text, for each of the rows that the key makes."""
-
-    template = "(%(expressions)s)"
-    arg_joiner = " ->> "
-    output_field = TextField()
-    set_returning = True
-    is_immutable = True
-
-
-class TextAt(Func):
-    """The value at a key of a JSON object, as text. A key of digits is still a key."""
-
-    function = "jsonb_extract_path_text"
-    output_field = TextField()
-    is_immutable = True
-
-
-class JsonAt(Func):
-    """The value at a key of a JSON object."""
-
-    function = "jsonb_extract_path"
-    output_field = JSONField()
-    is_immutable = True
+UNFOLDED_OPTIONS = 8
+OPTIONS_LIMIT = 100
+ATTRIBUTE_FACETS_LIMIT = 6
+NUMERIC_OPTIONS_LIMIT = 12
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
-    """The counts of one listing; `currency` is empty where its prices are in several."""
+class Option:
+    """A link that makes a choice, or takes it back if it is `chosen`. `count` is the number of products it leads to."""
 
-    total: int
-    without: dict[str, int]
-    categories: Counter[int]
-    lowest: Decimal | None
-    highest: Decimal | None
-    currency: str
-    on_sale: int
-    brands: Counter[tuple[str, str]] = field(default_factory=Counter)
-    attributes: dict[str, Counter[str]] = field(default_factory=dict)
+    label: str
+    url: str
+    count: int = 0
+    chosen: bool = False
 
 
-def conditions(
-    selection: Selection, *, brands: Iterable[int], categories: Iterable[int] = ()
-) -> dict[str, Q]:
-    """Return what each chosen facet asks of a product."""
-    asked: dict[str, Q] = {}
-    if selection.within:
-        asked["in"] = Q(category__in=list(categories))
-    if selection.brands:
-        asked["brand"] = Q(brand__in=list(brands))
-    if selection.price_from is not None or selection.price_to is not None:
-        asked["price"] = _between(selection.price_from, selection.price_to)
-    if selection.sale:
-        asked["sale"] = ON_SALE
-    for key in dict.fromkeys(key for key, _value in selection.attributes):
-        asked[f"attr:{key}"] = _has_value(key, selection.values_of(key))
-    return asked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facet:
+    """The options of one kind, such as brands. `group` is its name in a Selection."""
+
+    group: str
+    label: str
+    options: tuple[Option, ...]
+
+    @property
+    def unfolded(self) -> tuple[Option, ...]:
+        """The options that the page shows at once."""
+        return self.options[:UNFOLDED_OPTIONS]
+
+    @property
+    def folded(self) -> tuple[Option, ...]:
+        """The options that the page shows on request."""
+        return self.options[UNFOLDED_OPTIONS:]
 
 
-def chosen(products: ProductQuerySet, asked: Mapping[str, Q]) -> ProductQuerySet:
-    """Keep the products that meet all conditions."""
-    return products.filter(*asked.values())
+def build_facets(
+    selection: Selection,
+    counts: FacetCounts,
+    brands: Iterable[Brand],
+    departments: Iterable[Category],
+    tree: Iterable[Category],
+) -> list[Facet]:
+    """Return the facets that leave a choice: department, brand, and the attributes that most products have.
+
+    `brands` are the chosen ones, and `tree` has all categories that products of the listing can be in.
+    """
+    facets = [
+        _department_facet(selection, counts, departments, tree),
+        _brand_facet(selection, counts, brands),
+    ]
+    by_use = sorted(counts.attributes, key=lambda key: (-counts.attributes[key].total(), key))
+    chosen = list(dict.fromkeys(key for key, _value in selection.attributes))
+    useful = [key for key in by_use if key not in chosen and _is_useful(counts.attributes[key])]
+    facets += [_attribute_facet(selection, counts, key) for key in chosen + useful[:ATTRIBUTE_FACETS_LIMIT]]
+    return [
+        facet for facet in facets if len(facet.options) > 1 or any(option.chosen for option in facet.options)
+    ]
 
 
-def _between(low: Decimal | None, high: Decimal | None) -> Q:
-    at_least = Q() if low is None else Q(effective_price__gte=low)
-    return at_least if high is None else at_least & Q(effective_price__lte=high)
-
-
-def _has_value(key: str, values: list[str]) -> Q:
-    """An attribute is one of the values, or is a list with one of them."""
-    return Q(In(TextAt("attributes", Value(key)), values)) | Q(
-        HasAnyKeys(JsonAt("attributes", Value(key)), values)
-    )
-
-
-def tally(products: ProductQuerySet, asked: Mapping[str, Q]) -> Tally:
-    """Count by category and brand in a statement, by attribute in one more: Note [How facets are counted]."""
-    blamed = _blamed(products, asked)
-    rows = list(
-        blamed.values("category", "brand__slug", "brand__name", "blame").annotate(
-            n=Count("pk"),
-            on_sale=Count("pk", filter=ON_SALE),
-            low=Min("effective_price"),
-            high=Max("effective_price"),
-            first_currency=Min("currency"),
-            last_currency=Max("currency"),
+def count_with_descendants(
+    counts: FacetCounts, categories: Iterable[Category], tree: Iterable[Category]
+) -> list[tuple[Category, int]]:
+    """Return each category that has products, in itself or below, with their number. `tree` has all those below."""
+    filled = [category for category in tree if counts.categories[category.pk]]
+    totals = [
+        (
+            category,
+            sum(counts.categories[below.pk] for below in filled if below.path.startswith(category.path)),
         )
+        for category in categories
+    ]
+    return [(category, total) for category, total in totals if total]
+
+
+def display_value(value: object) -> str:
+    """Return the value of an attribute, or one item of a list, as shoppers read it."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return {"true": _("Yes"), "false": _("No")}.get(str(value).lower(), str(value))
+
+
+def _is_useful(counts: Counter[str]) -> bool:
+    """Tell whether an attribute is useful as a facet: it has several values, and they are not many different numbers."""
+    return len(counts) > 1 and (
+        len(counts) <= NUMERIC_OPTIONS_LIMIT or not all(map(NUMBER.fullmatch, counts))
     )
-    priced = _counting_for("price", rows)
-    currencies = {row[column] for row in priced for column in ("first_currency", "last_currency")}
-    return Tally(
-        total=sum(row["n"] for row in _counting_for(NOTHING, rows)),
-        without={group: sum(row["n"] for row in _counting_for(group, rows)) for group in asked},
-        on_sale=sum(row["on_sale"] for row in _counting_for("sale", rows)),
-        lowest=min((row["low"] for row in priced), default=None),
-        highest=max((row["high"] for row in priced), default=None),
-        currency=currencies.pop() if len(currencies) == 1 else "",
-        categories=_summed(_counting_for("in", rows), "category"),
-        brands=_summed(_counting_for("brand", rows), "brand__slug", "brand__name"),
-        attributes=_attributes(blamed),
-    )
 
 
-def _counting_for(group: str, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows of products that fail no condition but the group's own."""
-    return [row for row in rows if row["blame"] in (NOTHING, group)]
+def _facet(group: str, label: str, options: Iterable[Option]) -> Facet:
+    """Return a facet with the chosen options first, then those of most products."""
+    ordered = sorted(options, key=lambda option: (not option.chosen, -option.count, option.label.casefold()))
+    return Facet(group=group, label=label, options=tuple(ordered[:OPTIONS_LIMIT]))
 
 
-def _summed(rows: Iterable[dict[str, Any]], *columns: str) -> Counter[Any]:
-    counts: Counter[Any] = Counter()
-    for row in rows:
-        value = tuple(row[column] for column in columns)
-        counts[value if len(value) > 1 else value[0]] += row["n"]
-    return counts
+def _department_facet(
+    selection: Selection, counts: FacetCounts, departments: Iterable[Category], tree: Iterable[Category]
+) -> Facet:
+    options = []
+    for department, count in count_with_descendants(counts, departments, tree):
+        chosen = department.url_path == selection.category_path
+        toggled = replace(selection, category_path="" if chosen else department.url_path)
+        options.append(Option(label=department.name, count=count, chosen=chosen, url=toggled.url()))
+    return _facet("in", _("Department"), options)
 
 
-def _blamed(products: ProductQuerySet, asked: Mapping[str, Q]) -> Any:
-    """Keep the products that fail at most one condition, and name it as `blame`."""
-    failures = {f"fails_{i}": _failure(condition) for i, condition in enumerate(asked.values())}
-    blame = [When(**{f"fails_{i}": 1}, then=Value(group)) for i, group in enumerate(asked)]
-    few = products.alias(**failures).alias(failed=sum(map(F, failures), Value(0))).filter(failed__lte=1)
-    return few.annotate(blame=Case(*blame, default=Value(NOTHING), output_field=TextField()))
+def _brand_facet(selection: Selection, counts: FacetCounts, brands: Iterable[Brand]) -> Facet:
+    names = {brand.slug: (brand.name, 0) for brand in brands}
+    names |= {slug: (name, count) for (slug, name), count in counts.brands.items() if slug}
+    options = [
+        Option(
+            label=name,
+            count=count,
+            chosen=slug in selection.brands,
+            url=selection.toggle_brand(slug).url(),
+        )
+        for slug, (name, count) in names.items()
+    ]
+    return _facet("brand", _("Brand"), options)
 
 
-def _failure(condition: Q) -> Case:
-    return Case(When(condition, then=Value(0)), default=Value(1), output_field=IntegerField())
+def _attribute_facet(selection: Selection, counts: FacetCounts, key: str) -> Facet:
+    chosen = selection.values_of(key)
+    value_counts = dict.fromkeys(chosen, 0) | dict(counts.attributes.get(key, {}))
+    options = [
+        Option(
+            label=display_value(value),
+            count=count,
+            chosen=value in chosen,
+            url=selection.toggle_attribute(key, value).url(),
+        )
+        for value, count in value_counts.items()
+    ]
+    facet = _facet(f"attr:{key}", key, options)
+    return _ordered_by_number(facet) if all(map(NUMBER.fullmatch, value_counts)) else facet
 
 
-def _attributes(blamed: Any) -> dict[str, Counter[str]]:
-    """Count each value of each attribute; a list counts for each of its values."""
-    rows = (
-        blamed.annotate(key=Keys("attributes"), text=TextOf("attributes", Keys("attributes")))
-        .values_list("key", "text", "blame")
-        .annotate(n=Count("pk"))
-    )
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    most = rows.order_by("-n", "key", "text", "blame")[:MOST_ROWS]
-    for name, value, blame, n in most.cached("catalog.facets", ttl=HOUR):
-        if blame in (NOTHING, f"attr:{name}"):
-            for one in _values(value):
-                counts[name][one] += n
-    return counts
-
-
-def _values(text: str) -> list[str]:
-    """Return what an attribute's text stands for: itself, or the texts of a JSON list; nothing for an empty one."""
-    if text in ("", "[]"):
-        return []
-    if not text.startswith('["'):
-        return [text]
-    try:
-        return list(filter(None, dict.fromkeys(json.loads(text))))
-    except ValueError:
-        return [text]
+def _ordered_by_number(facet: Facet) -> Facet:
+    """Return the facet with its options in the order of their numbers, the chosen ones still first."""
+    ordered = sorted(facet.options, key=lambda option: (not option.chosen, float(option.label)))
+    return replace(facet, options=tuple(ordered))

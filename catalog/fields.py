@@ -1,4 +1,4 @@
-"""Model fields that store texts in the normal form NFC of Unicode and search for them in it."""
+"""Model fields that store texts in the form NFC of Unicode, and bring the texts of lookups into it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ else:
     CharField, TextField = models.CharField, models.TextField
 
 
-def normal(text: str) -> str:
-    """Return the text in the form NFC: “é” is one character, and not an “e” and an accent."""
+def to_nfc(text: str) -> str:
+    """Return the text in the form NFC of Unicode, in which “é” is one character and not an “e” and an accent."""
     return text if text.isascii() else normalize("NFC", text)
 
 
 class NormalForm:
-    """Normalizes the values of forms, saves and exact lookups. In migrations the field is Django's own."""
+    """A mixin that normalizes the values of forms, saves and exact lookups. Migrations see the field of Django."""
 
     def deconstruct(self) -> Any:
         name, _path, args, kwargs = super().deconstruct()  # type: ignore[misc]
-        django = next(kind for kind in type(self).__mro__ if kind.__module__.startswith("django."))
-        return name, f"django.db.models.{django.__name__}", args, kwargs
+        field = next(cls for cls in type(self).__mro__ if cls.__module__.startswith("django."))
+        return name, f"django.db.models.{field.__name__}", args, kwargs
 
     def to_python(self, value: Any) -> Any:
         return _normalized(super().to_python(value))  # type: ignore[misc]
@@ -43,13 +43,13 @@ class NormalTextField(NormalForm, TextField):
 
 
 class NormalJSONField(NormalForm, models.JSONField):
-    """JSON whose texts and names are in the form NFC."""
+    """JSON with texts and names in the form NFC."""
 
 
 def _normalized(value: Any) -> Any:
     match value:
         case str():
-            return normal(value)
+            return to_nfc(value)
         case dict():
             return {_normalized(key): _normalized(item) for key, item in value.items()}
         case list():

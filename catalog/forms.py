@@ -1,4 +1,4 @@
-"""What a shopper may ask of a listing, read leniently, and written again in one canonical form."""
+"""The parameters of a listing: choices read from a query string, and written as a canonical one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from django.http import QueryDict
 
-# Every parameter of a listing; pages declare them, so nothing else of a query string reaches a view.
+# All parameters of a listing. Pages declare them, and a view does not see any other parameter.
 PARAMS = ("brand", "attr", "price_from", "price_to", "sale", "sort", "page")
 SEARCH_PARAMS = ("q", "in", *PARAMS)
-MOST_CHOICES = 40
-SLUGS = re.compile(r"[-\w]+(/[-\w]+)*", re.ASCII)
+CHOICES_LIMIT = 40  # of one parameter; the others are ignored
+URL_PATH = re.compile(r"[-\w]+(/[-\w]+)*", re.ASCII)
 
 SORTS = {
     "newest": _("Newest"),
@@ -34,10 +34,18 @@ SEARCH_SORTS = {"relevance": _("Best match"), **SORTS}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """A shopper's choices. Equal choices have equal query strings, whatever the order they were made in."""
+    """A shopper's choices. Equal choices have equal query strings, in whatever order they were made.
+
+    Args:
+        q: the words of a search.
+        category_path: the URL path of a category to search in.
+        brands: slugs.
+        attributes: pairs of a name and one of its chosen values.
+        sort: a key of SORTS; empty for the default order.
+    """
 
     q: str = ""
-    within: str = ""
+    category_path: str = ""
     brands: tuple[str, ...] = ()
     attributes: tuple[tuple[str, str], ...] = ()
     price_from: Decimal | None = None
@@ -46,7 +54,7 @@ class Selection:
     sort: str = ""
 
     @property
-    def filtered(self) -> bool:
+    def is_filtered(self) -> bool:
         return self.unfiltered != self
 
     @property
@@ -68,23 +76,24 @@ class Selection:
         return replace(self, attributes=_toggled(self.attributes, (key, value)))
 
     def without(self, group: str) -> Selection:
-        """Return the selection without one group: brand, price, sale, in, or `attr:` and its key."""
+        """Return the selection without one group: `in`, `brand`, `price`, `sale`, or `attr:` with the name."""
         if group.startswith("attr:"):
-            return replace(self, attributes=tuple(a for a in self.attributes if f"attr:{a[0]}" != group))
-        dropped: dict[str, dict[str, Any]] = {
+            attributes = tuple(pair for pair in self.attributes if f"attr:{pair[0]}" != group)
+            return replace(self, attributes=attributes)
+        defaults: dict[str, dict[str, Any]] = {
             "brand": {"brands": ()},
             "price": {"price_from": None, "price_to": None},
             "sale": {"sale": False},
-            "in": {"within": ""},
+            "in": {"category_path": ""},
         }
-        return replace(self, **dropped[group])
+        return replace(self, **defaults[group])
 
     def pairs(self, *, page: int = 1) -> list[tuple[str, str]]:
-        """Return the parameters in canonical order."""
-        pairs = [("q", self.q), ("in", self.within)]
+        """Return the parameters and their values in canonical order."""
+        pairs = [("q", self.q), ("in", self.category_path)]
         pairs += [("brand", slug) for slug in sorted(self.brands)]
         pairs += [("attr", f"{_escaped(key)}:{value}") for key, value in sorted(self.attributes)]
-        pairs += [("price_from", _plain(self.price_from)), ("price_to", _plain(self.price_to))]
+        pairs += [("price_from", _decimal_text(self.price_from)), ("price_to", _decimal_text(self.price_to))]
         pairs += [
             ("sale", "1" if self.sale else ""),
             ("sort", self.sort),
@@ -93,21 +102,24 @@ class Selection:
         return [(name, value) for name, value in pairs if value]
 
     def url(self, *, page: int = 1) -> str:
-        """Return the query string, with its question mark; a full stop stands for no parameters at all."""
+        """Return the query string with its question mark. Without parameters it is a full stop, the page itself."""
         query = urlencode(self.pairs(page=page))
         return f"?{query}" if query else "."
 
 
-def _toggled(chosen: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
-    return tuple(c for c in chosen if c != value) if value in chosen else (*chosen, value)
+def _toggled(values: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+    return tuple(other for other in values if other != value) if value in values else (*values, value)
 
 
-def _plain(number: Decimal | None) -> str:
+def _decimal_text(number: Decimal | None) -> str:
     return "" if number is None else f"{number.normalize():f}"
 
 
 class ListingForm(forms.Form):
-    """The parameters of a listing. What cannot be read is left out; a wrong price is also explained."""
+    """The parameters of a listing. Invalid ones are ignored; a wrong price also gets an error message.
+
+    The first of `sorts` is the default order. `query` has the parameters as they were sent.
+    """
 
     q = forms.CharField(required=False, max_length=200, label=_("Search"))
     price_from = NumberField(required=False, min_value=0, max_digits=12, decimal_places=2, label=_("From"))
@@ -116,31 +128,34 @@ class ListingForm(forms.Form):
 
     def __init__(self, data: QueryDict, *, sorts: dict[str, Any]) -> None:
         super().__init__(data)
-        self.lists = data
+        self.query = data
         self.sorts = sorts
 
+    @property
+    def default_sort(self) -> str:
+        return next(iter(self.sorts))
+
     def selection(self) -> Selection:
-        """Return the choices that can be read, each once; the first sort is the default and never written."""
+        """Return the valid choices, each once."""
         self.is_valid()
-        clean = self.cleaned_data
-        sort, within = self.lists.get("sort", ""), self.lists.get("in", "")
-        attributes = (_attribute(text) for text in self.lists.getlist("attr")[:MOST_CHOICES])
+        values = self.cleaned_data
+        sort, category_path = self.query.get("sort", ""), self.query.get("in", "")
+        attributes = map(_parse_attribute, self.query.getlist("attr")[:CHOICES_LIMIT])
+        brands = filter(URL_PATH.fullmatch, self.query.getlist("brand")[:CHOICES_LIMIT])
         return Selection(
-            q=clean.get("q", ""),
-            within=within if SLUGS.fullmatch(within) else "",
-            brands=tuple(
-                sorted({s for s in self.lists.getlist("brand")[:MOST_CHOICES] if SLUGS.fullmatch(s)})
-            ),
-            attributes=tuple(sorted({a for a in attributes if a})),
-            price_from=clean.get("price_from"),
-            price_to=clean.get("price_to"),
-            sale=bool(clean.get("sale")),
-            sort=sort if sort in list(self.sorts)[1:] else "",
+            q=values.get("q", ""),
+            category_path=category_path if URL_PATH.fullmatch(category_path) else "",
+            brands=tuple(sorted(set(brands))),
+            attributes=tuple(sorted(set(filter(None, attributes)))),
+            price_from=values.get("price_from"),
+            price_to=values.get("price_to"),
+            sale=bool(values.get("sale")),
+            sort=sort if sort in self.sorts and sort != self.default_sort else "",
         )
 
 
-def _attribute(text: str) -> tuple[str, str] | None:
-    """Read `key:value`; a colon of the key's own is written `%3A`."""
+def _parse_attribute(text: str) -> tuple[str, str] | None:
+    """Return the name and value of `name:value`; None for any other text. A colon in the name is written `%3A`."""
     key, colon, value = text.partition(":")
     return (_unescaped(key), value) if key and colon and value and "\x00" not in text else None
 

@@ -1,8 +1,7 @@
-"""A listing as a page shows it: products, facets, chips, sorts and pages, each with its URL."""
+"""A listing as a page shows it: products, facets, chips, sort orders and pages, each with its URL."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,25 +11,24 @@ from django.http import Http404
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from catalog import facets, reads
+from catalog import queries
+from catalog.facet_counts import count_facets, facet_conditions, filter_products
+from catalog.facets import Option, build_facets, display_value
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from django.forms import BoundField
 
-    from catalog.facets import Tally
+    from catalog.facet_counts import FacetCounts
+    from catalog.facets import Facet
     from catalog.forms import ListingForm, Selection
     from catalog.models import Brand, Category, Product
     from catalog.models.product import ProductQuerySet
 
-PER_PAGE = 24
-CUT = 8
-MOST_OPTIONS = 100
-MOST_ATTRIBUTES = 6
-MOST_NUMBERS = 12
-NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+    Rank = Callable[[ProductQuerySet], ProductQuerySet]
+
+PRODUCTS_PER_PAGE = 24
 ORDERS: dict[str, tuple[Any, ...]] = {
     "newest": (F("publish_at").desc(), "id"),
     "price": ("effective_price", "id"),
@@ -40,39 +38,16 @@ ORDERS: dict[str, tuple[Any, ...]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """One choice: following its URL makes it, or takes it back."""
-
-    label: str
-    url: str
-    count: int = 0
-    chosen: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facet:
-    """Choices of one kind."""
-
-    group: str
-    label: str
-    options: tuple[Option, ...]
-
-    @property
-    def first(self) -> tuple[Option, ...]:
-        return self.options[:CUT]
-
-    @property
-    def more(self) -> tuple[Option, ...]:
-        return self.options[CUT:]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """Everything between a listing's heading and its foot."""
+    """The part of a page below its heading.
+
+    `chips` are the chosen filters, each with the URL that drops it. `drops` are the filters of an empty listing that would
+    show products if they were dropped.
+    """
 
     form: ListingForm
     selection: Selection
-    tally: Tally
+    counts: FacetCounts
     page: Page[Product]
     products: list[Product]
     facets: list[Facet]
@@ -81,28 +56,28 @@ class Listing:
     sorts: list[Option]
 
     @property
-    def prices(self) -> list[BoundField]:
+    def price_inputs(self) -> list[BoundField]:
         return [self.form["price_from"], self.form["price_to"]]
 
     @property
     def sale(self) -> Option:
-        flipped = replace(self.selection, sale=not self.selection.sale)
-        return Option(
-            label=_("On sale"), url=flipped.url(), count=self.tally.on_sale, chosen=self.selection.sale
-        )
+        """The option that shows only products on sale."""
+        chosen = self.selection.sale
+        url = replace(self.selection, sale=not chosen).url()
+        return Option(label=_("On sale"), url=url, count=self.counts.on_sale, chosen=chosen)
 
     @property
     def clear_url(self) -> str:
         return self.selection.unfiltered.url()
 
     @property
-    def price_fields(self) -> list[tuple[str, str]]:
-        """The parameters that the price form carries along, hidden."""
+    def hidden_price_fields(self) -> list[tuple[str, str]]:
+        """The names and values of the other parameters, which the form of prices sends again."""
         return list(self.selection.without("price").pairs())
 
     @property
     def pages(self) -> list[Option | None]:
-        """The pages to link to; None where some are left out."""
+        """The links to pages; None stands for those that are left out."""
         numbers = self.page.paginator.get_elided_page_range(self.page.number, on_each_side=1, on_ends=1)
         return [self._page_option(number) if isinstance(number, int) else None for number in numbers]
 
@@ -120,64 +95,78 @@ class Listing:
         )
 
 
-def build(
+def build_listing(
     products: ProductQuerySet,
     form: ListingForm,
     *,
     departments: Iterable[Category] = (),
     tree: Iterable[Category] = (),
-    ranked: Callable[[ProductQuerySet], ProductQuerySet] | None = None,
+    rank: Rank | None = None,
 ) -> Listing:
-    """Build the listing of what the form selects of the products; `ranked` is its order by relevance.
+    """Return the listing of the products that the form selects.
 
-    Raises Http404 for a page that is not there.
+    Args:
+        products: the products to select from.
+        form: the parameters of the request.
+        departments: the options of the department facet; without them there is no such facet.
+        tree: all categories, needed with `departments`.
+        rank: orders products by relevance, if that is the default order.
+
+    Raises:
+        Http404: the page of the request does not exist.
     """
     selection = form.selection()
-    brands = reads.brands(selection.brands)
-    within = [c for c in tree if selection.within and f"{c.url_path}/".startswith(f"{selection.within}/")]
-    selection = replace(
-        selection,
-        brands=tuple(sorted(brand.slug for brand in brands)),
-        within=selection.within if within else "",
-    )
-    asked = facets.conditions(selection, brands=[b.pk for b in brands], categories=[c.pk for c in within])
-    tally = facets.tally(products, asked)
-    matching = facets.chosen(products, asked)
-    ordered = (
-        ranked(matching) if ranked and not selection.sort else matching.order_by(*_order(selection, form))
-    )
-    page = _page(reads.cards(ordered), total=tally.total, number=form.lists.get("page", "1"))
-    labels = _labels(selection, brands, within)
+    brands = queries.brands_by_slug(selection.brands)
+    categories = _branch_of(selection.category_path, tree)
+    selection = _without_unknown(selection, brands, categories)
+    conditions = facet_conditions(selection, brand_ids=_ids(brands), category_ids=_ids(categories))
+    counts = count_facets(products, conditions)
+    ordered = _ordered(filter_products(products, conditions), selection, form, rank)
+    page = _page(queries.with_card_columns(ordered), total=counts.total, number=form.query.get("page", "1"))
+    labels = _group_labels(selection, brands, categories)
     return Listing(
         form=form,
         selection=selection,
-        tally=tally,
+        counts=counts,
         page=page,
-        products=reads.illustrate(page.object_list) if tally.total else [],
-        facets=list(_facets(selection, tally, brands, departments, tree)),
+        products=queries.attach_images(page.object_list) if counts.total else [],
+        facets=build_facets(selection, counts, brands, departments, tree),
         chips=_chips(selection, labels),
-        drops=_drops(selection, tally, labels),
+        drops=_drops(selection, counts, labels),
         sorts=_sorts(selection, form),
     )
 
 
-def rolled_up(
-    tally: Tally, nodes: Iterable[Category], tree: Iterable[Category]
-) -> list[tuple[Category, int]]:
-    """Return each node with the number of products in it and below it, leaving out the empty ones."""
-    holding = [category for category in tree if tally.categories[category.pk]]
-    counts = [
-        (node, sum(tally.categories[c.pk] for c in holding if c.path.startswith(node.path))) for node in nodes
-    ]
-    return [(node, count) for node, count in counts if count]
+def _branch_of(url_path: str, tree: Iterable[Category]) -> list[Category]:
+    """Return the category of a URL path and all below it; an empty list for an empty or unknown path."""
+    return [category for category in tree if url_path and f"{category.url_path}/".startswith(f"{url_path}/")]
 
 
-def _order(selection: Selection, form: ListingForm) -> tuple[Any, ...]:
-    return ORDERS[selection.sort or next(iter(form.sorts))]
+def _without_unknown(
+    selection: Selection, brands: Iterable[Brand], categories: Sequence[Category]
+) -> Selection:
+    """Return the selection without brands and a category that do not exist."""
+    return replace(
+        selection,
+        brands=tuple(sorted(brand.slug for brand in brands)),
+        category_path=selection.category_path if categories else "",
+    )
+
+
+def _ids(rows: Iterable[Brand | Category]) -> list[int]:
+    return [row.pk for row in rows]
+
+
+def _ordered(
+    products: ProductQuerySet, selection: Selection, form: ListingForm, rank: Rank | None
+) -> ProductQuerySet:
+    if rank and not selection.sort:
+        return rank(products)
+    return products.order_by(*ORDERS[selection.sort or form.default_sort])
 
 
 def _page(products: ProductQuerySet, *, total: int, number: str) -> Page[Product]:
-    paginator = Paginator(products, PER_PAGE)
+    paginator = Paginator(products, PRODUCTS_PER_PAGE)
     paginator.count = total
     try:
         return paginator.page(number)
@@ -185,89 +174,15 @@ def _page(products: ProductQuerySet, *, total: int, number: str) -> Page[Product
         raise Http404(_("There is no such page.")) from error
 
 
-def _facets(
-    selection: Selection,
-    tally: Tally,
-    brands: list[Brand],
-    departments: Iterable[Category],
-    tree: Iterable[Category],
-) -> Iterable[Facet]:
-    """Yield the facets that leave a choice, attributes in the order of how many products have them."""
-    found = [_department_facet(selection, tally, departments, tree), _brand_facet(selection, tally, brands)]
-    by_use = sorted(tally.attributes, key=lambda key: (-tally.attributes[key].total(), key))
-    chosen = list(dict.fromkeys(key for key, _value in selection.attributes))
-    useful = [key for key in by_use if key not in chosen and _is_useful(tally.attributes[key])]
-    found += [_attribute_facet(selection, tally, key) for key in chosen + useful[:MOST_ATTRIBUTES]]
-    return (facet for facet in found if len(facet.options) > 1 or any(o.chosen for o in facet.options))
-
-
-def _is_useful(counts: Counter[str]) -> bool:
-    """Whether values leave a choice: more than one, and not the scattered numbers of a measure."""
-    return len(counts) > 1 and (len(counts) <= MOST_NUMBERS or not all(map(NUMBER.fullmatch, counts)))
-
-
-def _facet(group: str, label: str, options: Iterable[Option]) -> Facet:
-    """Put the chosen options first, then those of most products."""
-    ordered = sorted(options, key=lambda o: (not o.chosen, -o.count, o.label.casefold()))
-    return Facet(group=group, label=label, options=tuple(ordered[:MOST_OPTIONS]))
-
-
-def _department_facet(
-    selection: Selection, tally: Tally, departments: Iterable[Category], tree: Iterable[Category]
-) -> Facet:
-    options = [
-        Option(
-            label=node.name,
-            count=count,
-            chosen=node.url_path == selection.within,
-            url=replace(selection, within="" if node.url_path == selection.within else node.url_path).url(),
-        )
-        for node, count in rolled_up(tally, departments, tree)
-    ]
-    return _facet("in", _("Department"), options)
-
-
-def _brand_facet(selection: Selection, tally: Tally, brands: list[Brand]) -> Facet:
-    names = {brand.slug: (brand.name, 0) for brand in brands}
-    names |= {slug: (name, count) for (slug, name), count in tally.brands.items() if slug}
-    options = [
-        Option(label=name, count=n, chosen=slug in selection.brands, url=selection.toggle_brand(slug).url())
-        for slug, (name, n) in names.items()
-    ]
-    return _facet("brand", _("Brand"), options)
-
-
-def _attribute_facet(selection: Selection, tally: Tally, key: str) -> Facet:
-    chosen = selection.values_of(key)
-    counts = dict.fromkeys(chosen, 0) | dict(tally.attributes.get(key, {}))
-    options = [
-        Option(label=spoken(v), count=n, chosen=v in chosen, url=selection.toggle_attribute(key, v).url())
-        for v, n in counts.items()
-    ]
-    facet = _facet(f"attr:{key}", key, options)
-    return _by_size(facet) if all(NUMBER.fullmatch(value) for value in counts) else facet
-
-
-def _by_size(facet: Facet) -> Facet:
-    """Order options that are numbers as numbers, the chosen ones still first."""
-    ordered = sorted(facet.options, key=lambda option: (not option.chosen, float(option.label)))
-    return replace(facet, options=tuple(ordered))
-
-
-def spoken(value: object) -> str:
-    """Return an attribute's value, or one of its texts, in words."""
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return {"true": _("Yes"), "false": _("No")}.get(str(value).lower(), str(value))
-
-
-def _labels(selection: Selection, brands: list[Brand], within: list[Category]) -> dict[str, str]:
-    """Return what each chosen group is called in the chips and in the advice of an empty listing."""
-    labels = {"in": within[0].name} if within else {}
+def _group_labels(
+    selection: Selection, brands: Sequence[Brand], categories: Sequence[Category]
+) -> dict[str, str]:
+    """Return the label of each group that has choices, for chips and drops."""
+    labels = {"in": categories[0].name} if categories else {}
     if brands:
-        labels["brand"] = _either([brand.name for brand in brands])
+        labels["brand"] = _joined([brand.name for brand in brands])
     for key, _value in selection.attributes:
-        labels[f"attr:{key}"] = f"{key}: {_either(selection.values_of(key))}"
+        labels[f"attr:{key}"] = f"{key}: {_joined(selection.values_of(key))}"
     if selection.without("price") != selection:
         labels["price"] = _price_label(selection)
     if selection.sale:
@@ -275,43 +190,38 @@ def _labels(selection: Selection, brands: list[Brand], within: list[Category]) -
     return labels
 
 
-def _either(values: list[str]) -> str:
-    return _(" or ").join(map(spoken, values))
+def _joined(values: Iterable[str]) -> str:
+    return _(" or ").join(map(display_value, values))
 
 
 def _price_label(selection: Selection) -> str:
-    low, high = selection.price_from, selection.price_to
-    written = {
-        name: number_format(price, force_grouping=True)
-        for name, price in (("low", low), ("high", high))
-        if price is not None
+    bounds = {"low": selection.price_from, "high": selection.price_to}
+    texts = {
+        name: number_format(price, force_grouping=True) for name, price in bounds.items() if price is not None
     }
-    if high is None:
-        return _("From %(low)s") % written
-    if low is None:
-        return _("Up to %(high)s") % written
-    return _("%(low)s to %(high)s") % written
+    if selection.price_to is None:
+        return _("From %(low)s") % texts
+    if selection.price_from is None:
+        return _("Up to %(high)s") % texts
+    return _("%(low)s to %(high)s") % texts
 
 
 def _chips(selection: Selection, labels: dict[str, str]) -> list[Option]:
     return [Option(label=label, url=selection.without(group).url()) for group, label in labels.items()]
 
 
-def _drops(selection: Selection, tally: Tally, labels: dict[str, str]) -> list[Option]:
-    """Return, for an empty listing, the filters that would bring products if dropped, with how many."""
+def _drops(selection: Selection, counts: FacetCounts, labels: dict[str, str]) -> list[Option]:
     return [
-        Option(label=label, count=tally.without[group], url=selection.without(group).url())
+        Option(label=label, count=counts.gains[group], url=selection.without(group).url())
         for group, label in labels.items()
-        if tally.without.get(group)
+        if counts.gains.get(group)
     ]
 
 
 def _sorts(selection: Selection, form: ListingForm) -> list[Option]:
-    default = next(iter(form.sorts))
-    keys = {key: "" if key == default else key for key in form.sorts}
+    """Return the sort orders. The default one has no parameter in its URL."""
+    sorts = {"" if key == form.default_sort else key: label for key, label in form.sorts.items()}
     return [
-        Option(
-            label=str(form.sorts[key]), url=replace(selection, sort=sort).url(), chosen=sort == selection.sort
-        )
-        for key, sort in keys.items()
+        Option(label=str(label), url=replace(selection, sort=sort).url(), chosen=sort == selection.sort)
+        for sort, label in sorts.items()
     ]

@@ -1,4 +1,4 @@
-"""Numbers that people type, in the notation of their language."""
+"""Form fields for numbers in the notation of the active language."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from django.core.exceptions import ValidationError
 from django.utils.formats import get_format, number_format
 
 
-def plain(text: str) -> str:
-    """Return a number written in the active language's notation as links write it: `1.234,50` in German as `1234.50`.
+def to_plain_notation(text: str) -> str:
+    """Return a number in the active language's notation in the plain notation: `1.234,50` in German as `1234.50`.
 
-    Thousands are either all separated or none. Any other text is returned as it is: the plain notation means the same in
-    every language, and what is no number is for the caller to refuse.
+    Either all thousands have a separator or none. Any other text is returned as it is, without surrounding spaces: numbers in
+    plain notation are valid in every language, and the caller refuses texts that are not numbers.
     """
     point, separator = map(re.escape, (get_format("DECIMAL_SEPARATOR"), get_format("THOUSAND_SEPARATOR")))
     text = text.strip()
@@ -25,34 +25,34 @@ def plain(text: str) -> str:
     return re.sub(point, ".", re.sub(separator, "", text))
 
 
-class NumberText(forms.TextInput):
-    """A text input. In inputs of type number, browsers refuse or misread the notation of another language."""
+class NumberTextInput(forms.TextInput):
+    """A text input for numbers. In inputs of type number, browsers refuse or misread the notation of another language."""
 
     def __init__(self, attrs: dict[str, Any] | None = None) -> None:
         super().__init__({"inputmode": "decimal", "autocomplete": "off", **(attrs or {})})
 
 
 class NumberField(forms.DecimalField):
-    """A decimal number in the plain notation or that of the active language, in which it is shown."""
+    """A decimal number. It is read in plain notation or that of the active language, and shown in the latter."""
 
-    widget = NumberText
+    widget = NumberTextInput
 
     def to_python(self, value: Any) -> Any:
-        return super().to_python(plain(value) if isinstance(value, str) else value)
+        return super().to_python(to_plain_notation(value) if isinstance(value, str) else value)
 
     def prepare_value(self, value: Any) -> Any:
         return _localized(self, value)
 
 
 class WholeNumberField(forms.IntegerField):
-    """A whole number in the plain notation or that of the active language. Digits behind a point are refused."""
+    """A whole number, read and shown like a NumberField. A text with decimals is refused."""
 
-    widget = NumberText
+    widget = NumberTextInput
 
     def to_python(self, value: Any) -> Any:
         if not isinstance(value, str):
             return super().to_python(value)
-        number = plain(value)
+        number = to_plain_notation(value)
         if number and not re.fullmatch(r"[+-]?\d+", number, re.ASCII):
             raise ValidationError(self.error_messages["invalid"], code="invalid")
         return super().to_python(number)
@@ -62,11 +62,11 @@ class WholeNumberField(forms.IntegerField):
 
 
 def _localized(field: forms.Field, value: Any) -> Any:
-    """Return a number as the active language writes it, without thousands separators; what is no number as it is."""
+    """Return a number in the active language's notation without thousands separators; any other value as it is."""
     try:
         number = field.to_python(value)
     except ValidationError:
         return value
-    return (
-        number_format(number) if isinstance(number, int | Decimal) and Decimal(number).is_finite() else value
-    )
+    if isinstance(number, int | Decimal) and Decimal(number).is_finite():
+        return number_format(number)
+    return value

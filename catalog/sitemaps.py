@@ -1,4 +1,4 @@
-"""What search engines are told to read: all categories and all products that are shown."""
+"""The sitemap for search engines: the home page, all categories and all visible products."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.contrib.sitemaps import Sitemap
 from django.db.models import Max
 from django.urls import reverse
 
-from catalog import reads
+from catalog import queries
 from catalog.models import Product
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from catalog.models.product import ProductQuerySet
 
 
-class Pages(Sitemap):  # type: ignore[type-arg]
-    """The pages that are always there."""
+class PageSitemap(Sitemap):  # type: ignore[type-arg]
+    """The pages that do not belong to a row of the catalog."""
 
     def items(self) -> list[str]:
         return ["catalog:home"]
@@ -28,32 +28,32 @@ class Pages(Sitemap):  # type: ignore[type-arg]
         return reverse(item)
 
 
-class Categories(Sitemap):  # type: ignore[type-arg]
-    """Every category, first page only; its further pages are linked from there."""
+class CategorySitemap(Sitemap):  # type: ignore[type-arg]
+    """The first page of every category, which links to the others."""
 
     def items(self) -> list[Category]:
-        return reads.tree()
+        return queries.category_tree()
 
 
-class Products(Sitemap):  # type: ignore[type-arg]
-    """The products, so many a file that one is filled in well under a second."""
+class ProductSitemap(Sitemap):  # type: ignore[type-arg]
+    """The visible products. A file has 5,000 of them, so that it is filled in well under a second."""
 
     limit = 5000
 
     def items(self) -> ProductQuerySet:
-        return reads.shown(Product.objects.all()).only("slug", "updated_at").order_by("id")
+        return queries.visible_products(Product.objects.all()).only("slug", "updated_at").order_by("id")
 
     def lastmod(self, item: Product) -> datetime:
         return item.updated_at
 
     def get_latest_lastmod(self) -> datetime | None:
-        """Ask the database for the latest; Django would load every product to find it."""
+        """Return the time of the latest change, from the database. Django would load all products to find it."""
         latest: datetime | None = self.items().order_by().aggregate(latest=Max("updated_at"))["latest"]
         return latest
 
 
-SECTIONS: dict[str, type[Sitemap[Any]] | Sitemap[Any]] = {
-    "pages": Pages,
-    "categories": Categories,
-    "products": Products,
+SITEMAPS: dict[str, type[Sitemap[Any]] | Sitemap[Any]] = {
+    "pages": PageSitemap,
+    "categories": CategorySitemap,
+    "products": ProductSitemap,
 }

@@ -6,10 +6,10 @@ from catalog import views
 
 app_name = "catalog"
 urlpatterns = [
-    path("", views.home, name="home"),
-    re_path(r"^c/(?P<path>[-a-zA-Z0-9_]+(?:/[-a-zA-Z0-9_]+)*)/$", views.category, name="category"),
-    path("p/<slug:slug>/", views.product, name="product"),
-    path("search/", views.find, name="search"),
+    path("", views.home_page, name="home"),
+    re_path(r"^c/(?P<path>[-a-zA-Z0-9_]+(?:/[-a-zA-Z0-9_]+)*)/$", views.category_page, name="category"),
+    path("p/<slug:slug>/", views.product_page, name="product"),
+    path("search/", views.search_page, name="search"),
     path("media/<path:path>", views.upload, name="upload"),
     path("robots.txt", views.robots, name="robots"),
     path("favicon.ico", views.favicon, name="favicon"),

@@ -1,4 +1,4 @@
-"""What a value must be before it goes into the catalog; the database checks the same again."""
+"""Checks of values before they are stored in the catalog. The database repeats them as constraints."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-# What the shop's addresses are made of: of a row with another slug, no page could show the link.
+# The URLs of the shop match this pattern, so a page could not link to a row with another slug.
 SLUG = r"^[-a-zA-Z0-9_]+$"
 GTIN_LENGTHS = (8, 12, 13, 14)
 
-# Characters. PostgreSQL refuses a row whose search vector is larger than a megabyte.
+# In characters. PostgreSQL refuses a row with a search vector of more than a megabyte.
 DESCRIPTION_LIMIT = 200_000
 ATTRIBUTE_LIMIT = 20_000
 ATTRIBUTES_LIMIT = 100_000
@@ -22,14 +22,14 @@ EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzin
 
 
 def gtin_is_valid(value: str) -> bool:
-    """Tell whether the value is a GTIN of 8, 12, 13 or 14 digits whose last one checks the others (GS1)."""
+    """Tell whether the value is a GTIN of 8, 12, 13 or 14 digits with the right check digit (GS1)."""
     if not (value.isascii() and value.isdigit() and len(value) in GTIN_LENGTHS):
         return False
-    return sum(int(digit) * (3, 1)[place % 2] for place, digit in enumerate(value.zfill(14))) % 10 == 0
+    return sum(int(digit) * (3, 1)[index % 2] for index, digit in enumerate(value.zfill(14))) % 10 == 0
 
 
 def validate_gtin(value: str) -> None:
-    """Refuse what is no GTIN."""
+    """Raise ValidationError if the value is not a GTIN."""
     if not gtin_is_valid(value):
         raise ValidationError(
             _("“%(value)s” is not a GTIN: its check digit or its length is wrong."), params={"value": value}
@@ -37,13 +37,13 @@ def validate_gtin(value: str) -> None:
 
 
 def validate_moment(value: datetime) -> None:
-    """Refuse moments so early or late that in some time zones they have no date."""
+    """Raise ValidationError for a moment so early or late that some programs or time zones cannot show it."""
     if not EARLIEST <= value <= LATEST:
         raise ValidationError(_("A moment lies between 1900-01-01 and 9999-12-31."))
 
 
 def text_is_storable(text: str) -> bool:
-    """Tell whether PostgreSQL can store the text: it has no NUL character and no half of a surrogate pair."""
+    """Tell whether PostgreSQL can store the text: not if it has a NUL character or half of a surrogate pair."""
     try:
         return b"\0" not in text.encode()
     except UnicodeEncodeError:
@@ -58,9 +58,9 @@ def attribute_is_valid(value: Any) -> bool:
 
 
 def validate_attributes(attributes: Any) -> None:
-    """Refuse what is not a mapping of names to strings, numbers, booleans or lists of strings."""
+    """Raise ValidationError unless the value is a dict of names with strings, numbers, booleans or lists of strings."""
     if not isinstance(attributes, dict):
-        raise ValidationError(_("Attributes are a mapping of names to values."))
+        raise ValidationError(_("Attributes are a JSON object of names and values."))
     for name, value in attributes.items():
         _validate_attribute(name, value)
     length = sum(map(_length, attributes.values()))
@@ -74,7 +74,7 @@ def validate_attributes(attributes: Any) -> None:
 def _validate_attribute(name: str, value: Any) -> None:
     texts = [name, *value] if isinstance(value, list) else [name, value]
     if not all(text_is_storable(text) for text in texts if isinstance(text, str)):
-        # The name may have the character, and then it cannot be shown.
+        # The message does not show the name, since the name may have the character.
         raise ValidationError(_("An attribute has a character in it that no text can have."))
     if not name.strip() or not attribute_is_valid(value):
         raise ValidationError(
@@ -91,5 +91,5 @@ def _validate_attribute(name: str, value: Any) -> None:
 
 
 def _length(value: Any) -> int:
-    """Return the characters of an attribute's texts."""
+    """Return the number of characters in the value of an attribute."""
     return sum(map(len, map(str, value))) if isinstance(value, list) else len(str(value))

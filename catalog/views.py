@@ -1,4 +1,4 @@
-"""The shop's pages. Each sees only the parameters it declares, and depends on what its reads collected."""
+"""The shop's pages. Each declares the parameters that it reads, and is cached until a row that it depends on changes."""
 
 from __future__ import annotations
 
@@ -15,97 +15,109 @@ from django.views.decorators.http import require_safe
 from django.views.static import serve
 
 from cachecontrol.api import cached_page
-from catalog import forms, listing, reads, search, structured
+from catalog import queries
+from catalog.facets import count_with_descendants, display_value
+from catalog.forms import PARAMS, SEARCH_PARAMS, SEARCH_SORTS, SORTS, ListingForm
+from catalog.listing import build_listing
 from catalog.models import Product
 from catalog.models.product import ON_SALE
-from catalog.sitemaps import SECTIONS
+from catalog.search import search_products
+from catalog.sitemaps import SITEMAPS
+from catalog.structured_data import breadcrumb_list, build_crumbs, product_data
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
 
+    from catalog.listing import Listing
     from catalog.models import Category
 
-HOUR = 3600
-ROW = 6
+HOUR = 3600  # seconds
+HOME_PRODUCTS = 6  # in each row of the home page
 
 
 @require_safe
 @cached_page("catalog.home_page", ttl=6 * HOUR, vary=["language"])
-def home(request: HttpRequest) -> HttpResponse:
-    """Show the departments, what is new and what is on sale."""
-    shown = reads.cards(reads.shown(Product.objects.all())).order_by("-publish_at", "id")
-    new, sale = list(shown[:ROW]), list(shown.filter(ON_SALE)[:ROW])
-    reads.illustrate([*new, *sale])
-    context = {"departments": reads.departments(), "new": new, "sale": sale, "canonical": _canonical(request)}
+def home_page(request: HttpRequest) -> HttpResponse:
+    """Show the departments, the newest products and the newest ones on sale."""
+    visible = queries.visible_products(Product.objects.all())
+    newest = queries.with_card_columns(visible).order_by("-publish_at", "id")
+    new, sale = list(newest[:HOME_PRODUCTS]), list(newest.filter(ON_SALE)[:HOME_PRODUCTS])
+    queries.attach_images([*new, *sale])
+    context = {
+        "departments": queries.departments(),
+        "new_products": new,
+        "sale_products": sale,
+        "canonical": _canonical_url(request),
+    }
     return render(request, "catalog/home.html", context)
 
 
 @require_safe
-@cached_page("catalog.category_page", ttl=6 * HOUR, params=forms.PARAMS, vary=["language"])
-def category(request: HttpRequest, path: str) -> HttpResponse:
-    """List the products of a category and of all below it."""
-    branch = reads.branch(path)
+@cached_page("catalog.category_page", ttl=6 * HOUR, params=PARAMS, vary=["language"])
+def category_page(request: HttpRequest, path: str) -> HttpResponse:
+    """List the products of a category and of all categories below it."""
+    branch = queries.category_branch(path)
     if branch is None:
-        return _moved(request, reads.former_category(path), _("There is no such category."))
-    products = reads.shown(Product.objects.filter(category__in=branch.ids))
-    listed = listing.build(products, forms.ListingForm(request.GET, sorts=forms.SORTS))
-    way = structured.crumbs([*branch.ancestors, branch.category])
+        return _redirect_to(request, queries.former_category(path), _("There is no such category."))
+    products = queries.visible_products(Product.objects.filter(category__in=branch.ids))
+    listing = build_listing(products, ListingForm(request.GET, sorts=SORTS))
+    crumbs = build_crumbs([*branch.ancestors, branch.category])
     context = {
         "branch": branch,
-        "children": listing.rolled_up(listed.tally, branch.children, branch.descendants),
-        "listing": listed,
-        "crumbs": way,
-        "data": [structured.breadcrumb_list(way, request.build_absolute_uri)],
-        "summary": branch.category.description,
-        "canonical": _canonical(request, listed),
-        "hidden": listed.selection.filtered or bool(listed.selection.sort),
+        "children": count_with_descendants(listing.counts, branch.children, branch.descendants),
+        "listing": listing,
+        "crumbs": crumbs,
+        "structured_data": [breadcrumb_list(crumbs, request.build_absolute_uri)],
+        "description": branch.category.description,
+        "canonical": _canonical_url(request, listing),
+        "noindex": listing.selection.is_filtered or bool(listing.selection.sort),
     }
     return render(request, "catalog/category.html", context)
 
 
 @require_safe
 @cached_page("catalog.product_page", ttl=24 * HOUR, vary=["language"])
-def product(request: HttpRequest, slug: str) -> HttpResponse:
-    """Show one product."""
-    found = reads.product(slug)
-    if found is None:
-        return _moved(request, reads.former_product(slug), _("There is no such product."))
-    variants, related = reads.variants(found), reads.related(found)
-    reads.illustrate([found, *related])
-    way = structured.crumbs(reads.trail(found.category.url_path), last=found)
+def product_page(request: HttpRequest, slug: str) -> HttpResponse:
+    """Show one product with its variants, images and related products."""
+    product = queries.visible_product(slug)
+    if product is None:
+        return _redirect_to(request, queries.former_product(slug), _("There is no such product."))
+    variants, related = queries.active_variants(product), queries.related_products(product)
+    queries.attach_images([product, *related])
+    crumbs = build_crumbs(queries.category_trail(product.category.url_path), product=product)
     context = {
-        "product": found,
+        "product": product,
         "variants": variants,
         "available": any(variant.in_stock for variant in variants),
         "related": related,
-        "attributes": [(key, listing.spoken(value)) for key, value in sorted(found.attributes.items())],
-        "summary": found.description,
-        "crumbs": way,
-        "data": [
-            structured.product(found, variants, request.build_absolute_uri),
-            structured.breadcrumb_list(way, request.build_absolute_uri),
+        "attributes": [(name, display_value(value)) for name, value in sorted(product.attributes.items())],
+        "description": product.description,
+        "crumbs": crumbs,
+        "structured_data": [
+            product_data(product, variants, request.build_absolute_uri),
+            breadcrumb_list(crumbs, request.build_absolute_uri),
         ],
-        "canonical": _canonical(request),
+        "canonical": _canonical_url(request),
     }
     return render(request, "catalog/product.html", context)
 
 
 @require_safe
-@cached_page("catalog.search_page", ttl=HOUR, params=forms.SEARCH_PARAMS, vary=["language"])
-def find(request: HttpRequest) -> HttpResponse:
+@cached_page("catalog.search_page", ttl=HOUR, params=SEARCH_PARAMS, vary=["language"])
+def search_page(request: HttpRequest) -> HttpResponse:
     """List the products that match a shopper's words."""
-    form = forms.ListingForm(request.GET, sorts=forms.SEARCH_SORTS)
-    asked = form.selection().q
-    context: dict[str, object] = {"asked": asked, "hidden": True, "canonical": _canonical(request)}
-    if asked:
-        found = search.find(asked, among=reads.shown(Product.objects.all()))
-        tree = reads.tree()
-        roots = [node for node in tree if node.is_root()]
-        listed = listing.build(found.products, form, departments=roots, tree=tree, ranked=found.ranked)
-        context |= {"found": found, "listing": listed, "departments": roots}
+    form = ListingForm(request.GET, sorts=SEARCH_SORTS)
+    query = form.selection().q
+    context: dict[str, object] = {"query": query, "noindex": True, "canonical": _canonical_url(request)}
+    if query:
+        result = search_products(query, among=queries.visible_products(Product.objects.all()))
+        tree = queries.category_tree()
+        departments = [category for category in tree if category.is_root()]
+        listing = build_listing(result.products, form, departments=departments, tree=tree, rank=result.ranked)
+        context |= {"result": result, "listing": listing, "departments": departments}
     else:
-        context |= {"departments": reads.departments()}
+        context |= {"departments": queries.departments()}
     return render(request, "catalog/search.html", context)
 
 
@@ -113,45 +125,49 @@ def find(request: HttpRequest) -> HttpResponse:
 @cached_page("catalog.sitemap_index", ttl=HOUR)
 def sitemap_index(request: HttpRequest) -> HttpResponse:
     """List the files of the sitemap."""
-    return sitemap_views.index(request, SECTIONS, sitemap_url_name="catalog:sitemap")
+    return sitemap_views.index(request, SITEMAPS, sitemap_url_name="catalog:sitemap")
 
 
 @require_safe
 @cached_page("catalog.sitemap", ttl=HOUR, params=["p"])
 def sitemap(request: HttpRequest, section: str) -> HttpResponse:
-    """List the addresses of one file of the sitemap."""
-    return sitemap_views.sitemap(request, SECTIONS, section=section)
+    """List the addresses in one file of the sitemap."""
+    return sitemap_views.sitemap(request, SITEMAPS, section=section)
 
 
 @require_safe
 def robots(request: HttpRequest) -> HttpResponse:
-    """Tell robots where the sitemap is, and which pages are not worth their time."""
+    """Tell robots where the sitemap is and which pages they should not read."""
     context = {"sitemap": request.build_absolute_uri(reverse("catalog:sitemap_index"))}
     return render(request, "catalog/robots.txt", context, content_type="text/plain")
 
 
 def favicon(request: HttpRequest) -> HttpResponse:
-    """Send browsers that ask at the old place to the drawn icon."""
+    """Redirect browsers that request `/favicon.ico` to the SVG icon."""
     return HttpResponse(status=301, headers={"Location": static("catalog/favicon.svg")})
 
 
 @require_safe
 def upload(request: HttpRequest, path: str) -> HttpResponseBase:
-    """Send a picture that staff uploaded. In production the server in front does it (deploy/nginx.conf)."""
+    """Send an uploaded picture. In production the web server in front of Django sends it (deploy/nginx.conf)."""
     return serve(request, path, document_root=settings.MEDIA_ROOT)
 
 
-def _moved(request: HttpRequest, row: Product | Category | None, missing: str) -> HttpResponse:
-    """Redirect to the present address of the row, with the page's parameters. Raises Http404 if there is no row."""
+def _redirect_to(request: HttpRequest, row: Product | Category | None, error: str) -> HttpResponse:
+    """Redirect to the page of the row, with the parameters of the request.
+
+    Raises:
+        Http404: there is no row. `error` is its message.
+    """
     if row is None:
-        raise Http404(missing)
-    choices = f"?{request.GET.urlencode()}" if request.GET else ""
-    return HttpResponsePermanentRedirect(row.get_absolute_url() + choices)
+        raise Http404(error)
+    query = f"?{request.GET.urlencode()}" if request.GET else ""
+    return HttpResponsePermanentRedirect(row.get_absolute_url() + query)
 
 
-def _canonical(request: HttpRequest, listed: listing.Listing | None = None) -> str:
-    """Return the page's address with its choices in their one order, and without the sort."""
-    if listed is None:
+def _canonical_url(request: HttpRequest, listing: Listing | None = None) -> str:
+    """Return the absolute URL of the page, with its choices in canonical order and without the sort order."""
+    if listing is None:
         return request.build_absolute_uri(request.path)
-    query = listed.selection.unsorted.url(page=listed.page.number)
+    query = listing.selection.unsorted.url(page=listing.page.number)
     return request.build_absolute_uri(request.path + query.removeprefix("."))

@@ -11,7 +11,7 @@ from catalog.models import Brand
 
 @admin.register(Brand)
 class BrandAdmin(HistoryAdmin):
-    """Brands, found by name."""
+    """The admin of brands."""
 
     list_display = ("name", "slug")
     search_fields = ("name",)

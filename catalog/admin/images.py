@@ -1,4 +1,4 @@
-"""A product's images in the admin."""
+"""Images in the admin, on the page of their product."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from catalog.admin.snapshots import SnapshotForm, SnapshotInline, SnapshotInlineFormSet
+from catalog.admin.snapshot_formsets import SnapshotInline, SnapshotInlineFormSet
+from catalog.admin.snapshots import SnapshotForm
 from catalog.models import ProductImage
 
 
 class ImageForm(SnapshotForm):
-    """One image. The formset checks its position, since images may trade places."""
+    """The form of one image. The formset checks the positions, since two images can exchange theirs."""
 
     def _get_validation_exclusions(self) -> set[str]:
         return {*super()._get_validation_exclusions(), "position"}  # type: ignore[misc]
 
 
 class ImageFormSet(SnapshotInlineFormSet):
-    """All images of a product, which may trade places."""
+    """The forms of a product's images. Checks that no two of them have the same position after a save."""
 
     def clean(self) -> None:
         super().clean()
-        kept = [form for form in self.forms if self._is_kept(form)]
-        positions = [form.instance.position for form in kept]
+        positions = [form.instance.position for form in self.forms if self._will_exist(form)]
         positions += (
             ProductImage.objects.filter(product=self.instance.pk)
             .exclude(pk__in=[form.instance.pk for form in self.initial_forms])
@@ -33,14 +33,14 @@ class ImageFormSet(SnapshotInlineFormSet):
         if len(set(positions)) < len(positions):
             raise ValidationError(_("Each image needs a position of its own."))
 
-    def _is_kept(self, form: Any) -> bool:
-        """Whether the form's image will be there after a save."""
-        is_there = form.instance.pk is not None or (form.has_changed() and not form.is_gone)
-        return is_there and not self.is_deleted(form)
+    def _will_exist(self, form: Any) -> bool:
+        """Tell whether the image of the form exists after a save."""
+        exists = form.instance.pk is not None or (form.has_changed() and not form.is_row_deleted)
+        return exists and not self.is_deleted(form)
 
 
 class ImageInline(SnapshotInline):
-    """A product's images, in their order."""
+    """The images of a product, in their order."""
 
     model = ProductImage
     form = ImageForm

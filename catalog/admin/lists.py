@@ -1,4 +1,4 @@
-"""What lists of many rows need: counts that cost little, and filters that do not load every choice."""
+"""Lists of many rows: a paginator that counts cheaply, and a filter that does not load every choice."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from django.db.models import Field, Model, QuerySet
     from django.http import HttpRequest
 
-EXACT_UP_TO = 10_000
+EXACT_COUNT_LIMIT = 10_000
 
 
 class EstimatingPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts up to 10,000 rows; beyond, the planner's estimate is good enough to turn pages by."""
+    """A paginator that counts up to 10,000 rows. For more rows it uses the planner's estimate."""
 
     @cached_property
     def count(self) -> int:
         rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
-        exact = rows.order_by().values("pk")[: EXACT_UP_TO + 1].count()
-        return exact if exact <= EXACT_UP_TO else max(exact, _estimate(rows))
+        count = rows.order_by().values("pk")[: EXACT_COUNT_LIMIT + 1].count()
+        return count if count <= EXACT_COUNT_LIMIT else max(count, _estimate(rows))
 
 
 def _estimate(rows: QuerySet[Any]) -> int:
@@ -40,7 +40,7 @@ def _estimate(rows: QuerySet[Any]) -> int:
 
 
 class AutocompleteFilter(FieldListFilter):
-    """Filters by a foreign key that is searched for instead of listed."""
+    """A filter by a foreign key, whose rows are searched for and not listed."""
 
     template = "admin/catalog/autocomplete_filter.html"
 
@@ -57,8 +57,8 @@ class AutocompleteFilter(FieldListFilter):
         super().__init__(field, request, params, model, model_admin, field_path)
         self.admin_site = model_admin.admin_site
         self.related: Any = field.related_model
-        said = request.GET.get(self.parameter, "")
-        self.value = said if said.isdecimal() else ""
+        value = request.GET.get(self.parameter, "")
+        self.value = value if value.isdecimal() else ""
 
     def expected_parameters(self) -> list[str | None]:
         return [self.parameter]
@@ -67,7 +67,7 @@ class AutocompleteFilter(FieldListFilter):
         return True
 
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:  # type: ignore[override]
-        """Yield the one thing the template needs: the field, and the other parameters to keep."""
+        """Yield one choice for the template: the form field, and the other parameters, which the form sends again."""
         form = forms.Form({self.parameter: self.value} if self.value else None)
         form.fields[self.parameter] = forms.ModelChoiceField(
             label=self.title,
@@ -75,17 +75,17 @@ class AutocompleteFilter(FieldListFilter):
             queryset=self.related._default_manager.all(),
             widget=AutocompleteSelect(self.field, self.admin_site, attrs={"id": f"filter-{self.field_path}"}),
         )
-        kept = [(name, value) for name, values in self.request.GET.lists() for value in values]
+        parameters = [(name, value) for name, values in self.request.GET.lists() for value in values]
         yield {
             "field": form[self.parameter],
-            "kept": [(name, value) for name, value in kept if name not in (self.parameter, "p")],
+            "parameters": [pair for pair in parameters if pair[0] not in (self.parameter, "p")],
             "selected": bool(self.value),
             "clear": changelist.get_query_string(remove=[self.parameter]),
         }
 
 
 def filter_media() -> forms.Media:
-    """The scripts and styles that autocomplete filters need on a list."""
+    """Return the scripts and styles that autocomplete filters need on the page of a list."""
     return forms.Media(
         css={"screen": ["admin/css/vendor/select2/select2.css", "admin/css/autocomplete.css"]},
         js=[

@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest
 
-CHUNK = 1000
+BULK_SIZE = 1000  # products that a bulk action changes in one statement
 
 
 class PrettyJSONEncoder(json.JSONEncoder):
-    """Attributes one below the other, as people read them."""
+    """An encoder that writes each attribute on a line of its own, with its characters as they are."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "indent": 2, "ensure_ascii": False})
 
 
 class AttributesField(forms.JSONField):
-    """The attributes as JSON. An empty text means that there are none."""
+    """A form field for attributes as JSON. An empty text means no attributes."""
 
     def to_python(self, value: Any) -> Any:
         try:
@@ -56,12 +56,12 @@ class AttributesField(forms.JSONField):
         validate_attributes(value)
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        """Show again what was typed, whether or not it can be read."""
+        """Return the text as it was sent, also if it is valid."""
         return InvalidJSONInput(data)
 
 
 class ProductForm(SnapshotForm):
-    """A product; its attributes are edited as JSON."""
+    """The form of a product. Its attributes are edited as JSON."""
 
     class Meta:
         field_classes = {"attributes": AttributesField}
@@ -75,7 +75,7 @@ class ProductForm(SnapshotForm):
 
 
 class CategoryFilter(AutocompleteFilter):
-    """Filters by a category and all below it."""
+    """A filter by a category, which includes all categories below it."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Product]) -> QuerySet[Product]:
         category = Category.objects.filter(pk=self.value).first() if self.value else None
@@ -87,7 +87,7 @@ class CategoryFilter(AutocompleteFilter):
 
 
 class AvailabilityFilter(admin.SimpleListFilter):
-    """Filters by whether any variant can be ordered."""
+    """A filter by whether any variant is active and in stock."""
 
     title = _("availability")
     parameter_name = "available"
@@ -108,7 +108,7 @@ class AvailabilityFilter(admin.SimpleListFilter):
 
 @admin.register(Product)
 class ProductAdmin(HistoryAdmin):
-    """Products: found by words or SKU, filtered by what they are, published in bulk."""
+    """The admin of products."""
 
     form = ProductForm
     inlines = (VariantInline, ImageInline)
@@ -146,31 +146,34 @@ class ProductAdmin(HistoryAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Product], search_term: str
     ) -> tuple[QuerySet[Product], bool]:
-        """Find the words by their beginnings, and SKUs; in a union, since with OR the planner leaves the indexes."""
+        """Search for the beginnings of words and for SKUs. This is a union, since with OR the planner uses no index."""
         words = re.findall(r"\w+", search_term)
         if not words:
             return queryset, False
         query = SearchQuery(" & ".join(f"{word}:*" for word in words), config="catalog", search_type="raw")
         term = search_term.strip()
-        found = Product.objects.filter(search=query).values("pk")
+        by_words = Product.objects.filter(search=query).values("pk")
         by_sku = Product.objects.filter(sku__istartswith=term).values("pk")
         by_variant = Variant.objects.filter(sku__iexact=term).values("product_id")
-        return queryset.filter(pk__in=found.union(by_sku, by_variant)), False
+        return queryset.filter(pk__in=by_words.union(by_sku, by_variant)), False
 
     @admin.action(description=_("Publish the selected products now"), permissions=["change"])
     def publish(self, request: HttpRequest, queryset: QuerySet[Product]) -> None:
-        self._change(request, queryset, lambda products: products.publish())
+        self._bulk_change(request, queryset, lambda products: products.publish())
 
     @admin.action(description=_("Archive the selected products"), permissions=["change"])
     def archive(self, request: HttpRequest, queryset: QuerySet[Product]) -> None:
-        self._change(request, queryset, lambda products: products.archive())
+        self._bulk_change(request, queryset, lambda products: products.archive())
 
     @transaction.atomic
-    def _change(self, request: HttpRequest, queryset: QuerySet[Product], act: Callable[[Any], int]) -> None:
+    def _bulk_change(
+        self, request: HttpRequest, queryset: QuerySet[Product], change: Callable[[Any], int]
+    ) -> None:
+        """Change the products of the queryset, and add a version to the history of each."""
         pks = list(queryset.order_by().values_list("pk", flat=True))
-        for start in range(0, len(pks), CHUNK):
-            chosen = Product.objects.filter(pk__in=pks[start : start + CHUNK])
-            act(chosen)
-            Product.history.bulk_history_create(chosen, update=True, default_user=request.user)
-        changed = ngettext("%(count)d product was changed.", "%(count)d products were changed.", len(pks))
-        self.message_user(request, changed % {"count": len(pks)}, messages.SUCCESS)
+        for start in range(0, len(pks), BULK_SIZE):
+            products = Product.objects.filter(pk__in=pks[start : start + BULK_SIZE])
+            change(products)
+            Product.history.bulk_history_create(products, update=True, default_user=request.user)
+        text = ngettext("%(count)d product was changed.", "%(count)d products were changed.", len(pks))
+        self.message_user(request, text % {"count": len(pks)}, messages.SUCCESS)

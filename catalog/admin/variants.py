@@ -1,4 +1,4 @@
-"""Variants in the admin: on their product's page, and as a list to count stock in."""
+"""Variants in the admin: on the page of their product, and as a list in which the stock can be edited."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.contrib import admin
 
 from catalog.admin.history import HistoryAdmin
 from catalog.admin.lists import EstimatingPaginator
-from catalog.admin.snapshots import SnapshotInline
+from catalog.admin.snapshot_formsets import SnapshotInline
 from catalog.models import Variant
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class VariantInline(SnapshotInline):
-    """A product's variants, in their order."""
+    """The variants of a product, in their order."""
 
     model = Variant
     fields = ("position", "sku", "option", "value", "price", "gtin", "stock", "active")
@@ -26,7 +26,7 @@ class VariantInline(SnapshotInline):
 
 @admin.register(Variant)
 class VariantAdmin(HistoryAdmin):
-    """All variants; the stock can be counted in the list."""
+    """The admin of all variants."""
 
     list_display = ("sku", "product", "option", "value", "price", "stock", "active")
     list_editable = ("stock",)

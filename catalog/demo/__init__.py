@@ -1,1 +1,1 @@
-"""A believable catalog of our own making: departments are data, one file each; making.py uses them."""
+"""The demonstration catalog: one TOML file for each department, and `generator`, which makes products from them."""

@@ -1,4 +1,4 @@
-"""Records on their way into staging tables, written in the text format of COPY before the database is asked."""
+"""Batches of records, written in the text format of COPY before they are sent to the database."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from catalog.importing.records import ProductRecord
 
 NULL = r"\N"
-_ESCAPED = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
+_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records, and the lines that COPY takes for their products, variants and images.
+    """Records, and the lines of COPY for their products, variants and images.
 
-    A product's brand and category come before its line. Which rows the lines are about is not known: their `id` is NULL.
+    The loader puts the primary keys of brand and category in front of each line of a product. The last column of products
+    and variants, `id`, is NULL: the database finds the existing rows.
     """
 
     records: Sequence[ProductRecord]
@@ -30,31 +31,31 @@ class Batch:
     images: str
 
     @classmethod
-    def of(cls, records: Sequence[ProductRecord]) -> Batch:
-        """Write the records out, which takes longer than sending them."""
+    def from_records(cls, records: Sequence[ProductRecord]) -> Batch:
+        """Write the lines of the records. This takes longer than sending them, so it is done in another thread."""
         return cls(
             records,
-            products=[_line(_product(record)) for record in records],
-            variants="".join(_line(row) for record in records for row in _variants(record)),
-            images="".join(_line(row) for record in records for row in _images(record)),
+            products=[_line(_product_row(record)) for record in records],
+            variants="".join(_line(row) for record in records for row in _variant_rows(record)),
+            images="".join(_line(row) for record in records for row in _image_rows(record)),
         )
 
     def __len__(self) -> int:
         return len(self.records)
 
     def halves(self) -> tuple[Batch, Batch]:
-        """Return the first half of the records and the second."""
+        """Return two batches with the first and the second half of the records."""
         middle = len(self.records) // 2
-        return Batch.of(self.records[:middle]), Batch.of(self.records[middle:])
+        return Batch.from_records(self.records[:middle]), Batch.from_records(self.records[middle:])
 
 
 def _line(row: Iterable[Any]) -> str:
-    """Return a row in the text format of COPY, its end included."""
-    said = [NULL if value is None else str(value).translate(_ESCAPED) for value in row]
-    return "\t".join(said) + "\n"
+    """Return the row as one line of the text format of COPY, with its LF."""
+    cells = [NULL if value is None else str(value).translate(_ESCAPES) for value in row]
+    return "\t".join(cells) + "\n"
 
 
-def _product(record: ProductRecord) -> tuple[Any, ...]:
+def _product_row(record: ProductRecord) -> tuple[Any, ...]:
     return (
         record.line,
         record.sku,
@@ -72,7 +73,7 @@ def _product(record: ProductRecord) -> tuple[Any, ...]:
     )
 
 
-def _variants(record: ProductRecord) -> Iterable[tuple[Any, ...]]:
+def _variant_rows(record: ProductRecord) -> Iterable[tuple[Any, ...]]:
     for position, variant in enumerate(record.variants):
         yield (
             record.sku,
@@ -88,6 +89,6 @@ def _variants(record: ProductRecord) -> Iterable[tuple[Any, ...]]:
         )
 
 
-def _images(record: ProductRecord) -> Iterable[tuple[Any, ...]]:
+def _image_rows(record: ProductRecord) -> Iterable[tuple[Any, ...]]:
     for position, alt in enumerate(record.images):
         yield record.sku, alt, seed_of(record.sku, position), position

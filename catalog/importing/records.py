@@ -1,4 +1,4 @@
-"""What an import carries: products as they shall be, and the problems of those that cannot be."""
+"""The data that an import passes on: rows of a file, products to write, and the problems of rows that are left out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import zlib
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.utils.text import slugify
 
@@ -19,12 +19,20 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 SLUG_LENGTH = 120
-EXCERPT = 120  # characters of a wrong value that a problem shows
+EXCERPT_LENGTH = 120  # characters of a wrong value that a problem shows
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The columns of one row of a file, by name. `line` is the number of the line where the row begins, from 1."""
+
+    line: int
+    columns: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantRecord:
-    """A variant as it shall be; `stock` None leaves the count as it is."""
+    """A variant to write. With `stock` None, the stored stock stays as it is."""
 
     sku: str
     option: str = ""
@@ -37,7 +45,11 @@ class VariantRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductRecord:
-    """A product as it shall be, with all its variants; `images` are their alternative texts, in order."""
+    """A product to write, with all its variants.
+
+    `category` has the names of the categories from the root down, and `images` the alternative texts in the order of the
+    pictures.
+    """
 
     line: int
     sku: str
@@ -58,7 +70,7 @@ class ProductRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Why a row did not go in: its line (from 1), the column and its value, and the reason in plain words."""
+    """The reason why a row was not imported, with its line (from 1), the column and the beginning of the value."""
 
     line: int
     reason: str
@@ -66,24 +78,26 @@ class Problem:
     value: str = ""
 
 
-def excerpt(raw: object) -> str:
-    """Return the beginning of a wrong value as a text that can be printed and stored; None is an empty one."""
-    if raw is None:
+def excerpt(value: object) -> str:
+    """Return the beginning of a value as a printable text of at most 121 characters; None gives an empty text."""
+    if value is None:
         return ""
     try:
-        text = json.dumps(raw, ensure_ascii=False) if isinstance(raw, (list, dict, bool)) else str(raw)
+        text = json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict, bool)) else str(value)
     except RecursionError:
-        text = type(raw).__name__
-    said = text if len(text) <= EXCERPT else text[:EXCERPT] + "…"
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in said)
+        text = type(value).__name__
+    beginning = text if len(text) <= EXCERPT_LENGTH else text[:EXCERPT_LENGTH] + "…"
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in beginning
+    )
 
 
 @lru_cache(4096)
 def slug_of(text: str) -> str:
-    """Return the URL form of a text, at most 120 characters; a digest where no Latin letter is in it."""
+    """Return the slug of a text, at most 120 characters. A text without Latin letters or digits gets a digest."""
     return slugify(text)[:SLUG_LENGTH].strip("-_") or "n-" + hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def seed_of(sku: str, position: int) -> int:
-    """Return the number that the shop draws a missing picture from."""
+    """Return the seed (31 bits) of the drawing that the shop shows in place of a picture without a file."""
     return zlib.crc32(f"{sku}/{position}".encode()) & 0x7FFFFFFF

@@ -1,4 +1,4 @@
-"""What the shop sells: categories, brands, products, their variants and images."""
+"""The models of the catalog: categories, brands, products, their variants and images."""
 
 from catalog.models.brand import Brand
 from catalog.models.category import Category

@@ -1,4 +1,4 @@
-"""Who made a product."""
+"""Brands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from catalog.validators import SLUG
 
 @track(slices=["slug"])
 class Brand(models.Model):
-    """A maker. Products keep a copy of its name for search; a trigger keeps the copy true."""
+    """A brand of products. See Note [Why products copy the name of their brand]."""
 
     name = NormalCharField(_("name"), max_length=120)
     slug = models.SlugField(_("slug"), max_length=140, unique=True)

@@ -1,4 +1,4 @@
-"""Former addresses of products and categories, which redirect to the present ones. Triggers write the rows."""
+"""Former URLs of products and categories, which redirect to the present ones. Triggers write the rows."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from cachecontrol.api import TrackedManager, track
 
 @track(slices=["slug"])
 class FormerProductSlug(models.Model):
-    """A former slug, with the last product that had it. Another product may have the slug now."""
+    """A former slug, and the last product that had it before. Another product may have the slug now."""
 
     slug = models.CharField(max_length=320, unique=True)
-    # The constraint, in SQL, lets the database delete the row with its product.
+    # sql/former_addresses.sql adds a constraint that deletes the row with its product, whatever program deletes that.
     product = models.ForeignKey(
         "catalog.Product", models.DO_NOTHING, related_name="former_slugs", db_constraint=False
     )
@@ -28,7 +28,7 @@ class FormerProductSlug(models.Model):
 
 @track(slices=["url_path"])
 class FormerCategoryPath(models.Model):
-    """A former URL path of a category. It changes when the category or one above it is renamed or moved."""
+    """A former URL path of a category. The path changes when the category, or one above it, is renamed or moved."""
 
     url_path = models.CharField(max_length=700, unique=True)
     category = models.ForeignKey(

@@ -1,4 +1,4 @@
-"""How a product looks."""
+"""Images of products."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXTENSIONS = ["avif", "gif", "jpg", "jpeg", "png", "webp"]
 
 @track(slices=["product"])
 class ProductImage(models.Model):
-    """A picture of a product: a file, or none, and then the shop draws one from the seed."""
+    """A picture of a product: a file, or without one a drawing that the shop makes from the seed."""
 
     product = models.ForeignKey(
         "catalog.Product", models.CASCADE, verbose_name=_("product"), related_name="images", db_index=False
@@ -25,10 +25,12 @@ class ProductImage(models.Model):
         _("file"), upload_to="products/%Y/%m/", blank=True, validators=[FileExtensionValidator(EXTENSIONS)]
     )
     seed = models.PositiveIntegerField(
-        _("seed"), default=0, help_text=_("Without a file, the number to draw from.")
+        _("seed"), default=0, help_text=_("The number that selects the drawing of a picture without a file.")
     )
     alt = NormalCharField(
-        _("alternative text"), max_length=300, help_text=_("What the picture shows, for who cannot see it.")
+        _("alternative text"),
+        max_length=300,
+        help_text=_("What the picture shows, for people who cannot see it."),
     )
     position = models.PositiveSmallIntegerField(_("position"), default=0)
 
@@ -40,14 +42,14 @@ class ProductImage(models.Model):
         verbose_name_plural = _("images")
         ordering = ["product_id", "position"]
         constraints = [
-            # Checked at commit, so that two images can trade places.
+            # Checked at commit, so that two images can exchange their positions.
             models.UniqueConstraint(
                 fields=["product", "position"], name="image_position", deferrable=models.Deferrable.DEFERRED
             ),
             models.CheckConstraint(
                 condition=~Q(alt=""),
                 name="image_alt",
-                violation_error_message=_("Say what the picture shows."),
+                violation_error_message=_("Describe what the picture shows."),
             ),
         ]
 

@@ -1,4 +1,4 @@
-"""What is sold: its price, its place in the shop, when it is shown, how it is found."""
+"""Products."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Status(models.TextChoices):
-    """How far a product is on its way into the shop and out of it."""
+    """Whether shoppers may see a product. Published and scheduled ones are visible from `publish_at` to `unpublish_at`."""
 
     DRAFT = "draft", _("Draft")
     SCHEDULED = "scheduled", _("Scheduled")
@@ -35,33 +35,36 @@ class Status(models.TextChoices):
     ARCHIVED = "archived", _("Archived")
 
 
-SHOWN = (Status.SCHEDULED, Status.PUBLISHED)
-LISTED = Q(status__in=[status.value for status in SHOWN])
+LISTED_STATUSES = (Status.SCHEDULED, Status.PUBLISHED)
+LISTED = Q(status__in=[status.value for status in LISTED_STATUSES])
 ON_SALE = Q(sale_price__lt=F("price"))
 
 
 class ProductQuerySet(TrackedQuerySet["Product"]):
-    """Products. The search vector stays in the database: no page shows it, and it is as long as the text."""
+    """Products and their bulk actions."""
 
-    def visible(self, at: datetime | None = None) -> Self:
-        """Keep the products that shoppers may see at the moment, by default now."""
-        at = at or timezone.now()
-        return self.filter(LISTED, Q(unpublish_at=None) | Q(unpublish_at__gt=at), publish_at__lte=at)
+    def visible(self, moment: datetime | None = None) -> Self:
+        """Return the products that shoppers may see at a moment, by default now."""
+        moment = moment or timezone.now()
+        stays = Q(unpublish_at=None) | Q(unpublish_at__gt=moment)
+        return self.filter(LISTED, stays, publish_at__lte=moment)
 
     def publish(self) -> int:
-        """Show the products from now on, or since the moment they are shown already; return how many."""
+        """Publish the products now, and return their number. Those that are visible already keep their `publish_at`."""
         now = timezone.now()
-        first = models.Case(models.When(publish_at__lte=now, then=F("publish_at")), default=Value(now))
-        last = models.Case(models.When(unpublish_at__gt=now, then=F("unpublish_at")), default=None)
-        return self.update(status=Status.PUBLISHED, publish_at=first, unpublish_at=last, updated_at=now)
+        publish_at = models.Case(models.When(publish_at__lte=now, then=F("publish_at")), default=Value(now))
+        unpublish_at = models.Case(models.When(unpublish_at__gt=now, then=F("unpublish_at")), default=None)
+        return self.update(
+            status=Status.PUBLISHED, publish_at=publish_at, unpublish_at=unpublish_at, updated_at=now
+        )
 
     def archive(self) -> int:
-        """Take the products out of the shop; return how many."""
+        """Archive the products, which hides them from shoppers, and return their number."""
         return self.update(status=Status.ARCHIVED, updated_at=timezone.now())
 
 
 class ProductManager(models.Manager.from_queryset(ProductQuerySet)):  # type: ignore[misc]
-    """All products, without their search vectors."""
+    """All products. The search vector is not loaded: it is as long as the texts, and no page shows it."""
 
     def get_queryset(self) -> ProductQuerySet:
         return super().get_queryset().defer("search")  # type: ignore[no-any-return]
@@ -69,7 +72,7 @@ class ProductManager(models.Manager.from_queryset(ProductQuerySet)):  # type: ig
 
 @track(slices=["category", "brand", "slug"])
 class Product(models.Model):
-    """One thing that the shop sells, in one or more variants."""
+    """A product, which is sold in one or more variants."""
 
     name = NormalCharField(_("name"), max_length=300)
     slug = models.SlugField(_("slug"), max_length=320, db_index=False)
@@ -85,7 +88,8 @@ class Product(models.Model):
         null=True,
         blank=True,
     )
-    # A generated column cannot reach another table, so a trigger copies the brand's name here for `search`.
+    # Note [Why products copy the name of their brand]. The search vector contains the name of the brand, but a generated
+    # column cannot read another table. So triggers keep a copy of the name here (sql/brand_name.sql).
     brand_name = models.CharField(_("brand name"), max_length=120, blank=True, default="", editable=False)
     category = models.ForeignKey(
         "catalog.Category",
@@ -163,7 +167,7 @@ class Product(models.Model):
             ),
             models.CheckConstraint(condition=AttributesValid("attributes"), name="product_attributes"),
         ]
-        # What shoppers see is indexed in the order of each listing, `id` breaking ties.
+        # There is an index for each order of a listing. `id` makes the order of equal rows unique.
         indexes = [
             models.Index(
                 "category", "effective_price", "id", name="product_category_price", condition=LISTED
@@ -177,9 +181,9 @@ class Product(models.Model):
             models.Index("name", "id", name="product_name"),
             models.Index(F("publish_at").desc(), "id", name="product_newest", condition=LISTED),
             models.Index("unpublish_at", name="product_unpublish", condition=Q(unpublish_at__isnull=False)),
-            # Of this operator class, so that it finds the beginnings of SKUs too.
+            # This operator class also supports searches for the beginnings of SKUs.
             models.Index(OpClass(Upper("sku"), name="text_pattern_ops"), name="product_sku_prefix"),
-            # Whole SKUs, their beginnings and, backwards, their ends, whatever stands between letters and digits.
+            # For searches by whole SKUs and beginnings, or reversed by endings, without the signs between letters and digits.
             models.Index(OpClass(Code("sku"), name="text_pattern_ops"), name="product_code"),
             models.Index(
                 OpClass(Reverse(Code("sku")), name="text_pattern_ops"), name="product_code_reversed"
@@ -195,6 +199,6 @@ class Product(models.Model):
         return reverse("catalog:product", args=[self.slug])
 
     def clean(self) -> None:
-        """A product published by hand and without a moment is published now."""
+        """Set `publish_at` to now if the product is published without it."""
         if self.status == Status.PUBLISHED and self.publish_at is None:
             self.publish_at = timezone.now()

@@ -1,4 +1,4 @@
-"""The forms a product comes in."""
+"""Variants of products."""
 
 from __future__ import annotations
 
@@ -17,27 +17,30 @@ from catalog.functions import GtinValid
 from catalog.validators import validate_gtin
 
 
-class StocklessHistory(HistoricalRecords):  # type: ignore[misc]
-    """History that takes no note of a save that only counted stock."""
+class HistoryWithoutStock(HistoricalRecords):  # type: ignore[misc]
+    """A history without versions for saves that only change the stock."""
 
     def post_save(self, instance: Variant, created: bool, using: str | None = None, **kwargs: Any) -> None:
         if kwargs.get("update_fields") != frozenset({"stock"}):
             super().post_save(instance, created, using=using, **kwargs)
 
 
-# Stock churns with every sale, so the cache does not look at it; it looks at `in_stock`, which shoppers see.
+# Note [Why changes of stock are ignored]. The stock changes with every sale, and no page shows it. So the cache ignores the
+# column `stock`, and a query of a page must not load it. Pages show the generated column `in_stock`, which changes rarely.
 @track(slices=["product"], ignore=["stock"])
 class Variant(models.Model):
-    """One orderable form of a product, such as its size M."""
+    """A form of a product that can be ordered, such as its size M."""
 
     product = models.ForeignKey(
         "catalog.Product", models.CASCADE, verbose_name=_("product"), related_name="variants", db_index=False
     )
     sku = NormalCharField(_("SKU"), max_length=80)
     option = NormalCharField(
-        _("option"), max_length=60, blank=True, help_text=_("What differs, such as Size.")
+        _("option"), max_length=60, blank=True, help_text=_("The name of the difference, such as Size.")
     )
-    value = NormalCharField(_("value"), max_length=120, blank=True, help_text=_("How it differs, such as M."))
+    value = NormalCharField(
+        _("value"), max_length=120, blank=True, help_text=_("The value of the difference, such as M.")
+    )
     price = models.DecimalField(
         _("price"),
         max_digits=12,
@@ -45,7 +48,7 @@ class Variant(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(0)],
-        help_text=_("Only if it differs from the product's."),
+        help_text=_("Only if it differs from the price of the product."),
     )
     gtin = models.CharField(_("GTIN"), max_length=14, blank=True, validators=[validate_gtin])
     position = models.PositiveSmallIntegerField(_("position"), default=0)
@@ -59,7 +62,7 @@ class Variant(models.Model):
     )
 
     objects = TrackedManager()
-    history = StocklessHistory(excluded_fields=["stock", "in_stock"])
+    history = HistoryWithoutStock(excluded_fields=["stock", "in_stock"])
 
     class Meta:
         base_manager_name = "objects"
@@ -77,7 +80,7 @@ class Variant(models.Model):
             models.CheckConstraint(
                 condition=Q(stock__gte=0),
                 name="variant_stock",
-                violation_error_message=_("There cannot be less than nothing in stock."),
+                violation_error_message=_("The stock is not below zero."),
             ),
             models.CheckConstraint(condition=Q(gtin="") | Q(GtinValid("gtin")), name="variant_gtin"),
         ]

@@ -1,4 +1,5 @@
--- A product's copy of its brand's name, which its search vector is made of, is true whoever writes and however.
+-- Keep the copies of a brand's name in its products equal to the name, whatever program writes.
+-- See Note [Why products copy the name of their brand].
 CREATE FUNCTION catalog_product_copy_brand_name() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   NEW.brand_name := coalesce((SELECT name FROM catalog_brand WHERE id = NEW.brand_id), '');

@@ -1,5 +1,5 @@
--- Keep the former address when a product or category is renamed, by whatever program. The functions run with the rights of
--- their owner, so that writers need no rights on these tables.
+-- Keep the former URL when a product or category is renamed, whatever program does it. The functions run with the rights of
+-- their owner, so that programs need no rights on these tables.
 ALTER TABLE catalog_formerproductslug ADD CONSTRAINT formerproductslug_product
   FOREIGN KEY (product_id) REFERENCES catalog_product (id) ON DELETE CASCADE;
 ALTER TABLE catalog_formercategorypath ADD CONSTRAINT formercategorypath_category
@@ -13,7 +13,7 @@ BEGIN
   RETURN NULL;
 END $$;
 
--- Called for each row, so that an UPDATE of other columns, such as that of an import, costs nothing.
+-- A trigger for each row: its condition makes an UPDATE of other columns, such as that of an import, cost nothing.
 CREATE TRIGGER catalog_product_keep_slug AFTER UPDATE OF slug ON catalog_product
   FOR EACH ROW WHEN (OLD.slug <> NEW.slug) EXECUTE FUNCTION catalog_product_keep_slug();
 
@@ -28,7 +28,7 @@ END $$;
 CREATE TRIGGER catalog_category_keep_path AFTER UPDATE OF url_path ON catalog_category
   FOR EACH ROW WHEN (OLD.url_path <> NEW.url_path) EXECUTE FUNCTION catalog_category_keep_path();
 
--- Take the former slugs of products that were renamed in the admin before this migration from the history.
+-- From the history, take the former slugs of products that were renamed in the admin before this migration.
 INSERT INTO catalog_formerproductslug (slug, product_id)
 SELECT DISTINCT ON (version.slug) version.slug, product.id
 FROM catalog_historicalproduct AS version JOIN catalog_product AS product ON product.id = version.id

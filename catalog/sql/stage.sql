@@ -1,4 +1,4 @@
--- Rows of one batch of an import, on their way into the catalog. Their `id` is that of the row they are about, once it is known.
+-- The rows of one batch of an import. `id` is set to that of the row in the catalog with the same SKU.
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_product (
   brand_id bigint, category_id bigint, line integer, sku text, name text, slug text, description text, price numeric(12, 2),
   sale_price numeric(12, 2), currency text, status text, publish_at timestamptz, unpublish_at timestamptz, attributes jsonb,
@@ -14,5 +14,5 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staged_image (
   product_sku text, alt text, seed integer, position smallint
 ) ON COMMIT DELETE ROWS;
 
--- Inside a larger transaction, the rows of the batch before are still there.
+-- If a larger transaction contains several batches, the rows of the previous batch have not been deleted yet.
 TRUNCATE staged_product, staged_variant, staged_image;

@@ -1,4 +1,4 @@
--- name: products_known
+-- name: products_existing
 UPDATE staged_product AS s SET id = p.id FROM catalog_product AS p WHERE p.sku = s.sku;
 
 -- name: products_updated
@@ -23,23 +23,23 @@ INSERT INTO catalog_product (
   name, slug, sku, description, brand_id, brand_name, category_id, price, sale_price, currency, status, publish_at,
   unpublish_at, attributes, created_at, updated_at
 )
-SELECT name, CASE WHEN taken THEN slug || '-' || left(md5(sku), 8) ELSE slug END, sku, description, brand_id, '',
+SELECT name, CASE WHEN is_duplicate THEN slug || '-' || left(md5(sku), 8) ELSE slug END, sku, description, brand_id, '',
        category_id, price, sale_price, currency, status,
        CASE WHEN status IN ('published', 'scheduled') THEN coalesce(publish_at, now()) ELSE publish_at END, unpublish_at,
        attributes, now(), now()
 FROM (
   SELECT s.*, row_number() OVER (PARTITION BY s.slug ORDER BY s.line) > 1
-              OR EXISTS (SELECT FROM catalog_product AS other WHERE other.slug = s.slug) AS taken
+              OR EXISTS (SELECT FROM catalog_product AS other WHERE other.slug = s.slug) AS is_duplicate
   FROM staged_product AS s
   WHERE s.id IS NULL
-) AS fresh
+) AS new_product
 ORDER BY line
 ON CONFLICT (sku) DO NOTHING;
 
--- name: products_found
+-- name: products_identified
 UPDATE staged_product AS s SET id = p.id FROM catalog_product AS p WHERE s.id IS NULL AND p.sku = s.sku;
 
--- name: variants_known
+-- name: variants_existing
 UPDATE staged_variant AS s SET id = v.id FROM catalog_variant AS v WHERE v.sku = s.sku;
 
 -- name: variants_updated
@@ -56,7 +56,7 @@ WHERE v.id = s.id AND (
 -- name: variants_retired
 UPDATE catalog_variant AS v SET active = false
 FROM staged_product AS p
-WHERE v.product_id = p.id AND v.active AND NOT EXISTS (SELECT FROM staged_variant AS kept WHERE kept.sku = v.sku);
+WHERE v.product_id = p.id AND v.active AND NOT EXISTS (SELECT FROM staged_variant AS s WHERE s.sku = v.sku);
 
 -- name: variants_created
 INSERT INTO catalog_variant (product_id, sku, option, value, price, gtin, position, active, stock)

@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 
-from catalog import drawings, reads
+from catalog import drawings, queries
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 register = template.Library()
 
 SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "INR": "₹", "JPY": "¥", "CAD": "CA$", "AUD": "A$", "BRL": "R$"}
-# Inside a script element only these can end it, or begin a comment in it.
+# Only these characters can end a script element, or begin a comment inside of one.
 SCRIPT_ESCAPES = {ord("<"): "\\u003C", ord(">"): "\\u003E", ord("&"): "\\u0026"}
 
 
 @register.filter
 def money(amount: Decimal, currency: str) -> str:
-    """Return an amount with its currency, if it has one; cents are left out of whole amounts."""
-    places = 0 if amount == amount.to_integral_value() else 2
-    number = number_format(amount, places, force_grouping=True)
+    """Return an amount with the symbol or code of its currency, if there is one. A whole amount has no decimals."""
+    decimals = 0 if amount == amount.to_integral_value() else 2
+    number = number_format(amount, decimals, force_grouping=True)
     if currency not in SYMBOLS:
         return f"{number}\u00a0{currency}" if currency else number
-    # Translators: an amount of money. In many languages the symbol stands behind.
+    # Translators: an amount of money. In many languages the symbol comes after the number.
     return _("%(symbol)s%(number)s") % {"symbol": SYMBOLS[currency], "number": number}
 
 
 @register.filter
 def percent_off(product: Product) -> int:
-    """Return by how many percent the sale price is below the price, rounded down."""
+    """Return the discount of the sale price in percent of the price, rounded down; 0 without a sale price."""
     if not product.sale_price:
         return 0
     return int((product.price - product.sale_price) * 100 / product.price)
@@ -48,7 +48,7 @@ def percent_off(product: Product) -> int:
 
 @register.simple_tag
 def json_ld(data: dict[str, Any]) -> SafeString:
-    """Write a data block for machines. Browsers never run it, so a strict CSP lets it stand."""
+    """Return a script element with structured data. Browsers do not run it, so a strict CSP allows it."""
     text = json.dumps(data, ensure_ascii=False).translate(SCRIPT_ESCAPES)
     return format_html('<script type="application/ld+json">{}</script>', mark_safe(text))  # noqa: S308 (escaped above)
 
@@ -57,9 +57,9 @@ def json_ld(data: dict[str, Any]) -> SafeString:
 def picture(
     product: Product, image: ProductImage | None = None, *, described: bool = False
 ) -> dict[str, Any]:
-    """Show an image's file, or a drawing in place of one; `described` gives it its alternative text.
+    """Show the file of an image, or a drawing if there is none.
 
-    On a card the product's name stands beside the picture, so there the picture says nothing.
+    With `described` the picture has an alternative text. On a card it has none, since the name of the product follows.
     """
     seed = image.seed if image else 0
     return {
@@ -73,12 +73,12 @@ def picture(
 
 @register.inclusion_tag("catalog/_drawing.html")
 def category_drawing(category: Category, position: int = 0) -> dict[str, Any]:
-    """Draw what a category holds."""
-    tone = drawings.FALLBACK[position % len(drawings.FALLBACK)]
+    """Show a drawing for the products of a category. `position` selects its tone."""
+    tone = drawings.FALLBACK_TONES[position % len(drawings.FALLBACK_TONES)]
     return {"shape": drawings.shape_of(category.url_path), "tone": tone, "frame": 0, "alt": ""}
 
 
 @register.inclusion_tag("catalog/_departments.html")
 def departments() -> dict[str, Any]:
-    """List the departments, in every page's head."""
-    return {"departments": reads.departments()}
+    """Show the navigation to the departments, which every page has."""
+    return {"departments": queries.departments()}

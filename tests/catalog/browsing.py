@@ -1,10 +1,10 @@
-"""What a browser does with a page of the admin."""
+"""Reads the forms of the admin as a browser does."""
 
 from __future__ import annotations
 
 
 def form_of(response) -> dict[str, object]:
-    """The fields of a change page, formsets included, as a browser would send them back."""
+    """Return the values that a browser sends for the form of a page, with its formsets."""
     admin_form = response.context["adminform"].form
     fields = {name: admin_form[name].value() for name in admin_form.fields}
     for inline in response.context.get("inline_admin_formsets", ()):
@@ -18,7 +18,7 @@ def form_of(response) -> dict[str, object]:
             if isinstance(moment, list)
             else moment and [moment.date(), moment.time().isoformat("seconds")]
         )
-        split |= {f"{name}_{place}": part for place, part in enumerate(parts or [])}
+        split |= {f"{name}_{index}": part for index, part in enumerate(parts or [])}
     return {
         name: "" if value is None else str(value)
         for name, value in {**fields, **split}.items()

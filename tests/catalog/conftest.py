@@ -1,4 +1,4 @@
-"""What the catalog's tests share."""
+"""Fixtures of the catalog's tests."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def staff(client: Client) -> Client:
-    """A client signed in as someone who may do everything."""
+    """A client that is logged in as a superuser."""
     client.force_login(get_user_model().objects.create_superuser("staff", password="secret"))
     return client

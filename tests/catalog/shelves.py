@@ -1,4 +1,4 @@
-"""Goods for the shop's tests: few, and each made by one call."""
+"""Creates rows of the catalog for tests, each by one call."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _numbers = itertools.count(1)
 
 
 def category(path: str) -> Category:
-    """Return the category of this path of names, `Kitchen/Pans`, made with all above it where they are missing."""
-    above, _, name = path.rpartition("/")
+    """Return the category of a path of names such as `Kitchen/Pans`. Missing categories on the path are created."""
+    parent_path, _, name = path.rpartition("/")
     url_path = "/".join(map(slugify, path.split("/")))
-    if found := Category.objects.filter(url_path=url_path).first():
-        return found
-    if not above:
+    if existing := Category.objects.filter(url_path=url_path).first():
+        return existing
+    if not parent_path:
         return Category.objects.add_root({"name": name, "slug": slugify(name)})
-    return Category.objects.add_child(category(above), {"name": name, "slug": slugify(name)})
+    return Category.objects.add_child(category(parent_path), {"name": name, "slug": slugify(name)})
 
 
 def brand(name: str) -> Brand:
@@ -37,7 +37,7 @@ def product(
     sizes: dict[str, int] | None = None,
     **fields: Any,
 ) -> Product:
-    """Make a product that shoppers see, of a category path and a brand's name, with variants of given stocks."""
+    """Create a visible product in the category `at`, of the brand `by`, with a variant for each size and its stock."""
     number = next(_numbers)
     fields = {
         "slug": f"{slugify(name)}-{number}",
@@ -46,17 +46,17 @@ def product(
         "status": Status.PUBLISHED,
         "publish_at": LONG_AGO,
     } | fields
-    made = Product.objects.create(name=name, category=category(at), brand=brand(by) if by else None, **fields)
+    row = Product.objects.create(name=name, category=category(at), brand=brand(by) if by else None, **fields)
     for position, (size, stock) in enumerate((sizes or {}).items()):
         Variant.objects.create(
-            product=made,
-            sku=f"{made.sku}-{position}",
+            product=row,
+            sku=f"{row.sku}-{position}",
             option="Size",
             value=size,
             stock=stock,
             position=position,
         )
-    return Product.objects.get(pk=made.pk)
+    return Product.objects.get(pk=row.pk)
 
 
 def image(of: Product, *, alt: str, position: int = 0) -> ProductImage:

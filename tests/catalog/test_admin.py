@@ -1,4 +1,4 @@
-"""The catalog's admin: lists that cost the same however long they are, forms that keep the rules."""
+"""The catalog's admin: lists whose cost does not depend on their length, and forms that check the rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from django.contrib.admin import site
 from django.urls import reverse
 
-from catalog.admin.lists import EXACT_UP_TO, EstimatingPaginator
+from catalog.admin.lists import EXACT_COUNT_LIMIT, EstimatingPaginator
 from catalog.models import Brand, Category, FormerCategoryPath, Product, ProductImage, Status, Variant
 from tests.catalog import shelves
 from tests.catalog.browsing import form_of
@@ -26,13 +26,13 @@ def test_a_longer_list_takes_no_more_queries(
     url = reverse(f"admin:catalog_{model}_changelist")
     shelves.product("First", by="Fernweh", sizes={"M": 1})
     staff.get(url)
-    with django_assert_max_num_queries(9) as few:
+    with django_assert_max_num_queries(9) as queries:
         assert staff.get(url).status_code == 200
     for number in range(12):
         shelves.product(
             f"Other {number}", at=f"Kitchen {number}/Pans", by=f"Brand {number}", sizes={"S": 1, "M": 0}
         )
-    with django_assert_num_queries(len(few)):
+    with django_assert_num_queries(len(queries)):
         assert staff.get(url).status_code == 200
 
 
@@ -42,19 +42,19 @@ def test_a_product_page_takes_the_same_queries_for_many_variants(
     one = shelves.product("One", sizes={"S": 1})
     many = shelves.product("Many", sizes={str(size): 1 for size in range(20)})
     staff.get(reverse("admin:catalog_product_change", args=[one.pk]))
-    with django_assert_max_num_queries(7) as few:
+    with django_assert_max_num_queries(7) as queries:
         staff.get(reverse("admin:catalog_product_change", args=[one.pk]))
-    with django_assert_num_queries(len(few)):
+    with django_assert_num_queries(len(queries)):
         assert staff.get(reverse("admin:catalog_product_change", args=[many.pk])).status_code == 200
 
 
 @pytest.mark.parametrize("term", ["fjord skil", "SKILLET", "t-00", "Halden", "KI-7-M", "ki-7-m"])
 def test_products_are_found_by_words_and_skus(staff, term):
-    found = shelves.product("Fjord Skillet", by="Halden & Sons", sku="T-00X")
+    skillet = shelves.product("Fjord Skillet", by="Halden & Sons", sku="T-00X")
     shelves.product("Something else", sku="U-1")
-    Variant.objects.create(product=found, sku="KI-7-M")
+    Variant.objects.create(product=skillet, sku="KI-7-M")
     response = staff.get(reverse("admin:catalog_product_changelist"), {"q": term})
-    assert [product.pk for product in response.context["cl"].result_list] == [found.pk]
+    assert [product.pk for product in response.context["cl"].result_list] == [skillet.pk]
 
 
 def test_products_are_filtered_by_brand_by_category_with_all_below_and_by_availability(staff):
@@ -98,44 +98,44 @@ def test_products_are_published_and_archived_together_with_history(staff):
     assert not Product.objects.visible().exists()
 
 
-def test_a_price_above_which_the_sale_price_lies_is_refused_in_words(staff):
+def test_a_sale_price_above_the_price_gets_an_error_message(staff):
     product = shelves.product("Pan")
     url = reverse("admin:catalog_product_change", args=[product.pk])
     response = staff.post(url, {**form_of(staff.get(url)), "sale_price": "11.00"})
     assert "a sale price not above the price" in response.content.decode()
 
 
-def test_counting_stock_on_the_product_page_writes_no_history(staff):
+def test_changing_the_stock_on_the_product_page_writes_no_history(staff):
     product = shelves.product("Pan", sizes={"S": 1, "M": 1})
     url = reverse("admin:catalog_product_change", args=[product.pk])
-    sent = {
+    data = {
         **form_of(staff.get(url)),
         "variants-0-stock": "9",
         "variants-1-value": "XL",
         "variants-1-stock": "8",
     }
-    assert staff.post(url, sent).status_code == 302
+    assert staff.post(url, data).status_code == 302
     first, second = product.variants.order_by("position")
     assert (first.stock, first.history.count()) == (9, 1)
     assert (second.stock, second.value, second.history.count()) == (8, "XL", 2)
 
 
-def test_stock_is_counted_in_the_list_of_variants(staff):
+def test_the_stock_can_be_edited_in_the_list_of_variants(staff):
     product = shelves.product("Pan", sizes={"S": 1})
     variant = product.variants.get()
-    sent = {
+    data = {
         "form-TOTAL_FORMS": 1,
         "form-INITIAL_FORMS": 1,
         "form-0-id": variant.pk,
         "form-0-stock": 5,
         "_save": "Save",
     }
-    assert staff.post(reverse("admin:catalog_variant_changelist"), sent).status_code == 302
+    assert staff.post(reverse("admin:catalog_variant_changelist"), data).status_code == 302
     variant.refresh_from_db()
     assert (variant.stock, variant.history.count()) == (5, 1)
 
 
-def test_images_trade_places_and_need_a_text_and_a_place(staff):
+def test_images_can_exchange_positions_and_need_a_text_and_a_position(staff):
     product = shelves.product("Pan")
     for position in (0, 1):
         ProductImage.objects.create(product=product, alt=f"View {position}", position=position)
@@ -148,42 +148,42 @@ def test_images_trade_places_and_need_a_text_and_a_place(staff):
     assert "This field is required" in staff.post(url, {**page, "images-0-alt": ""}).content.decode()
 
 
-def test_a_new_category_gets_its_url_path_and_a_taken_slug_is_refused(staff):
+def test_a_new_category_gets_its_url_path_and_a_duplicate_slug_is_refused(staff):
     pans = shelves.category("Kitchen/Pans")
     url = reverse("admin:catalog_category_add")
-    sent = {"name": "Woks", "slug": "woks", "treebeard_position": "right", "treebeard_ref_node": pans.pk}
-    assert staff.post(url, sent).status_code == 302
+    data = {"name": "Woks", "slug": "woks", "treebeard_position": "right", "treebeard_ref_node": pans.pk}
+    assert staff.post(url, data).status_code == 302
     assert Category.objects.filter(url_path="kitchen/woks").exists()
-    response = staff.post(url, {**sent, "name": "Pans again", "slug": "pans"})
+    response = staff.post(url, {**data, "name": "Pans again", "slug": "pans"})
     assert "a category with this slug in this place already" in response.content.decode()
 
 
 def test_a_category_is_moved_by_its_form(staff):
     pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
-    sent = {
+    data = {
         "name": "Pans",
         "slug": "pans",
         "treebeard_position": "first-child",
         "treebeard_ref_node": garden.pk,
     }
-    assert staff.post(reverse("admin:catalog_category_change", args=[pans.pk]), sent).status_code == 302
+    assert staff.post(reverse("admin:catalog_category_change", args=[pans.pk]), data).status_code == 302
     assert Category.objects.get(pk=pans.pk).url_path == "garden/pans"
 
 
-def test_a_category_is_made_and_moved_without_taking_another_address_on_the_way(staff):
+def test_creating_and_moving_a_category_uses_no_url_of_another_category_in_between(staff):
     pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
     for path in ("Kitchen/Pans/Woks", "Kitchen/Trays"):
         shelves.category(path)
     add = reverse("admin:catalog_category_add")
-    sent = {"name": "Woks", "slug": "woks", "treebeard_position": "right", "treebeard_ref_node": pans.pk}
-    assert staff.post(add, sent).status_code == 302
-    sent |= {
+    data = {"name": "Woks", "slug": "woks", "treebeard_position": "right", "treebeard_ref_node": pans.pk}
+    assert staff.post(add, data).status_code == 302
+    data |= {
         "name": "Trays",
         "slug": "trays",
         "treebeard_position": "first-child",
         "treebeard_ref_node": garden.pk,
     }
-    assert staff.post(reverse("admin:catalog_category_change", args=[pans.pk]), sent).status_code == 302
+    assert staff.post(reverse("admin:catalog_category_change", args=[pans.pk]), data).status_code == 302
     assert [row.url_path for row in Category.objects.order_by("path")] == [
         "kitchen",
         "kitchen/woks",
@@ -202,12 +202,12 @@ def test_a_category_is_made_and_moved_without_taking_another_address_on_the_way(
 
 def test_a_category_is_moved_by_dragging(staff):
     pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
-    sent = {"node": pans.pk, "target": garden.pk, "relation": "child"}
-    assert staff.post("/admin/catalog/category/move/", sent).status_code == 200
+    data = {"node": pans.pk, "target": garden.pk, "relation": "child"}
+    assert staff.post("/admin/catalog/category/move/", data).status_code == 200
     assert Category.objects.get(pk=pans.pk).url_path == "garden/pans"
 
 
-def test_a_category_is_not_dragged_to_where_its_address_is_taken_or_too_long(staff):
+def test_a_category_is_not_dragged_to_a_place_where_its_url_is_a_duplicate_or_too_long(staff):
     pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
     shelves.category("Garden/Pans")
     deep = shelves.category("/".join(sign * 115 for sign in "abcdef"))
@@ -216,14 +216,14 @@ def test_a_category_is_not_dragged_to_where_its_address_is_taken_or_too_long(sta
         (pans, garden, "with this slug in this place already"),
         (kitchen, deep, "The path is too long"),
     ]:
-        sent = {"node": node.pk, "target": target.pk, "relation": "child"}
-        response = staff.post("/admin/catalog/category/move/", sent)
+        data = {"node": node.pk, "target": target.pk, "relation": "child"}
+        response = staff.post("/admin/catalog/category/move/", data)
         assert (response.status_code, reason in response.content.decode()) == (400, True)
         assert reason in staff.get(reverse("admin:catalog_category_changelist")).content.decode()
     assert Category.objects.get(pk=pans.pk).url_path == "kitchen/pans"
 
 
-def test_a_category_is_not_renamed_or_moved_so_that_addresses_below_it_get_too_long(staff):
+def test_renaming_or_moving_a_category_must_not_make_urls_below_it_too_long(staff):
     top = shelves.category("a" * 115)
     shelves.category("/".join(sign * 115 for sign in "abcdef"))
     url = reverse("admin:catalog_category_change", args=[top.pk])
@@ -237,9 +237,9 @@ def test_a_category_is_not_moved_deeper_than_the_tree_can_be(staff):
     deepest = Category.objects.add_paths(names)[-1]
     assert deepest.depth == 63
     url = reverse("admin:catalog_category_add")
-    sent = {"name": "Y", "slug": "y", "treebeard_position": "first-child", "treebeard_ref_node": deepest.pk}
-    assert "The path is too long" in staff.post(url, sent).content.decode()
-    assert staff.post(url, sent | {"treebeard_position": "right"}).status_code == 302
+    data = {"name": "Y", "slug": "y", "treebeard_position": "first-child", "treebeard_ref_node": deepest.pk}
+    assert "The path is too long" in staff.post(url, data).content.decode()
+    assert staff.post(url, data | {"treebeard_position": "right"}).status_code == 302
 
 
 NO_TEXT = "a character in it that no text can have"
@@ -256,20 +256,20 @@ NO_TEXT = "a character in it that no text can have"
         ('{"a": 1' + 18 * "0" + "}", "“a” is more than a number can be"),
         ('{"a": 1' + 5000 * "0" + "}", "a number or a nesting that cannot be read"),
         (100_000 * "[", "a number or a nesting that cannot be read"),
-        ("[]", "Attributes are a mapping"),
-        ('""', "Attributes are a mapping"),
+        ("[]", "Attributes are a JSON object"),
+        ('""', "Attributes are a JSON object"),
         ('{"a": ', "Enter a valid JSON"),
     ],
     ids=range(11),
 )
-def test_attributes_that_cannot_be_stored_are_refused_in_words_and_shown_again(staff, attributes, reason):
+def test_attributes_that_cannot_be_stored_get_an_error_message_and_are_shown_again(staff, attributes, reason):
     product = shelves.product("Pan", attributes={"Colour": "Red"})
     url = reverse("admin:catalog_product_change", args=[product.pk])
     response = staff.post(url, form_of(staff.get(url)) | {"attributes": attributes})
-    shown = unescape(response.content.decode())
+    page_text = unescape(response.content.decode())
     assert response.status_code == 200
-    assert reason in shown
-    assert attributes in shown
+    assert reason in page_text
+    assert attributes in page_text
     assert Product.objects.get().attributes == {"Colour": "Red"}
 
 
@@ -283,15 +283,15 @@ def test_a_product_can_have_no_attributes(staff, nothing):
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
 @pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
-def test_a_moment_that_has_no_date_in_some_zones_is_refused(staff, settings, zone, day):
+def test_a_moment_that_some_time_zones_cannot_show_is_refused(staff, settings, zone, day):
     settings.TIME_ZONE = zone
     product = shelves.product("Pan")
     url = reverse("admin:catalog_product_change", args=[product.pk])
-    sent = form_of(staff.get(url)) | {
+    data = form_of(staff.get(url)) | {
         "publish_at_0": day,
         "publish_at_1": "23:59:59" if day > "1" else "00:00",
     }
-    response = staff.post(url, sent)
+    response = staff.post(url, data)
     assert response.status_code == 200
     assert "A moment lies between" in response.content.decode()
 
@@ -310,7 +310,7 @@ def test_history_shows_and_reverts_a_product(staff):
     assert product.name == "Pan"
 
 
-def test_a_category_goes_back_to_what_it_said_and_stays_where_it_is(staff):
+def test_restoring_a_version_of_a_category_keeps_its_place(staff):
     pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
     shelves.category("Kitchen/Pans/Woks")
     old = pans.history.last()
@@ -348,10 +348,10 @@ def test_long_lists_are_counted_by_estimate(staff, monkeypatch, django_assert_nu
     for number in range(5):
         Brand.objects.create(name=f"Brand {number}", slug=f"brand-{number}")
     assert EstimatingPaginator(Brand.objects.all(), 2).count == 5
-    monkeypatch.setattr("catalog.admin.lists.EXACT_UP_TO", 3)
+    monkeypatch.setattr("catalog.admin.lists.EXACT_COUNT_LIMIT", 3)
     with django_assert_num_queries(2):
         assert EstimatingPaginator(Brand.objects.all(), 2).count >= 4
-    assert EXACT_UP_TO >= 10_000
+    assert EXACT_COUNT_LIMIT >= 10_000
     for admin in site._registry.values():
         if admin.opts.app_label == "catalog" and admin.opts.model_name in ("product", "variant"):
             assert admin.paginator is EstimatingPaginator

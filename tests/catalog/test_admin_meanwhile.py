@@ -1,4 +1,4 @@
-"""What others change while a form of the admin is open is not undone by saving it."""
+"""Saving a form of the admin keeps the changes that others made while the form was open."""
 
 from __future__ import annotations
 
@@ -28,39 +28,39 @@ def url_of(row) -> str:
 
 
 def sql(statement: str, *params) -> None:
-    """Do what an import, a till or a colleague does, past the application."""
+    """Execute a statement as another program would, without the models."""
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
 
 
 def notices(response) -> list[str]:
-    """The lines of what others changed."""
+    """Return the notices about changes by others."""
     text = " ".join(str(message) for message in get_messages(response.wsgi_request))
     return [unescape(line) for line in re.findall("<li>(.*?)</li>", text, re.DOTALL)]
 
 
 def errors(response) -> str:
-    """The errors of a form that came back, as they are read."""
+    """Return the text of the errors of a form that is shown again."""
     assert response.status_code == 200
-    found = re.findall(r'<ul class="errorlist.*?</ul>', response.content.decode(), re.DOTALL)
-    return unescape(re.sub(r"<[^>]+>", " ", " ".join(found)))
+    lists = re.findall(r'<ul class="errorlist.*?</ul>', response.content.decode(), re.DOTALL)
+    return unescape(re.sub(r"<[^>]+>", " ", " ".join(lists)))
 
 
-def test_a_price_imported_meanwhile_stays_and_is_told(staff):
+def test_a_price_imported_while_the_form_is_open_is_kept_and_named(staff):
     product = shelves.product("Pan", price="10.00")
     page = form_of(staff.get(url_of(product)))
     sql("UPDATE catalog_product SET price = 12.5, updated_at = now() - interval '1 day'")
     response = staff.post(url_of(product), {**page, "name": "Iron pan"})
     assert response.status_code == 302
     assert "Price: “10.00” → “12.50”" in notices(response)
-    found = Product.objects.get()
-    assert (found.name, found.price, found.effective_price) == (
+    stored_row = Product.objects.get()
+    assert (stored_row.name, stored_row.price, stored_row.effective_price) == (
         "Iron pan",
         Decimal("12.50"),
         Decimal("12.50"),
     )
-    assert timezone.now() - found.updated_at < dt.timedelta(hours=1)
-    newest, created = found.history.all()
+    assert timezone.now() - stored_row.updated_at < dt.timedelta(hours=1)
+    newest, created = stored_row.history.all()
     assert (newest.name, newest.price, newest.history_user.username) == (
         "Iron pan",
         Decimal("12.50"),
@@ -99,7 +99,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize("model", ROWS)
-def test_every_field_is_kept_or_contested(staff, model):
+def test_every_field_is_kept_or_gets_a_conflict(staff, model):
     make, fields = ROWS[model]
     row = make()
     url, rows = url_of(row), type(row).objects.filter(pk=row.pk)
@@ -121,11 +121,11 @@ def test_every_field_is_kept_or_contested(staff, model):
     assert stored() == theirs
     assert staff.post(url, form_of(response)).status_code == 302
     for name, value in stored().items():
-        sent = mine.get(name, theirs[name])
-        assert value == (json.loads(sent) if name == "attributes" else type(value)(sent))
+        expected = mine.get(name, theirs[name])
+        assert value == (json.loads(expected) if name == "attributes" else type(value)(expected))
 
 
-def test_an_error_shows_both_values_and_is_raised_anew_for_a_third(staff):
+def test_a_conflict_shows_both_values_and_a_third_value_is_another_conflict(staff):
     product = shelves.product("Pan", price="10.00")
     url = url_of(product)
     page = form_of(staff.get(url))
@@ -137,18 +137,22 @@ def test_an_error_shows_both_values_and_is_raised_anew_for_a_third(staff):
     response = staff.post(url, form_of(response))
     assert "from “12.00” to “13.00”; you entered “11.00”." in errors(response)
     assert staff.post(url, form_of(response)).status_code == 302
-    found = Product.objects.get()
-    assert (found.price, found.name, found.history.count()) == (Decimal("11.00"), "Iron pan", 2)
+    stored_row = Product.objects.get()
+    assert (stored_row.price, stored_row.name, stored_row.history.count()) == (
+        Decimal("11.00"),
+        "Iron pan",
+        2,
+    )
 
 
-def test_two_who_enter_the_same_agree(staff):
+def test_two_editors_who_enter_the_same_value_have_no_conflict(staff):
     product = shelves.product("Pan", price="10.00")
     page = form_of(staff.get(url_of(product)))
     Product.objects.update(price="12.00")
     assert staff.post(url_of(product), {**page, "price": "12"}).status_code == 302
 
 
-def test_a_brand_given_meanwhile_is_named_and_one_deleted_meanwhile_does_not_matter(staff):
+def test_a_brand_set_by_somebody_else_is_named_and_the_deleted_former_brand_is_no_error(staff):
     product = shelves.product("Pan", by="Halden")
     page = form_of(staff.get(url_of(product)))
     Product.objects.update(brand=shelves.brand("Vindur"))
@@ -180,14 +184,14 @@ def test_line_ends_of_browsers_do_not_reach_the_database(staff):
     assert Product.objects.get().description == "One\nTwo\nThree"
 
 
-def test_what_the_model_itself_fills_in_is_saved_too(staff):
+def test_values_that_the_model_fills_in_are_saved_too(staff):
     product = shelves.product("Pan", status=Status.DRAFT, publish_at=None)
     page = form_of(staff.get(url_of(product)))
     assert staff.post(url_of(product), {**page, "status": Status.PUBLISHED}).status_code == 302
     assert Product.objects.get().publish_at is not None
 
 
-def test_the_rules_hold_for_what_both_changed_together(staff):
+def test_constraints_are_checked_for_the_changes_of_both_editors_together(staff):
     product = shelves.product("Pan", price="10.00")
     page = form_of(staff.get(url_of(product)))
     Product.objects.update(price="5.00")
@@ -213,25 +217,25 @@ def test_stock_sold_while_the_product_is_edited_is_not_put_back(staff):
     assert list(product.variants.values_list("stock", flat=True)) == [9, 4]
 
 
-def test_of_many_changes_the_first_are_told(staff):
+def test_of_many_changes_the_first_ones_are_named(staff):
     product = shelves.product("Pan", sizes={str(size): 5 for size in range(15)})
     page = form_of(staff.get(url_of(product)))
     sql("UPDATE catalog_variant SET stock = stock - 1")
-    told = notices(staff.post(url_of(product), page))
-    assert len([notice for notice in told if "Stock: “5” → “4”" in notice]) == 10
-    assert "and 5 more values" in told
+    lines = notices(staff.post(url_of(product), page))
+    assert len([notice for notice in lines if "Stock: “5” → “4”" in notice]) == 10
+    assert "and 5 more values" in lines
 
 
 def test_stock_sold_while_the_list_is_edited_is_not_put_back(staff):
     first, second = shelves.product("Pan", sizes={"S": 5, "M": 5}).variants.all()
     url = reverse("admin:catalog_variant_changelist")
 
-    def sent(response) -> dict[str, object]:
+    def form_data(response) -> dict[str, object]:
         formset = response.context["cl"].formset
         forms = [formset.management_form, *formset.forms]
         return {f.add_prefix(n): f[n].value() for f in forms for n in f.fields} | {"_save": "Save"}
 
-    page = sent(staff.get(url))
+    page = form_data(staff.get(url))
     assert str(page["form-0-snapshot"]) in staff.get(url).content.decode()
     sql("UPDATE catalog_variant SET stock = stock - 1 WHERE id = %s", second.pk)
     assert staff.post(url, {**page, "form-0-stock": 7}).status_code == 302
@@ -239,10 +243,10 @@ def test_stock_sold_while_the_list_is_edited_is_not_put_back(staff):
 
     response = staff.post(url, {**page, "form-0-stock": 8})
     assert "from “5” to “7”; you entered “8”." in errors(response)
-    assert staff.post(url, sent(response)).status_code == 302
+    assert staff.post(url, form_data(response)).status_code == 302
     assert list(Variant.objects.values_list("stock", flat=True)) == [8, 4]
 
-    page = sent(staff.get(url))
+    page = form_data(staff.get(url))
     Variant.objects.filter(pk=first.pk).delete()
     response = staff.post(url, {**page, "form-1-stock": 3})
     assert response.status_code == 302
@@ -253,7 +257,7 @@ def test_stock_sold_while_the_list_is_edited_is_not_put_back(staff):
     assert "was deleted by somebody else" in errors(response)
 
 
-def test_a_variant_deleted_meanwhile_is_told_and_the_rest_is_saved(staff):
+def test_a_variant_deleted_by_somebody_else_is_named_and_the_rest_is_saved(staff):
     product = shelves.product("Pan", sizes={"S": 1, "M": 2, "L": 3})
     url = url_of(product)
     page = form_of(staff.get(url))
@@ -271,7 +275,7 @@ def test_a_variant_deleted_meanwhile_is_told_and_the_rest_is_saved(staff):
     assert list(product.variants.values_list("value", "stock")) == [("M", 6), ("L", 9)]
 
 
-def test_deleting_a_variant_that_somebody_changed_asks_once_more(staff):
+def test_deleting_a_variant_that_somebody_else_changed_needs_a_second_save(staff):
     product = shelves.product("Pan", sizes={"S": 5})
     page = form_of(staff.get(url_of(product)))
     sql("UPDATE catalog_variant SET stock = stock - 1")
@@ -282,10 +286,10 @@ def test_deleting_a_variant_that_somebody_changed_asks_once_more(staff):
     assert not product.variants.exists()
 
 
-def test_images_changed_added_or_deleted_meanwhile(staff):
+def test_images_changed_added_or_deleted_by_somebody_else(staff):
     product = shelves.product("Pan")
     front, back = (
-        shelves.image(product, alt=alt, position=place) for place, alt in enumerate(["Front", "Back"])
+        shelves.image(product, alt=alt, position=position) for position, alt in enumerate(["Front", "Back"])
     )
     url = url_of(product)
     page = form_of(staff.get(url))
@@ -306,26 +310,30 @@ def test_images_changed_added_or_deleted_meanwhile(staff):
 
 
 @pytest.mark.parametrize("model", ["product", "brand", "category", "variant"])
-def test_a_row_deleted_meanwhile_is_told(staff, model):
+def test_a_row_deleted_by_somebody_else_gets_a_message(staff, model):
     row = ROWS[model][0]()
     url = url_of(row)
     page = form_of(staff.get(url))
     Variant.objects.all().delete()
     Product.objects.all().delete()
     type(row).objects.filter(pk=row.pk).delete()
-    for sent in (url, url.replace("change", "delete")):
-        response = staff.post(sent, {**page, "post": "yes"}, follow=True)
+    for target in (url, url.replace("change", "delete")):
+        response = staff.post(target, {**page, "post": "yes"}, follow=True)
         assert response.status_code == 200
         assert "Perhaps it was deleted?" in response.content.decode()
 
 
-def test_a_category_moved_meanwhile_stays_where_it_is(staff):
+def test_a_category_moved_by_somebody_else_keeps_its_new_place(staff):
     pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
     page = form_of(staff.get(url_of(pans)))
     Category.objects.move(Category.objects.get(pk=pans.pk), garden, "first-child")
     assert staff.post(url_of(pans), {**page, "name": "Skillets"}).status_code == 302
-    found = Category.objects.get(pk=pans.pk)
-    assert (found.name, found.url_path, found.history.count()) == ("Skillets", "garden/pans", 2)
+    stored_row = Category.objects.get(pk=pans.pk)
+    assert (stored_row.name, stored_row.url_path, stored_row.history.count()) == (
+        "Skillets",
+        "garden/pans",
+        2,
+    )
     response = staff.post(
         url_of(pans), {**page, "treebeard_ref_node": "", "treebeard_position": "first-child"}
     )
@@ -335,35 +343,39 @@ def test_a_category_moved_meanwhile_stays_where_it_is(staff):
     assert Category.objects.get(pk=pans.pk).url_path == "pans"
 
 
-def test_a_category_that_is_moved_or_made_has_one_version_for_it(staff):
+def test_moving_or_creating_a_category_adds_one_version(staff):
     pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
     page = form_of(staff.get(url_of(pans)))
     moved = {"treebeard_ref_node": garden.pk, "treebeard_position": "first-child", "name": "Skillets"}
     assert staff.post(url_of(pans), {**page, **moved}).status_code == 302
-    found = Category.objects.get(pk=pans.pk)
-    assert (found.name, found.url_path, found.history.count()) == ("Skillets", "garden/pans", 2)
-    made = {
+    stored_row = Category.objects.get(pk=pans.pk)
+    assert (stored_row.name, stored_row.url_path, stored_row.history.count()) == (
+        "Skillets",
+        "garden/pans",
+        2,
+    )
+    data = {
         "name": "Woks",
         "slug": "woks",
         "treebeard_position": "first-child",
         "treebeard_ref_node": garden.pk,
     }
-    assert staff.post(reverse("admin:catalog_category_add"), made).status_code == 302
+    assert staff.post(reverse("admin:catalog_category_add"), data).status_code == 302
     assert Category.objects.get(slug="woks").history.count() == 1
 
 
-def test_going_back_to_a_version_leaves_what_it_does_not_differ_in(staff):
+def test_restoring_a_version_keeps_fields_that_somebody_else_changed(staff):
     product = shelves.product("Pan", price="10.00")
     Product.objects.get().save()
-    sent = {**form_of(staff.get(url_of(product))), "name": "Wok"}
-    staff.post(url_of(product), sent)
+    data = {**form_of(staff.get(url_of(product))), "name": "Wok"}
+    staff.post(url_of(product), data)
     url = reverse("admin:catalog_product_simple_history", args=[product.pk, product.history.last().pk])
     page = form_of(staff.get(url))
     Product.objects.update(price="12.00")
     assert page["snapshot"] in staff.get(url).content.decode() or page["snapshot"]
     assert staff.post(url, page).status_code == 302
-    found = Product.objects.get()
-    assert (found.name, found.price, found.history.first().price) == (
+    stored_row = Product.objects.get()
+    assert (stored_row.name, stored_row.price, stored_row.history.first().price) == (
         "Pan",
         Decimal("12.00"),
         Decimal("12.00"),
@@ -380,7 +392,7 @@ def test_a_deleted_product_comes_back_from_its_history(staff):
 
 
 @pytest.mark.parametrize("snapshot", ["x", "x:y:z"])
-def test_a_damaged_snapshot_is_refused_in_words(staff, snapshot):
+def test_a_damaged_snapshot_gets_an_error_message(staff, snapshot):
     product = shelves.product("Pan")
     page = form_of(staff.get(url_of(product)))
     response = staff.post(url_of(product), {**page, "name": "Iron pan", "snapshot": snapshot})
@@ -391,10 +403,10 @@ def test_a_damaged_snapshot_is_refused_in_words(staff, snapshot):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nobody_changes_the_rows_between_the_comparison_and_the_save(staff):
+def test_the_rows_are_locked_between_the_comparison_and_the_save(staff):
     product = shelves.product("Pan", sizes={"M": 5})
     page = form_of(staff.get(url_of(product)))
-    refused = []
+    refused_statements = []
 
     def act_as_rival(sender, **_kwargs):
         with psycopg.connect(**connection.get_connection_params(), autocommit=True) as rival:
@@ -402,19 +414,19 @@ def test_nobody_changes_the_rows_between_the_comparison_and_the_save(staff):
             for statement in ("UPDATE catalog_product SET price = 1", "UPDATE catalog_variant SET stock = 1"):
                 with pytest.raises(psycopg.errors.LockNotAvailable):
                     rival.execute(statement)
-                refused.append(statement)
+                refused_statements.append(statement)
 
     pre_save.connect(act_as_rival, sender=Product)
     try:
-        sent = {**page, "name": "Iron pan", "variants-0-value": "L"}
-        assert staff.post(url_of(product), sent).status_code == 302
+        data = {**page, "name": "Iron pan", "variants-0-value": "L"}
+        assert staff.post(url_of(product), data).status_code == 302
     finally:
         pre_save.disconnect(act_as_rival, sender=Product)
-    assert len(refused) == 2
+    assert len(refused_statements) == 2
 
 
 @pytest.mark.parametrize(("shown", "stored"), [("Black.", "Blue."), ("", "Black.")])
-def test_of_long_texts_the_difference_is_shown(staff, shown, stored):
+def test_notices_show_the_difference_of_long_texts(staff, shown, stored):
     text = "Iron. " * 100
     product = shelves.product("Pan", description=f"{text}{shown}")
     page = form_of(staff.get(url_of(product)))
@@ -440,7 +452,7 @@ RIVALS = {
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("rival", RIVALS)
-def test_what_is_committed_between_the_checks_and_the_save_becomes_an_error_of_the_form(staff, rival):
+def test_a_conflicting_commit_between_the_checks_and_the_save_becomes_an_error_of_the_form(staff, rival):
     product, vindur = shelves.product("Pan"), shelves.brand("Vindur")
     page = form_of(staff.get(url_of(product)))
     statement, expected = RIVALS[rival]

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def tree() -> dict[str, Category]:
-    """apparel/topwear/shirts, and sale beside."""
+    """The categories apparel/topwear/shirts and sale, by slug."""
     apparel = Category.objects.add_root({"name": "Apparel", "slug": "apparel"})
     topwear = Category.objects.add_child(apparel, {"name": "Topwear", "slug": "topwear"})
     shirts = Category.objects.add_child(topwear, {"name": "Shirts", "slug": "shirts"})
@@ -35,7 +35,7 @@ def test_a_new_slug_changes_the_url_paths_of_all_below(tree):
     assert url_paths() == ["apparel", "apparel/tops", "apparel/tops/shirts", "sale"]
 
 
-def test_a_moved_category_takes_all_below_along(tree):
+def test_moving_a_category_moves_all_below_it(tree):
     Category.objects.move(tree["topwear"], tree["sale"], "last-child")
     assert url_paths() == ["apparel", "sale", "sale/topwear", "sale/topwear/shirts"]
 
@@ -61,7 +61,7 @@ def test_a_slug_that_begins_like_another_is_left_alone(tree):
     ]
 
 
-def test_who_saves_what_was_loaded_before_a_move_leaves_it_where_it_is(tree):
+def test_saving_an_instance_that_was_loaded_before_a_move_keeps_the_new_place(tree):
     early, earlier = (Category.objects.get(slug="topwear") for _ in range(2))
     early.slug = "tops"
     early.save()
@@ -73,7 +73,7 @@ def test_who_saves_what_was_loaded_before_a_move_leaves_it_where_it_is(tree):
 
 
 @pytest.mark.parametrize("slug", ["", "top wear", "tøj", "a/b", "tops\n"])
-def test_a_slug_that_no_address_can_hold_is_refused(tree, slug):
+def test_a_slug_that_no_url_matches_is_refused(tree, slug):
     with pytest.raises(IntegrityError), transaction.atomic():
         Category.objects.filter(slug="topwear").update(slug=slug)
 
@@ -84,13 +84,13 @@ def test_two_categories_cannot_have_one_url_path(tree):
 
 
 @pytest.mark.django_db
-def test_many_paths_become_the_tree_that_one_by_one_would_have_become():
+def test_adding_many_paths_gives_the_same_tree_as_adding_them_one_by_one():
     shoes = Category.objects.add_root(instance=Category(name="Shoes", slug="shoes"))
     Category.objects.add_child(shoes, instance=Category(name="Boots", slug="boots"))
-    made = Category.objects.add_paths(
+    categories = Category.objects.add_paths(
         {"shoes/boots/lined": "Lined", "shoes/clogs": "Clogs", "hats": "Hats", "hats/caps": "Caps"}
     )
-    assert {category.url_path for category in made} == {
+    assert {category.url_path for category in categories} == {
         "shoes/boots/lined",
         "shoes/clogs",
         "hats",

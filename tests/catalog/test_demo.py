@@ -9,18 +9,18 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from catalog.demo.making import departments, products
+from catalog.demo.generator import generate_products, load_departments
 from catalog.models import Category, Product, Variant
 
 
 def test_the_same_number_makes_the_same_product():
-    few = list(products(50))
-    assert few == list(products(50))
-    assert few == list(itertools.islice(products(1000), 50))
+    first = list(generate_products(50))
+    assert first == list(generate_products(50))
+    assert first == list(itertools.islice(generate_products(1000), 50))
 
 
 def test_products_are_believable():
-    for product in products(500):
+    for product in generate_products(500):
         assert len(product.category) == 3
         assert len(re.findall(r"[.!?]( |\n|$)", product.description)) >= 4
         assert "{" not in product.name + product.description
@@ -29,26 +29,26 @@ def test_products_are_believable():
         assert 1 <= len(product.variants) <= 6
 
 
-def test_names_are_not_worn_out():
-    names = [product.name for product in products(2000)]
+def test_few_products_have_the_same_name():
+    names = [product.name for product in generate_products(2000)]
     assert len(set(names)) > 1800
 
 
 @pytest.mark.django_db
 def test_the_demo_fills_every_department_and_runs_twice_without_a_change():
-    said = StringIO()
-    call_command("demo", products=1500, stdout=said)
-    assert "1500 new, 0 changed" in said.getvalue()
-    assert Category.objects.filter(depth=1).count() == len(departments()) >= 6
+    output = StringIO()
+    call_command("demo", products=1500, stdout=output)
+    assert "1500 new, 0 changed" in output.getvalue()
+    assert Category.objects.filter(depth=1).count() == len(load_departments()) >= 6
     assert not Category.objects.filter(depth=1, description="").exists()
     assert not any(Category.objects.find_problems())
     assert Product.objects.visible().count() > 1350
     assert Variant.objects.filter(in_stock=False).exists()
-    call_command("demo", products=1500, stdout=said)
-    assert "0 new, 0 changed" in said.getvalue()
+    call_command("demo", products=1500, stdout=output)
+    assert "0 new, 0 changed" in output.getvalue()
 
 
 @pytest.mark.parametrize("products", ["-1", "abc", "1.5"])
-def test_a_number_of_products_that_is_none_is_refused(products):
+def test_an_invalid_number_of_products_is_refused(products):
     with pytest.raises(CommandError, match="is not a number of products"):
         call_command("demo", f"--products={products}")

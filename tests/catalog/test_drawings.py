@@ -16,13 +16,13 @@ def static(name: str) -> str:
 
 
 def test_every_shape_is_drawn() -> None:
-    drawn = set(re.findall(r'<symbol id="(\w+)"', static("drawings.svg")))
-    assert {*drawings.SHAPES.values(), drawings.UNKNOWN} == drawn
+    shapes = set(re.findall(r'<symbol id="(\w+)"', static("drawings.svg")))
+    assert {*drawings.SHAPES.values(), drawings.DEFAULT_SHAPE} == shapes
 
 
 def test_every_tone_is_in_the_stylesheet() -> None:
-    toned = set(re.findall(r"\.tone-(\w+)", static("shop.css")))
-    assert {*drawings.TONES.values(), *drawings.FALLBACK} == toned
+    tones = set(re.findall(r"\.tone-(\w+)", static("shop.css")))
+    assert {*drawings.TONES.values(), *drawings.FALLBACK_TONES} == tones
 
 
 @pytest.mark.parametrize(

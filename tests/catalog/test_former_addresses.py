@@ -1,4 +1,4 @@
-"""A renamed product or category is found at its former address, whoever renamed it and however."""
+"""The former URL of a renamed product or category redirects, whatever program renamed it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis")]
 
 
-def asked(client: Client, url: str) -> tuple[int, str]:
-    """The status of a page, and where it leads."""
-    answer = client.get(url)
-    return answer.status_code, answer.headers.get("Location", "")
+def visit(client: Client, url: str) -> tuple[int, str]:
+    """Return the status of a page, and the URL of its redirect."""
+    response = client.get(url)
+    return response.status_code, response.headers.get("Location", "")
 
 
 def sql(statement: str, *params: object) -> None:
@@ -59,52 +59,52 @@ RENAMES: dict[str, Callable[[Product, str], object]] = {
 }
 
 
-@pytest.mark.parametrize("way", RENAMES)
-def test_a_renamed_product_is_found_at_its_former_address(client, way):
+@pytest.mark.parametrize("method", RENAMES)
+def test_the_former_url_of_a_renamed_product_redirects(client, method):
     product = shelves.product("Pan", slug="pan")
-    assert asked(client, "/p/pan/") == (200, "")
-    assert asked(client, "/p/skillet/") == (404, "")
-    RENAMES[way](product, "skillet")
-    assert asked(client, "/p/pan/") == (301, "/p/skillet/")
-    assert asked(client, "/p/skillet/") == (200, "")
-    answer = client.get("/p/pan/")
-    assert answer.headers["Cache-Status"] == "larder; hit"
+    assert visit(client, "/p/pan/") == (200, "")
+    assert visit(client, "/p/skillet/") == (404, "")
+    RENAMES[method](product, "skillet")
+    assert visit(client, "/p/pan/") == (301, "/p/skillet/")
+    assert visit(client, "/p/skillet/") == (200, "")
+    response = client.get("/p/pan/")
+    assert response.headers["Cache-Status"] == "larder; hit"
     assert client.head("/p/pan/").status_code == 301
 
 
-def test_a_product_renamed_in_the_admin_is_found(client, staff):
+def test_the_former_url_of_a_product_renamed_in_the_admin_redirects(client, staff):
     product = shelves.product("Pan", slug="pan")
     url = reverse("admin:catalog_product_change", args=[product.pk])
     assert staff.post(url, {**form_of(staff.get(url)), "slug": "skillet"}).status_code == 302
-    assert asked(client, "/p/pan/") == (301, "/p/skillet/")
+    assert visit(client, "/p/pan/") == (301, "/p/skillet/")
 
 
-def test_a_chain_leads_to_the_last_address_at_once_and_back_is_no_loop(client):
+def test_after_several_renames_all_former_urls_redirect_to_the_last_one(client):
     product = shelves.product("Pan", slug="a")
     products = Product.objects.filter(pk=product.pk)
     for slug in ("b", "c", "d"):
         products.update(slug=slug)
-    assert [asked(client, f"/p/{slug}/") for slug in "abcd"] == [*[(301, "/p/d/")] * 3, (200, "")]
+    assert [visit(client, f"/p/{slug}/") for slug in "abcd"] == [*[(301, "/p/d/")] * 3, (200, "")]
     products.update(slug="b")
-    assert asked(client, "/p/b/") == (200, "")
-    assert asked(client, "/p/d/") == asked(client, "/p/a/") == (301, "/p/b/")
+    assert visit(client, "/p/b/") == (200, "")
+    assert visit(client, "/p/d/") == visit(client, "/p/a/") == (301, "/p/b/")
 
 
-def test_who_has_a_slug_now_wins_and_the_last_who_had_it_comes_next(client):
+def test_a_url_shows_the_product_that_has_it_now_or_redirects_to_the_last_that_had_it(client):
     first, second = shelves.product("Pan", slug="pan"), shelves.product("Wok", slug="wok")
     Product.objects.filter(pk=first.pk).update(slug="skillet")
-    assert asked(client, "/p/pan/") == (301, "/p/skillet/")
+    assert visit(client, "/p/pan/") == (301, "/p/skillet/")
     Product.objects.filter(pk=second.pk).update(slug="pan")
-    assert asked(client, "/p/pan/") == (200, "")
+    assert visit(client, "/p/pan/") == (200, "")
     Product.objects.filter(pk=second.pk).update(slug="wok-2")
-    assert asked(client, "/p/pan/") == asked(client, "/p/wok/") == (301, "/p/wok-2/")
+    assert visit(client, "/p/pan/") == visit(client, "/p/wok/") == (301, "/p/wok-2/")
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM catalog_product WHERE id = %s", [second.pk])
-    assert asked(client, "/p/pan/") == (404, "")
+    assert visit(client, "/p/pan/") == (404, "")
     assert list(FormerProductSlug.objects.values_list("product_id", flat=True)) == []
 
 
-def test_two_products_that_trade_slugs_are_both_found(client):
+def test_two_products_can_exchange_their_slugs(client):
     shelves.product("Pan", slug="a"), shelves.product("Wok", slug="b")
     sql("ALTER TABLE catalog_product DROP CONSTRAINT product_slug")
     try:
@@ -115,53 +115,53 @@ def test_two_products_that_trade_slugs_are_both_found(client):
     assert "Pan" in client.get("/p/b/").content.decode()
 
 
-def test_an_address_leads_to_nothing_that_shoppers_may_not_see(client):
+def test_a_former_url_does_not_redirect_to_an_invisible_product(client):
     product = shelves.product("Pan", slug="pan")
     Product.objects.update(slug="skillet")
-    assert asked(client, "/p/pan/") == (301, "/p/skillet/")
+    assert visit(client, "/p/pan/") == (301, "/p/skillet/")
     Product.objects.update(status=Status.ARCHIVED)
-    assert asked(client, "/p/pan/") == (404, "")
+    assert visit(client, "/p/pan/") == (404, "")
     Product.objects.filter(pk=product.pk).publish()
-    assert asked(client, "/p/pan/") == (301, "/p/skillet/")
+    assert visit(client, "/p/pan/") == (301, "/p/skillet/")
     product.delete()
-    assert asked(client, "/p/pan/") == (404, "")
+    assert visit(client, "/p/pan/") == (404, "")
 
 
-def test_a_renamed_category_takes_all_below_it_along_and_nothing_else(client):
+def test_the_former_urls_of_all_categories_below_a_renamed_one_redirect(client):
     shelves.product("Pan", at="Kitchen/Pans/Iron")
     shelves.product("Lamp", at="Home/Lamps")
     kitchen = Category.objects.get(url_path="kitchen")
-    asked(client, "/c/kitchen/pans/")
+    visit(client, "/c/kitchen/pans/")
     kitchen.slug = "cuisine"
     kitchen.save()
-    assert asked(client, "/c/kitchen/") == (301, "/c/cuisine/")
-    assert asked(client, "/c/kitchen/pans/iron/") == (301, "/c/cuisine/pans/iron/")
+    assert visit(client, "/c/kitchen/") == (301, "/c/cuisine/")
+    assert visit(client, "/c/kitchen/pans/iron/") == (301, "/c/cuisine/pans/iron/")
     former = {"kitchen", "kitchen/pans", "kitchen/pans/iron"}
     assert {*FormerCategoryPath.objects.values_list("url_path", flat=True)} == former
-    assert asked(client, "/c/kitchen/knives/") == (404, "")
+    assert visit(client, "/c/kitchen/knives/") == (404, "")
 
     kitchen.description = "All for cooks"
     kitchen.save()
     assert FormerCategoryPath.objects.count() == 3
     pans, home = Category.objects.get(url_path="cuisine/pans"), Category.objects.get(url_path="home")
     Category.objects.move(pans, home, "first-child")
-    assert asked(client, "/c/kitchen/pans/") == asked(client, "/c/cuisine/pans/") == (301, "/c/home/pans/")
+    assert visit(client, "/c/kitchen/pans/") == visit(client, "/c/cuisine/pans/") == (301, "/c/home/pans/")
     shelves.category("Kitchen/Pans")
-    assert asked(client, "/c/kitchen/pans/") == (200, "")
+    assert visit(client, "/c/kitchen/pans/") == (200, "")
     sql("UPDATE catalog_category SET slug = 'deco', url_path = 'deco' WHERE url_path = 'home'")
-    assert asked(client, "/c/home/") == (301, "/c/deco/")
+    assert visit(client, "/c/home/") == (301, "/c/deco/")
 
 
-def test_a_listing_keeps_the_choices_that_it_knows(client):
+def test_a_redirect_keeps_the_declared_parameters(client):
     shelves.product("Pan", at="Kitchen", by="Halden")
     Category.objects.update(slug="cuisine", url_path="cuisine")
     url = "/c/kitchen/?utm_source=mail&sort=name&brand=halden&page=1&attr=Colour:Red"
-    where = "/c/cuisine/?attr=Colour%3ARed&brand=halden&page=1&sort=name"
-    assert asked(client, url) == (301, where)
-    assert client.get(where).status_code == 200
+    location = "/c/cuisine/?attr=Colour%3ARed&brand=halden&page=1&sort=name"
+    assert visit(client, url) == (301, location)
+    assert client.get(location).status_code == 200
 
 
-def test_sitemaps_and_canonical_links_know_the_new_address_alone(client):
+def test_sitemaps_and_canonical_links_have_only_present_urls(client):
     shelves.product("Pan", at="Kitchen", slug="pan")
     Product.objects.update(slug="skillet")
     Category.objects.update(slug="cuisine", url_path="cuisine")
@@ -178,21 +178,21 @@ def test_sitemaps_and_canonical_links_know_the_new_address_alone(client):
     )
 
 
-def test_no_writer_needs_rights_on_the_table_of_former_slugs(client):
+def test_programs_need_no_rights_on_the_table_of_former_slugs(client):
     shelves.product("Pan", slug="pan")
     sql("CREATE ROLE renamer; GRANT SELECT, UPDATE ON catalog_product TO renamer")
     try:
         sql("SET ROLE renamer; UPDATE catalog_product SET slug = 'skillet'; RESET ROLE")
     finally:
         sql("RESET ROLE; DROP OWNED BY renamer; DROP ROLE renamer")
-    assert asked(client, "/p/pan/") == (301, "/p/skillet/")
+    assert visit(client, "/p/pan/") == (301, "/p/skillet/")
 
 
-def test_the_migration_learns_former_slugs_from_the_history(client):
+def test_the_migration_takes_former_slugs_from_the_history(client):
     product = shelves.product("Pan", slug="pan")
     rename_by_instance(product, "wok")
     rename_by_instance(product, "skillet")
     executor = MigrationExecutor(connection)
     executor.migrate([("catalog", "0004_slugs_and_places")])
     call_command("migrate", verbosity=0)
-    assert asked(client, "/p/pan/") == asked(client, "/p/wok/") == (301, "/p/skillet/")
+    assert visit(client, "/p/pan/") == visit(client, "/p/wok/") == (301, "/p/skillet/")

@@ -1,4 +1,4 @@
-"""Selections: read leniently, written canonically."""
+"""Selections: invalid parameters are ignored, and query strings are canonical."""
 
 from __future__ import annotations
 
@@ -11,58 +11,58 @@ from hypothesis import strategies as st
 from catalog.forms import SEARCH_SORTS, SORTS, ListingForm, Selection
 
 
-def read(query: str, sorts: dict = SORTS) -> Selection:
+def parse(query: str, sorts: dict = SORTS) -> Selection:
     return ListingForm(QueryDict(query), sorts=sorts).selection()
 
 
-def test_equal_choices_have_one_address() -> None:
-    one = read("brand=b&brand=a&attr=Colour:Red&attr=Colour:Blue&price_to=20.00")
-    other = read("price_to=20&attr=Colour:Blue&attr=Colour:Red&attr=Colour:Red&brand=a&brand=b&page=1")
+def test_equal_choices_have_one_query_string() -> None:
+    one = parse("brand=b&brand=a&attr=Colour:Red&attr=Colour:Blue&price_to=20.00")
+    other = parse("price_to=20&attr=Colour:Blue&attr=Colour:Red&attr=Colour:Red&brand=a&brand=b&page=1")
     assert one == other
     assert one.url() == "?brand=a&brand=b&attr=Colour%3ABlue&attr=Colour%3ARed&price_to=20"
 
 
-def test_no_choices_have_the_plain_address() -> None:
-    assert read("").url() == "."
-    assert read("sort=newest&page=1").url() == "."
+def test_without_choices_there_is_no_query_string() -> None:
+    assert parse("").url() == "."
+    assert parse("sort=newest&page=1").url() == "."
 
 
-def test_what_cannot_be_read_is_left_out() -> None:
+def test_invalid_parameters_are_ignored() -> None:
     assert (
-        read("brand=%00&brand=a b&attr=novalue&attr=:x&attr=x:&attr=a:%00&sort=oops&price_from=abc&in=../x")
+        parse("brand=%00&brand=a b&attr=novalue&attr=:x&attr=x:&attr=a:%00&sort=oops&price_from=abc&in=../x")
         == Selection()
     )
 
 
-def test_a_wrong_price_is_explained() -> None:
+def test_an_invalid_price_gets_an_error() -> None:
     form = ListingForm(QueryDict("price_from=-1&price_to=ten"), sorts=SORTS)
     form.selection()
     assert set(form.errors) == {"price_from", "price_to"}
 
 
 def test_a_value_may_hold_a_colon() -> None:
-    assert read("attr=Ratio:16:9").attributes == (("Ratio", "16:9"),)
+    assert parse("attr=Ratio:16:9").attributes == (("Ratio", "16:9"),)
 
 
 def test_a_key_may_hold_a_colon_too() -> None:
     chosen = Selection(attributes=(("Ratio: 100%3A", "16:9"),))
     assert chosen.url() == "?attr=Ratio%253A+100%25253A%3A16%3A9"
-    assert read(chosen.url().lstrip("?")) == chosen
+    assert parse(chosen.url().lstrip("?")) == chosen
 
 
-def test_choosing_twice_takes_a_choice_back() -> None:
+def test_toggling_twice_gives_the_same_selection() -> None:
     none = Selection()
     assert none.toggle_brand("a").toggle_brand("a") == none
     assert none.toggle_attribute("k", "v").toggle_attribute("k", "v") == none
 
 
 def test_dropping_a_group_leaves_the_others() -> None:
-    chosen = read("q=x&in=a/b&brand=a&attr=K:v&attr=L:w&price_from=1&sale=1&sort=price", SEARCH_SORTS)
+    chosen = parse("q=x&in=a/b&brand=a&attr=K:v&attr=L:w&price_from=1&sale=1&sort=price", SEARCH_SORTS)
     assert chosen.without("attr:K").attributes == (("L", "w"),)
     assert chosen.without("brand").brands == ()
     assert chosen.without("price").price_from is None
     assert not chosen.without("sale").sale
-    assert chosen.without("in").within == ""
+    assert chosen.without("in").category_path == ""
     assert chosen.unfiltered == Selection(q="x", sort="price")
 
 
@@ -81,8 +81,8 @@ selections = st.builds(
 
 
 @given(selections)
-def test_what_is_written_is_read_again(selection: Selection) -> None:
-    assert read(selection.url().lstrip("?.")) == selection
+def test_a_query_string_gives_the_same_selection_again(selection: Selection) -> None:
+    assert parse(selection.url().lstrip("?.")) == selection
 
 
 def test_prices_are_written_plainly() -> None:

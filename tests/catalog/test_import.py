@@ -1,4 +1,4 @@
-"""What an import brings, and what it leaves alone."""
+"""The rows that an import writes, and the rows that it does not change."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from catalog.importing.ahead import batches_ahead
-from catalog.importing.loading import BATCH, LOCK
+from catalog.importing.loader import BATCH_SIZE
+from catalog.importing.lock import LOCK_ID
+from catalog.importing.prefetch import prefetch_batches
 from catalog.models import Brand, Category, Product, ProductImage, Variant
 from tests.catalog import shelves
 from tests.shelf.cluster import _wait
@@ -44,21 +45,21 @@ BOOT = {
 
 
 @pytest.fixture
-def bring(tmp_path):
-    """Import rows and return what the command said."""
+def run_import(tmp_path):
+    """Import rows and return the output of the command."""
 
-    def bring(*rows: dict, **options) -> str:
+    def run_import(*rows: dict, **options) -> str:
         file = tmp_path / "goods.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        said = StringIO()
-        call_command("import_catalog", str(file), stdout=said, stderr=said, **options)
-        return said.getvalue()
+        output = StringIO()
+        call_command("import_catalog", str(file), stdout=output, stderr=output, **options)
+        return output.getvalue()
 
-    return bring
+    return run_import
 
 
 def versions() -> set[tuple]:
-    """Every row with the transaction that wrote it: equal before and after means that nothing was written."""
+    """Return every row with the transaction that wrote it. If it is equal before and after, nothing was written."""
     tables = (
         "catalog_product",
         "catalog_variant",
@@ -74,8 +75,8 @@ def versions() -> set[tuple]:
 
 
 @pytest.mark.django_db
-def test_a_row_brings_a_product_with_all_that_belongs_to_it(bring):
-    bring(BOOT)
+def test_a_row_creates_a_product_with_its_brand_category_variants_and_images(run_import):
+    run_import(BOOT)
     boot = Product.objects.get()
     assert (boot.name, boot.slug, boot.sku, boot.description) == ("Boot", "boot", "B-1", "Warm.")
     assert (boot.price, boot.sale_price, boot.currency) == (Decimal("80.00"), Decimal("60.00"), "CHF")
@@ -94,9 +95,11 @@ def test_a_row_brings_a_product_with_all_that_belongs_to_it(bring):
 @pytest.mark.parametrize(
     "text", [r"\N", "a\\.b", "\\.", "tab\there", "two\nlines", "two\r\nlines", "C:\\new", '"q", x']
 )
-def test_texts_that_copy_has_signs_for_come_as_they_are(bring, text):
+def test_texts_with_special_characters_of_copy_are_stored_unchanged(run_import, text):
     row = {"sku": text, "name": text, "category": [text], "price": 1, "description": text, "brand": text}
-    bring({**row, "attributes": {"Note": text}, "variants": [{"sku": "V", "value": text}], "images": [text]})
+    run_import(
+        {**row, "attributes": {"Note": text}, "variants": [{"sku": "V", "value": text}], "images": [text]}
+    )
     product = Product.objects.get()
     assert {product.sku, product.name, product.description, product.attributes["Note"]} == {text}
     assert {product.brand.name, product.category.name, product.variants.get().value} == {text}
@@ -104,82 +107,82 @@ def test_texts_that_copy_has_signs_for_come_as_they_are(bring, text):
 
 
 @pytest.mark.django_db
-def test_importing_again_writes_nothing(bring):
-    bring(BOOT)
+def test_importing_again_writes_nothing(run_import):
+    run_import(BOOT)
     before = versions()
-    assert "1 as they were" in bring(BOOT)
+    assert "1 unchanged" in run_import(BOOT)
     assert versions() == before
 
 
 @pytest.mark.django_db
-def test_only_what_differs_is_written(bring):
-    bring(BOOT, {**BOOT, "sku": "B-2", "variants": []})
+def test_only_rows_that_differ_are_written(run_import):
+    run_import(BOOT, {**BOOT, "sku": "B-2", "variants": []})
     before = versions()
-    said = bring(BOOT, {**BOOT, "sku": "B-2", "price": "81.00", "variants": []})
-    assert "0 new, 1 changed, 1 as they were" in said
+    output = run_import(BOOT, {**BOOT, "sku": "B-2", "price": "81.00", "variants": []})
+    assert "0 new, 1 changed, 1 unchanged" in output
     assert {row[0] for row in versions() ^ before} == {"catalog_product"}
     assert Product.objects.get(sku="B-2").price == Decimal("81.00")
 
 
 @pytest.mark.django_db
-def test_a_missing_stock_leaves_the_count_alone(bring):
-    bring(BOOT)
+def test_without_a_stock_the_stored_one_is_kept(run_import):
+    run_import(BOOT)
     Variant.objects.update(stock=7)
-    bring(BOOT)
+    run_import(BOOT)
     assert list(Variant.objects.order_by("sku").values_list("stock", flat=True)) == [3, 7]
 
 
 @pytest.mark.django_db
-def test_variants_that_are_gone_become_inactive(bring):
-    bring(BOOT)
-    bring({**BOOT, "variants": BOOT["variants"][:1]})
+def test_variants_that_the_file_no_longer_has_become_inactive(run_import):
+    run_import(BOOT)
+    run_import({**BOOT, "variants": BOOT["variants"][:1]})
     assert list(Variant.objects.order_by("sku").values_list("active", flat=True)) == [True, False]
 
 
 @pytest.mark.django_db
-def test_a_product_without_variants_has_one_of_its_own_sku(bring):
-    bring({**BOOT, "variants": None, "stock": 4})
+def test_a_product_without_variants_gets_one_with_its_sku(run_import):
+    run_import({**BOOT, "variants": None, "stock": 4})
     assert Variant.objects.values_list("sku", "stock").get() == ("B-1", 4)
 
 
 @pytest.mark.django_db
-def test_products_of_one_name_get_slugs_of_their_own_and_keep_them(bring):
+def test_products_with_the_same_name_get_different_slugs_and_keep_them(run_import):
     rows = [{**BOOT, "sku": f"B-{number}", "variants": None} for number in range(3)]
-    bring(*rows)
+    run_import(*rows)
     slugs = dict(Product.objects.values_list("sku", "slug"))
     assert len(set(slugs.values())) == 3
     assert slugs["B-0"] == "boot"
-    bring(*reversed(rows))
+    run_import(*reversed(rows))
     assert dict(Product.objects.values_list("sku", "slug")) == slugs
 
 
 @pytest.mark.django_db
-def test_brands_that_differ_by_case_are_one(bring):
-    bring(BOOT, {**BOOT, "sku": "B-2", "brand": "FERNWEH", "variants": None})
+def test_brands_that_differ_only_by_case_are_one_brand(run_import):
+    run_import(BOOT, {**BOOT, "sku": "B-2", "brand": "FERNWEH", "variants": None})
     assert Brand.objects.get().products.count() == 2
 
 
 @pytest.mark.django_db
-def test_a_dry_run_tells_what_would_be_and_keeps_nothing(bring):
-    bring(BOOT)
+def test_a_dry_run_prints_the_numbers_and_saves_nothing(run_import):
+    run_import(BOOT)
     before = versions()
-    said = bring(
+    output = run_import(
         {**BOOT, "price": "99.00"}, {**BOOT, "sku": "B-2", "brand": "New", "variants": None}, dry_run=True
     )
-    assert "1 new, 1 changed, 0 as they were" in said
-    assert "brands      1 new" in said
+    assert "1 new, 1 changed, 0 unchanged" in output
+    assert "brands      1 new" in output
     assert versions() == before
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("packed", [False, True])
-def test_csv_brings_the_same_as_json_lines(tmp_path, packed):
+@pytest.mark.parametrize("compressed", [False, True])
+def test_csv_gives_the_same_products_as_json_lines(tmp_path, compressed):
     content = (
         "\ufeffsku,name,category,price,brand,attribute:Colour,attribute:Weight (kg):number,attribute:Tags:list,variants\n"
         'B-1,"Boot, high",Shoes > Boots,80.00,Fernweh,Black,1.5,a|b,"[{""sku"": ""B-1-42"", ""value"": ""42""}]"\n'
     ).encode()
     file = tmp_path / "goods"
-    file.write_bytes(gzip.compress(content) if packed else content)
+    file.write_bytes(gzip.compress(content) if compressed else content)
     call_command("import_catalog", str(file), stdout=StringIO())
     boot = Product.objects.get()
     assert (boot.name, boot.category.url_path) == ("Boot, high", "shoes/boots")
@@ -188,21 +191,21 @@ def test_csv_brings_the_same_as_json_lines(tmp_path, packed):
 
 
 @pytest.mark.django_db
-def test_rows_beyond_one_batch_all_go_in(bring, monkeypatch):
-    monkeypatch.setattr("catalog.importing.run.BATCH", 3)
-    bring(*({**BOOT, "sku": f"B-{number}", "variants": None} for number in range(10)))
+def test_several_batches_are_imported(run_import, monkeypatch):
+    monkeypatch.setattr("catalog.importing.run.BATCH_SIZE", 3)
+    run_import(*({**BOOT, "sku": f"B-{number}", "variants": None} for number in range(10)))
     assert Product.objects.count() == 10
     assert len(set(Product.objects.values_list("slug", flat=True))) == 10
     assert ProductImage.objects.count() == 20
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_imports_do_not_run_at_once(bring):
+def test_two_imports_do_not_run_at_once(run_import):
     with psycopg.connect(dsn()) as rival:
-        rival.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        rival.execute("SELECT pg_advisory_lock(%s)", [LOCK_ID])
         with pytest.raises(CommandError, match="Another import is running"):
-            bring(BOOT)
-    bring(BOOT)
+            run_import(BOOT)
+    run_import(BOOT)
     assert Product.objects.exists()
 
 
@@ -213,7 +216,7 @@ def dsn() -> str:
 
 
 def waits() -> list[str | None]:
-    """What each session of an import in a process of its own waits for."""
+    """Return the wait events of the sessions of imports in other processes."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT wait_event FROM pg_stat_activity"
@@ -223,8 +226,8 @@ def waits() -> list[str | None]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_import_killed_in_the_midst_of_a_batch_is_finished_by_the_next(tmp_path):
-    """It stands at a row that another has locked, which is in its third batch."""
+def test_the_next_import_finishes_one_that_was_killed_in_a_batch(tmp_path):
+    """The killed import waits for a locked row in its third batch."""
     shelves.product("Another boot", sku="B-5000")
     file = tmp_path / "goods.jsonl"
     rows = ({**BOOT, "sku": f"B-{n}", "name": f"Boot {n}", "variants": None} for n in range(9000))
@@ -243,16 +246,16 @@ def test_an_import_killed_in_the_midst_of_a_batch_is_finished_by_the_next(tmp_pa
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     _wait(lambda: not waits())
-    assert Product.objects.count() == 1 + 2 * BATCH
+    assert Product.objects.count() == 1 + 2 * BATCH_SIZE
     call_command("import_catalog", str(file), stdout=StringIO())
     assert Product.objects.count() == Variant.objects.count() == 9000
     assert ProductImage.objects.count() == 18000
 
 
-def test_an_error_of_the_items_is_raised_where_the_batches_are_used():
+def test_an_error_in_the_thread_is_raised_where_the_batches_are_used():
     def items():
         yield 1
         raise LookupError
 
     with pytest.raises(LookupError):
-        list(batches_ahead(items(), size=1, of=list))
+        list(prefetch_batches(items(), size=1, prepare=list))

@@ -1,4 +1,4 @@
-"""What only the database refuses costs the row and not the import; what is no row's fault is one clear line."""
+"""A row that only the database refuses is left out. An error that no row causes stops the import with one message."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ GOOD = {"sku": "G-1", "name": "Good", "category": ["Shoes", "Boots"], "price": "
 
 
 @pytest.fixture
-def bring(tmp_path):
-    """Import rows and return what the command said."""
+def run_import(tmp_path):
+    """Import rows and return the output of the command."""
 
-    def bring(*rows: dict) -> str:
+    def run_import(*rows: dict) -> str:
         file = tmp_path / "goods.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        said = StringIO()
-        call_command("import_catalog", str(file), stdout=said, stderr=said)
-        return said.getvalue()
+        output = StringIO()
+        call_command("import_catalog", str(file), stdout=output, stderr=output)
+        return output.getvalue()
 
-    return bring
+    return run_import
 
 
 def many_words(count: int, *, prefix: str) -> str:
@@ -40,26 +40,28 @@ def many_words(count: int, *, prefix: str) -> str:
 
 
 @pytest.mark.django_db
-def test_an_attribute_of_more_than_a_megabyte_leaves_its_row_out(bring):
-    said = bring(GOOD, GOOD | {"sku": "B", "attributes": {"Care": "wash " * 300_000}}, GOOD | {"sku": "G-2"})
-    assert "2 taken, 1 left out" in said
-    assert "Line 2, attributes.Care “wash wash" in said
-    assert "This is 1499999 characters long; 20000 are allowed." in said
+def test_a_row_with_an_attribute_of_more_than_a_megabyte_is_left_out(run_import):
+    output = run_import(
+        GOOD, GOOD | {"sku": "B", "attributes": {"Care": "wash " * 300_000}}, GOOD | {"sku": "G-2"}
+    )
+    assert "2 imported, 1 left out" in output
+    assert "Line 2, attributes.Care “wash wash" in output
+    assert "This is 1499999 characters long; 20000 are allowed." in output
 
 
 @pytest.mark.django_db
-def test_more_words_than_a_search_vector_holds_leave_their_row_out(bring):
+def test_a_row_with_more_words_than_a_search_vector_can_hold_is_left_out(run_import):
     attributes = {f"Note {n}": many_words(1500, prefix=f"word{n:02}x") for n in range(60)}
     attributes["Note 7"] += " and here the longest of them ends"
-    said = bring(GOOD, GOOD | {"sku": "B", "attributes": attributes}, GOOD | {"sku": "G-2"})
-    assert "2 taken, 1 left out" in said
-    assert "Line 2, attributes.Note 7 “word07x0q word07x1q" in said
-    assert "The product has more text than can be searched" in said
+    output = run_import(GOOD, GOOD | {"sku": "B", "attributes": attributes}, GOOD | {"sku": "G-2"})
+    assert "2 imported, 1 left out" in output
+    assert "Line 2, attributes.Note 7 “word07x0q word07x1q" in output
+    assert "The product has more text than can be searched" in output
     assert set(Product.objects.values_list("sku", flat=True)) == {"G-1", "G-2"}
 
 
 def refuse_in_database(code: str) -> None:
-    """Let the database raise an error of this SQLSTATE for the product `B`."""
+    """Let the database raise an error with this SQLSTATE for the product `B`."""
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
@@ -73,42 +75,42 @@ def refuse_in_database(code: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("code", ["0A000", "22P02", "54000", "P0001", "XX000"])
-def test_whatever_the_database_raises_for_a_row_leaves_that_row_out(bring, code):
+def test_a_row_for_which_the_database_raises_an_error_is_left_out(run_import, code):
     refuse_in_database(code)
     rows = [GOOD | {"sku": f"G-{number}", "brand": f"Brand {number}"} for number in range(6)]
-    said = bring(*rows[:3], GOOD | {"sku": "B", "brand": "Bad"}, *rows[3:])
-    assert "6 taken, 1 left out" in said
-    assert "Line 4, " in said
+    output = run_import(*rows[:3], GOOD | {"sku": "B", "brand": "Bad"}, *rows[3:])
+    assert "6 imported, 1 left out" in output
+    assert "Line 4, " in output
     assert Product.objects.count() == Brand.objects.count() == 6
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("code", ["40001", "42501", "53100", "57014"])
-def test_what_is_no_rows_fault_stops_the_import_in_one_line(bring, code):
+def test_an_error_that_no_row_causes_stops_the_import_with_one_message(run_import, code):
     refuse_in_database(code)
     with pytest.raises(CommandError, match=r"The database stopped the import: not this one\. Run it again"):
-        bring(GOOD, GOOD | {"sku": "B"})
+        run_import(GOOD, GOOD | {"sku": "B"})
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("code", ["57P01", "42P01"])
-def test_what_manage_py_explains_is_left_to_it(bring, code):
+def test_errors_that_manage_py_explains_are_passed_on(run_import, code):
     refuse_in_database(code)
     with pytest.raises(Exception, match="not this one") as error:
-        bring(GOOD | {"sku": "B"})
+        run_import(GOOD | {"sku": "B"})
     assert error.value.__cause__.sqlstate == code
 
 
 def waits_for(table: str) -> bool:
-    """Whether a session of this database waits for a lock of another, which it met in the table."""
+    """Tell whether a session of this database waits for another transaction in a statement on the table."""
     with psycopg.connect(dsn()) as observer:
-        asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid' AND query LIKE %s"
-        return bool(observer.execute(asked, [f"%{table}%"]).fetchone()[0])
+        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid' AND query LIKE %s"
+        return bool(observer.execute(query, [f"%{table}%"]).fetchone()[0])
 
 
 @contextmanager
 def rival_of_a_deadlock():
-    """Hold the second product; once another waits for it, ask for the first one, and outlive who waits."""
+    """Lock the second product; when another session waits for it, lock the first one, and win the deadlock."""
     with psycopg.connect(dsn()) as rival:
         rival.execute("SET deadlock_timeout = '1h'")
         rival.execute("UPDATE catalog_product SET price = 7 WHERE sku = 'G-2'")
@@ -126,12 +128,12 @@ def rival_of_a_deadlock():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_batch_that_loses_a_deadlock_is_written_again(bring):
+def test_a_batch_that_loses_a_deadlock_is_written_again(run_import):
     for number in (1, 2):
         shelves.product(f"Old {number}", sku=f"G-{number}")
     with rival_of_a_deadlock():
-        said = bring(GOOD, GOOD | {"sku": "G-2"})
-    assert "2 changed" in said
+        output = run_import(GOOD, GOOD | {"sku": "G-2"})
+    assert "2 changed" in output
     assert set(Product.objects.values_list("name", "price")) == {("Good", 12.5)}
     with connection.cursor() as cursor:
         cursor.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
@@ -139,7 +141,7 @@ def test_a_batch_that_loses_a_deadlock_is_written_again(bring):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_was_made_for_a_batch_that_its_commit_undid_is_made_again(bring):
+def test_brands_of_a_batch_whose_commit_failed_are_created_again(run_import):
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$"
@@ -149,16 +151,16 @@ def test_what_was_made_for_a_batch_that_its_commit_undid_is_made_again(bring):
             " FOR EACH ROW WHEN (NEW.sku = 'B') EXECUTE FUNCTION refuse()"
         )
     try:
-        said = bring(GOOD | {"brand": "Fernweh"}, GOOD | {"sku": "B", "brand": "Fernweh"})
+        output = run_import(GOOD | {"brand": "Fernweh"}, GOOD | {"sku": "B", "brand": "Fernweh"})
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP FUNCTION refuse CASCADE")
-    assert "1 taken, 1 left out" in said
+    assert "1 imported, 1 left out" in output
     assert Product.objects.get().brand.name == "Fernweh"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_connection_that_ends_in_a_batch_is_told_as_such(bring):
+def test_a_connection_lost_in_a_batch_raises_operational_error(run_import):
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION end_session() RETURNS trigger LANGUAGE plpgsql AS"
@@ -169,7 +171,7 @@ def test_a_connection_that_ends_in_a_batch_is_told_as_such(bring):
         )
     try:
         with pytest.raises(OperationalError, match="connection"):
-            bring(GOOD)
+            run_import(GOOD)
     finally:
         connection.close()
         with connection.cursor() as cursor:

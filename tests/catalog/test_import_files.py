@@ -1,4 +1,4 @@
-"""What spreadsheets and other programs make of a file: encodings, line ends, delimiters, headers, archives, empty rows."""
+"""Files as spreadsheets and other programs write them: encodings, line ends, delimiters, headers, archives, empty rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from catalog.importing import source, text
+from catalog.importing import source, text_file
 from catalog.importing.records import Problem
 from catalog.importing.source import Source
 from catalog.models import Product
@@ -24,33 +24,33 @@ CSV = f"sku;name;category;price\n{ROW}\n"
 
 
 @pytest.fixture
-def bring(tmp_path):
-    """Import bytes and return what the command said."""
+def run_import(tmp_path):
+    """Import bytes and return the output of the command."""
 
-    def bring(content: bytes, **options) -> str:
+    def run_import(content: bytes, **options) -> str:
         file = tmp_path / "goods"
         file.write_bytes(content)
-        said = StringIO()
-        call_command("import_catalog", str(file), stdout=said, stderr=said, **options)
-        return said.getvalue()
+        output = StringIO()
+        call_command("import_catalog", str(file), stdout=output, stderr=output, **options)
+        return output.getvalue()
 
-    return bring
+    return run_import
 
 
 def zipped(files: dict[str, str]) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
-    return packed.getvalue()
+    return buffer.getvalue()
 
 
 def encrypted() -> bytes:
-    """An archive that says of its file that it is encrypted, once before it and once in the directory."""
-    packed = bytearray(zipped({"goods.csv": CSV}))
+    """Return an archive that marks its file as encrypted, in the header of the file and in the directory."""
+    archive_bytes = bytearray(zipped({"goods.csv": CSV}))
     for magic, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        packed[packed.index(magic) + flags] |= 1
-    return bytes(packed)
+        archive_bytes[archive_bytes.index(magic) + flags] |= 1
+    return bytes(archive_bytes)
 
 
 @pytest.mark.parametrize(
@@ -78,29 +78,29 @@ def encrypted() -> bytes:
         zipped({"goods/": "", "goods/goods.csv": CSV, "__MACOSX/goods/._goods.csv": "x"}),
     ],
 )
-def test_a_file_comes_in_as_programs_write_it(bring, content):
-    assert "1 taken, 0 left out" in bring(content)
+def test_files_in_the_forms_that_programs_write_are_imported(run_import, content):
+    assert "1 imported, 0 left out" in run_import(content)
     product = Product.objects.get()
     assert (product.sku, product.name, product.category.url_path) == ("A", "Größe 5", "shoes/boots")
 
 
-def test_json_lines_come_in_utf_16_with_a_byte_order_mark(bring):
+def test_json_lines_in_utf_16_with_a_byte_order_mark_are_imported(run_import):
     row = {"sku": "A", "name": "Größe", "category": ["Shoes"], "price": 1}
-    assert "1 taken" in bring(json.dumps(row, ensure_ascii=False).encode("utf-16"))
+    assert "1 imported" in run_import(json.dumps(row, ensure_ascii=False).encode("utf-16"))
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "windows-1252", "latin-1", "mac-roman"])
-def test_another_encoding_has_to_be_named(bring, encoding):
+def test_another_encoding_must_be_named(run_import, encoding):
     content = CSV.encode(encoding)
-    assert "1 left out" in (said := bring(content))
-    assert "Line 2, name" in said
-    assert "is not UTF-8; save the file in UTF-8, or name its encoding (--encoding)." in said
-    assert "1 taken" in bring(content, encoding=encoding)
+    assert "1 left out" in (output := run_import(content))
+    assert "Line 2, name" in output
+    assert "is not UTF-8; save the file in UTF-8, or name its encoding (--encoding)." in output
+    assert "1 imported" in run_import(content, encoding=encoding)
     assert Product.objects.get().name == "Größe 5"
 
 
-def test_a_byte_that_the_named_encoding_does_not_have_is_reported(bring):
-    assert "The byte 0x81 is not CP1252" in bring(
+def test_a_byte_that_is_invalid_in_the_named_encoding_is_reported(run_import):
+    assert "The byte 0x81 is not CP1252" in run_import(
         CSV.encode().replace("ß".encode(), b"\x81"), encoding="cp1252"
     )
 
@@ -127,76 +127,78 @@ def test_a_byte_that_the_named_encoding_does_not_have_is_reported(bring):
             "“numbr” is not one of: text, number",
         ),
         (b"sep=;\n", {}, "neither JSON Lines nor CSV"),
-        (zipped({"a.csv": CSV, "b.csv": CSV}), {}, "has 2 files; one is needed"),
-        (zipped({}), {}, "has 0 files; one is needed"),
+        (zipped({"a.csv": CSV, "b.csv": CSV}), {}, "has 2 files; it must have exactly one"),
+        (zipped({}), {}, "has 0 files; it must have exactly one"),
         (zipped({"[Content_Types].xml": "", "xl/workbook.xml": ""}), {}, "a workbook"),
         (zipped({"a.csv": CSV})[:-30], {}, "archive is damaged"),
         (encrypted(), {}, "in the zip archive is encrypted"),
     ],
 )
-def test_what_is_wrong_with_the_whole_file_is_one_clear_line(bring, content, options, reason):
+def test_an_error_of_the_whole_file_is_one_message(run_import, content, options, reason):
     with pytest.raises(CommandError) as error:
-        bring(content, **options)
+        run_import(content, **options)
     assert reason in str(error.value)
     assert not Product.objects.exists()
 
 
-def test_attributes_have_their_columns_whatever_the_case_of_the_header(bring):
-    bring("SKU,NAME,CATEGORY,PRICE,ATTRIBUTE:Weight (kg):NUMBER,Attribute:Größe\nA,a,c,1,1.5,L\n".encode())
+def test_the_case_of_the_header_does_not_matter_for_columns_of_attributes(run_import):
+    run_import(
+        "SKU,NAME,CATEGORY,PRICE,ATTRIBUTE:Weight (kg):NUMBER,Attribute:Größe\nA,a,c,1,1.5,L\n".encode()
+    )
     assert Product.objects.get().attributes == {"Weight (kg)": 1.5, "Größe": "L"}
 
 
-def test_a_column_that_is_written_exactly_wins_over_one_in_capitals(bring):
-    said = bring(b"sku,SKU,name,category,price\nA,B,a,c,1\n")
+def test_a_column_with_the_exact_name_is_preferred_to_one_in_capitals(run_import):
+    output = run_import(b"sku,SKU,name,category,price\nA,B,a,c,1\n")
     assert Product.objects.get().sku == "A"
-    assert "not read    SKU" in said
+    assert "not read    SKU" in output
 
 
-def test_the_decimal_sign_can_be_named(bring):
+def test_the_decimal_sign_can_be_named(run_import):
     content = CSV.replace("12.50", "1.250,50").encode()
-    assert "unclear whether “,” stands before decimals" in bring(content)
-    assert "1 taken" in bring(content, decimal=",")
+    assert "unclear whether “,” stands before decimals" in run_import(content)
+    assert "1 imported" in run_import(content, decimal=",")
     assert Product.objects.get().price == Decimal("1250.50")
 
 
-def test_columns_that_nothing_reads_are_named(bring):
-    said = bring(b"sku,name,category,price,colour,attribute:Size,descripton\nA,a,c,1,red,5,text\n")
-    assert "not read    colour, descripton\n" in said
+def test_columns_that_the_mapping_does_not_read_are_named(run_import):
+    output = run_import(b"sku,name,category,price,colour,attribute:Size,descripton\nA,a,c,1,red,5,text\n")
+    assert "not read    colour, descripton\n" in output
 
 
-def test_empty_rows_are_skipped_and_counted(bring):
-    said = bring(f"\n{CSV};;;\n\n ; ; ; \nB;b;c;x\n;;;;;;\n".encode())
-    assert "rows        1 taken, 1 left out, 5 skipped as empty" in said
-    assert "Line 7, price “x”" in said
+def test_empty_rows_are_skipped_and_counted(run_import):
+    output = run_import(f"\n{CSV};;;\n\n ; ; ; \nB;b;c;x\n;;;;;;\n".encode())
+    assert "rows        1 imported, 1 left out, 5 empty" in output
+    assert "Line 7, price “x”" in output
 
 
-def test_cells_beyond_the_header_are_reported_only_with_something_in_them(bring):
-    said = bring(f"{CSV}B;b;c;1;;\nC;c;c;1;;more\n".encode())
-    assert "2 taken, 1 left out" in said
-    assert "Line 4: The row has more cells than the header (2 too many)." in said
+def test_additional_cells_are_reported_only_if_they_are_not_empty(run_import):
+    output = run_import(f"{CSV}B;b;c;1;;\nC;c;c;1;;more\n".encode())
+    assert "2 imported, 1 left out" in output
+    assert "Line 4: The row has more cells than the header (2 too many)." in output
 
 
-def test_a_carriage_return_within_a_row_does_not_end_it_where_lines_end_otherwise(bring):
-    said = bring(b'sku,name,category,price,description\nA,a,c,1,"one\rtwo"\nB,b,c,x,\n')
+def test_a_carriage_return_in_a_cell_does_not_end_a_row_if_lines_end_with_lf(run_import):
+    output = run_import(b'sku,name,category,price,description\nA,a,c,1,"one\rtwo"\nB,b,c,x,\n')
     assert Product.objects.get().description == "one\rtwo"
-    assert "Line 3, price" in said
+    assert "Line 3, price" in output
 
 
-def test_a_line_feed_in_a_quoted_cell_does_not_end_a_row_where_carriage_returns_do(bring):
-    bring(b'sku,name,category,price,description\rA,a,c,1,"one\ntwo"\rB,b,c,1,\r')
+def test_a_line_feed_in_a_quoted_cell_does_not_end_a_row_if_lines_end_with_cr(run_import):
+    run_import(b'sku,name,category,price,description\rA,a,c,1,"one\ntwo"\rB,b,c,1,\r')
     assert set(Product.objects.values_list("sku", "description")) == {("A", "one\ntwo"), ("B", "")}
 
 
-def test_half_a_character_of_utf_16_leaves_one_row_out(bring):
+def test_a_row_with_half_a_surrogate_pair_is_left_out(run_import):
     content = (CSV + "B;b\ud800;c;1\nC;c;c;1\n").encode("utf-16", "surrogatepass")
-    said = bring(content)
-    assert "2 taken, 1 left out" in said
-    assert "Line 3, name" in said
+    output = run_import(content)
+    assert "2 imported, 1 left out" in output
+    assert "Line 3, name" in output
 
 
-def test_a_file_that_ends_within_a_character_is_imported_up_to_there(bring):
-    said = bring(CSV.encode("utf-16")[:-1])
-    assert "The file is not UTF-16-LE from here on." in said
+def test_a_file_that_ends_inside_of_a_character_is_imported_up_to_there(run_import):
+    output = run_import(CSV.encode("utf-16")[:-1])
+    assert "The file is not UTF-16-LE from here on." in output
 
 
 def rows_of(tmp_path, content: bytes) -> list:
@@ -205,22 +207,22 @@ def rows_of(tmp_path, content: bytes) -> list:
     return list(Source(file).rows())
 
 
-@pytest.mark.parametrize("packed", [bytes, gzip.compress])
-def test_a_line_without_an_end_is_left_out_and_takes_no_memory(tmp_path, monkeypatch, packed):
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_a_line_that_is_too_long_is_left_out(tmp_path, monkeypatch, compress):
     monkeypatch.setattr(source, "LINE_LIMIT", 1000)
     rows = [f"{CSV}B;{'b' * 5000};c;1\n{ROW}\n", '{"a": 1}\n{"a": "%s"}\n{"a": 2}\n' % ("b" * 5000)]
     for content, line in zip(rows, (3, 2), strict=True):
-        first, long, last = rows_of(tmp_path, packed(content.encode()))
+        first, long, last = rows_of(tmp_path, compress(content.encode()))
         assert long == Problem(line=line, reason="The line is longer than 1000 characters.")
         assert [first.line, last.line] == [line - 1, line + 1]
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, lambda content: zipped({"a": content.decode()})])
-def test_what_unpacks_to_far_too_much_is_read_to_a_limit(tmp_path, monkeypatch, pack):
+def test_a_file_that_unpacks_to_too_much_is_read_up_to_a_limit(tmp_path, monkeypatch, pack):
     monkeypatch.setattr(source, "UNPACKED_LIMIT", 10_000)
     bomb = pack(CSV.encode() + b"\n" * 400_000)
-    assert len(bomb) * text.RATIO_LIMIT < 200_000
+    assert len(bomb) * text_file.RATIO_LIMIT < 200_000
     row, problem = rows_of(tmp_path, bomb)
     assert row.columns["sku"] == "A"
-    assert problem.reason == "The compressed file unpacks to too much from here on."
+    assert problem.reason == "The compressed file unpacks to too much text from here on."
     assert problem.line < 200_000

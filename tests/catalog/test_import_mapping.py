@@ -1,4 +1,4 @@
-"""Mappings read other shops' columns, and say plainly what they do not understand."""
+"""Mappings read the columns of other shops' files, and error messages name what is wrong in a mapping."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from decimal import Decimal
 
 import pytest
 
-from catalog.importing.mapping import SHIPPED, MappingError, load
-from catalog.importing.reading import Reader
-from catalog.importing.source import Row
+from catalog.importing.column_mapping import SHIPPED, load_mapping
+from catalog.importing.exceptions import MappingError
+from catalog.importing.record_builder import build_records
+from catalog.importing.records import Row
 
 
 def record(tmp_path, mapping: str, columns: dict):
-    """Read one row by a mapping, which gets what every product needs if it does not say it."""
+    """Return the record of one row. Columns that every product needs have default values."""
     file = tmp_path / "mapping.toml"
     file.write_text(mapping)
     problems = []
-    reader = Reader(load(str(file)), report=problems.append)
-    records = list(
-        reader.records([Row(1, {"sku": "S", "name": "N", "category": ["C"], "price": 1, **columns})])
-    )
+    row = Row(1, {"sku": "S", "name": "N", "category": ["C"], "price": 1, **columns})
+    records = list(build_records([row], load_mapping(str(file)), report=problems.append))
     assert not problems
     return records[0]
 
@@ -46,7 +45,7 @@ PLAIN = '[product]\nsku = "sku"\nname = "name"\ncategory = "category"\nprice = "
         ('{ column = "a", words = { F = "Fernweh" } }', {"a": "G"}, "G"),
     ],
 )
-def test_a_value_is_taken_as_the_mapping_says(tmp_path, spec, columns, brand):
+def test_a_value_is_extracted_as_the_mapping_describes(tmp_path, spec, columns, brand):
     mapping = f'nothing = ["-"]\n{PLAIN}brand = {spec}\n'
     assert record(tmp_path, mapping, columns).brand == brand
 
@@ -77,43 +76,45 @@ def test_variants_and_images_come_from_lists(tmp_path):
         f'{PLAIN}[variants]\neach = "sizes"\nsku = "id"\nvalue = "label"\n'
         '[images]\neach = "views"\nalt = { text = "{name}, {item}" }\n'
     )
-    made = record(tmp_path, mapping, {"sizes": [{"id": 7, "label": "M"}, {"label": "L"}], "views": ["front"]})
-    assert [(variant.sku, variant.value) for variant in made.variants] == [("7", "M"), ("S-2", "L")]
-    assert made.images == ("N, front",)
+    product = record(
+        tmp_path, mapping, {"sizes": [{"id": 7, "label": "M"}, {"label": "L"}], "views": ["front"]}
+    )
+    assert [(variant.sku, variant.value) for variant in product.variants] == [("7", "M"), ("S-2", "L")]
+    assert product.images == ("N, front",)
 
 
-def test_a_mapping_says_that_moments_are_seconds_since_1970(tmp_path):
+def test_a_mapping_can_declare_moments_as_seconds_since_1970(tmp_path):
     mapping = f'{PLAIN}publish_at = {{ column = "added", unix = true }}\nunpublish_at = "end"\n'
-    made = record(tmp_path, mapping, {"added": 1767225600, "end": "2026-02-01T00:00Z"})
-    assert made.publish_at == datetime(2026, 1, 1, tzinfo=UTC)
-    assert made.unpublish_at == datetime(2026, 2, 1, tzinfo=UTC)
+    product = record(tmp_path, mapping, {"added": 1767225600, "end": "2026-02-01T00:00Z"})
+    assert product.publish_at == datetime(2026, 1, 1, tzinfo=UTC)
+    assert product.unpublish_at == datetime(2026, 2, 1, tzinfo=UTC)
 
 
-def test_a_mapping_says_the_decimal_sign_of_all_numbers_in_texts(tmp_path):
+def test_a_mapping_can_declare_the_decimal_sign_of_numbers_in_texts(tmp_path):
     mapping = (
         f'decimal = ","\n{PLAIN}sale_price = "sale"\n[attributes]\nprefix = "a:"\n'
         '[variants]\neach = "sizes"\nprice = "price"\n'
     )
     columns = {"price": "1.250,50", "sale": 1200.5, "a:Weight:number": "1,5", "sizes": [{"price": "99,90"}]}
-    made = record(tmp_path, mapping, columns)
-    assert (made.price, made.sale_price) == (Decimal("1250.50"), Decimal("1200.50"))
-    assert made.variants[0].price == Decimal("99.90")
-    assert made.attributes == {"Weight": 1.5}
+    product = record(tmp_path, mapping, columns)
+    assert (product.price, product.sale_price) == (Decimal("1250.50"), Decimal("1200.50"))
+    assert product.variants[0].price == Decimal("99.90")
+    assert product.attributes == {"Weight": 1.5}
 
 
-def test_a_sku_that_is_taken_can_become_another(tmp_path):
+def test_a_sku_of_an_earlier_row_can_be_replaced(tmp_path):
     file = tmp_path / "mapping.toml"
     file.write_text(PLAIN + 'sku_if_taken = { text = "{sku}-{id}" }\n')
-    reader = Reader(load(str(file)), report=pytest.fail)
     rows = [
         Row(line, {"sku": "S", "id": line, "name": "N", "category": ["C"], "price": 1}) for line in (1, 2)
     ]
-    assert [made.sku for made in reader.records(rows)] == ["S", "S-2"]
+    records = build_records(rows, load_mapping(str(file)), report=pytest.fail)
+    assert [product.sku for product in records] == ["S", "S-2"]
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
 def test_the_shipped_mappings_are_understood(path):
-    assert {"sku", "name", "category", "price"} <= load(path.stem).product.keys()
+    assert {"sku", "name", "category", "price"} <= load_mapping(path.stem).product.keys()
 
 
 @pytest.mark.parametrize(
@@ -126,20 +127,20 @@ def test_the_shipped_mappings_are_understood(path):
         ('[product]\nsku = { columns = ["a"] }', "exactly one of"),
         ("[product]\nsku = { column = \"a\", match = '(' }", "unterminated"),
         ("[product]\nsku = { column = \"a\", match = 'a' }", "needs one group"),
-        ('decimal = ";"', "“;” is no decimal sign"),
-        ('decimal = [","]', "is no decimal sign"),
+        ('decimal = ";"', "“;” is not a decimal sign"),
+        ('decimal = [","]', "is not a decimal sign"),
         ('[product]\nsku = { column = "a", unix = true }', "“unix” has no meaning"),
         ('[product]\npublish_at = { column = "a", unix = "s" }', "“unix” is true or false"),
         ('[variants]\neach = "v"\ncolour = "c"', "“colour” has no meaning in \\[variants\\]"),
     ],
 )
-def test_what_a_mapping_says_wrong_is_named(tmp_path, mapping, reason):
+def test_errors_name_what_is_wrong_in_a_mapping(tmp_path, mapping, reason):
     file = tmp_path / "mapping.toml"
     file.write_text(mapping)
     with pytest.raises(MappingError, match=reason):
-        load(str(file))
+        load_mapping(str(file))
 
 
-def test_a_mapping_that_is_not_there_names_those_that_are():
+def test_the_error_for_a_missing_mapping_names_the_shipped_ones():
     with pytest.raises(MappingError, match="bestbuy, fashion, native"):
-        load("nothing")
+        load_mapping("nothing")

@@ -1,4 +1,4 @@
-"""Each kind of bad row is reported with line, column, value and reason; the rest goes in."""
+"""Each kind of invalid row is reported with line, column, value and reason, and the other rows are imported."""
 
 from __future__ import annotations
 
@@ -58,8 +58,18 @@ def json_lines(*rows: object) -> bytes:
         ({"sale_price": 13}, "sale_price", "13", "A sale price is not above the price."),
         ({"currency": "EURO"}, "currency", "EURO", "not a currency code"),
         ({"category": []}, "category", "[]", "This is missing."),
-        ({"category": ["Shoes", "", "Boots"]}, "category", '["Shoes", "", "Boots"]', "a hole at level 2"),
-        ({"category": "Shoes > > Boots"}, "category", '["Shoes", "", "Boots"]', "a hole at level 2"),
+        (
+            {"category": ["Shoes", "", "Boots"]},
+            "category",
+            '["Shoes", "", "Boots"]',
+            "level 2 of the path is empty",
+        ),
+        (
+            {"category": "Shoes > > Boots"},
+            "category",
+            '["Shoes", "", "Boots"]',
+            "level 2 of the path is empty",
+        ),
         ({"status": "sold"}, "status", "sold", "one of: draft, scheduled, published, archived"),
         ({"status": "scheduled"}, "publish_at", "", "needs the moment"),
         ({"publish_at": "soon"}, "publish_at", "soon", "not a moment"),
@@ -82,12 +92,12 @@ def json_lines(*rows: object) -> bytes:
         ({"variants": [{"sku": "V"}, {"sku": "V"}]}, "variants[2].sku", "V", "on line 2 already"),
     ],
 )
-def test_a_wrong_value_is_reported_and_the_rest_goes_in(tmp_path, change, column, value, reason):
+def test_an_invalid_value_is_reported_and_other_rows_are_imported(tmp_path, change, column, value, reason):
     rows = json_lines(GOOD, {**GOOD, "sku": "B-1", **change}, {**GOOD, "sku": "G-2"})
-    ((line, *told),) = problems_of(tmp_path, rows)
-    assert (line, told[0]) == ("2", column)
-    assert told[1].startswith(value)
-    assert reason in told[2]
+    ((line, *problem),) = problems_of(tmp_path, rows)
+    assert (line, problem[0]) == ("2", column)
+    assert problem[1].startswith(value)
+    assert reason in problem[2]
     assert set(Product.objects.values_list("sku", flat=True)) == {"G-1", "G-2"}
 
 
@@ -100,13 +110,13 @@ def test_all_problems_of_a_row_are_reported_at_once(tmp_path):
     ]
 
 
-def test_a_sku_that_an_earlier_line_has_is_refused(tmp_path):
+def test_a_sku_of_an_earlier_row_is_refused(tmp_path):
     ((line, column, value, reason),) = problems_of(tmp_path, json_lines(GOOD, {**GOOD, "name": "Other"}))
     assert (line, column, value, reason) == ("2", "sku", "G-1", "This SKU is on line 1 already.")
     assert Product.objects.get().name == "Good"
 
 
-def test_the_first_line_of_a_sku_being_bad_the_second_goes_in(tmp_path):
+def test_if_the_first_row_of_a_sku_is_invalid_the_second_is_imported(tmp_path):
     assert len(problems_of(tmp_path, json_lines({**GOOD, "price": ""}, GOOD))) == 1
     assert Product.objects.get().name == "Good"
 
@@ -121,14 +131,16 @@ def test_the_first_line_of_a_sku_being_bad_the_second_goes_in(tmp_path):
         (b'{"sku": "B", "name": "caf\xe9"}\n', "The byte 0xE9 is not UTF-8"),
     ],
 )
-def test_a_broken_line_is_reported_and_the_rest_goes_in(tmp_path, line, reason):
-    ((number, _column, _value, told),) = problems_of(tmp_path, json_lines(GOOD, line, {**GOOD, "sku": "G-2"}))
+def test_a_damaged_line_is_reported_and_other_rows_are_imported(tmp_path, line, reason):
+    ((number, _column, _value, message),) = problems_of(
+        tmp_path, json_lines(GOOD, line, {**GOOD, "sku": "G-2"})
+    )
     assert number == "2"
-    assert reason in told
+    assert reason in message
     assert Product.objects.count() == 2
 
 
-def test_csv_names_the_column_of_a_wrong_byte_and_the_line_a_row_begins_on(tmp_path):
+def test_problems_of_csv_name_the_column_of_an_invalid_byte_and_the_first_line_of_the_row(tmp_path):
     rows = [
         b'A;"Two\nlines";Shoes;1',
         b"B;caf\xe9;Shoes;1",
@@ -137,20 +149,20 @@ def test_csv_names_the_column_of_a_wrong_byte_and_the_line_a_row_begins_on(tmp_p
         b"E;e;Shoes;2",
     ]
     content = b"\n".join([b"sku;name;category;price", *rows])
-    told = problems_of(tmp_path, content, "goods.csv")
-    assert [(line, column) for line, column, *_ in told] == [("4", "name"), ("5", ""), ("6", "price")]
+    problems = problems_of(tmp_path, content, "goods.csv")
+    assert [(line, column) for line, column, *_ in problems] == [("4", "name"), ("5", ""), ("6", "price")]
     assert set(Product.objects.values_list("sku", flat=True)) == {"A", "E"}
 
 
-def test_a_compressed_file_that_breaks_off_is_imported_up_to_there(tmp_path):
+def test_an_incomplete_compressed_file_is_imported_up_to_its_end(tmp_path):
     rows = json_lines(*({**GOOD, "sku": f"G-{n}", "name": f"Good {n * 7919}"} for n in range(500)))
     ((_line, _column, _value, reason),) = problems_of(tmp_path, gzip.compress(rows)[:-400], "goods.jsonl.gz")
-    assert reason == "The compressed file breaks off here."
+    assert reason == "The compressed file is incomplete or damaged from here on."
     assert 0 < Product.objects.count() < 500
 
 
-def test_what_only_the_database_refuses_is_reported_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr("catalog.importing.values.gtin_is_valid", lambda said: True)
+def test_only_the_row_that_the_database_refuses_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr("catalog.importing.values.gtin_is_valid", lambda value: True)
     rows = json_lines(GOOD, {**GOOD, "sku": "B", "gtin": "123"}, {**GOOD, "sku": "G-2"})
     ((line, column, value, reason),) = problems_of(tmp_path, rows)
     assert (line, column, value) == ("2", "sku", "B")
@@ -166,26 +178,26 @@ def test_what_only_the_database_refuses_is_reported_alone(tmp_path, monkeypatch)
         (b"hello\nworld\n", "neither JSON Lines nor CSV"),
         (b"a\rb\rc", "neither JSON Lines nor CSV"),
         (b"sku,name,sku\nA,B,C\n", "names “sku” twice"),
-        (b"\x1f\x8bjunk", r"No line of the file can be read\. The compressed file breaks off"),
+        (b"\x1f\x8bjunk", r"No line of the file can be read\. The compressed file is incomplete"),
         (
             gzip.compress(b"{}", mtime=0)[:12],
-            r"No line of the file can be read\. The compressed file breaks off",
+            r"No line of the file can be read\. The compressed file is incomplete",
         ),
     ],
 )
-def test_a_file_that_is_none_is_one_clear_line(tmp_path, content, reason):
+def test_an_unreadable_file_gives_one_message(tmp_path, content, reason):
     file = tmp_path / "file"
     file.write_bytes(content)
     with pytest.raises(CommandError, match=reason):
         call_command("import_catalog", str(file))
 
 
-def test_a_file_that_is_not_there_is_one_clear_line(tmp_path):
+def test_a_missing_file_gives_one_message(tmp_path):
     with pytest.raises(CommandError, match=r"nothing\.csv: No such file"):
         call_command("import_catalog", str(tmp_path / "nothing.csv"))
 
 
-def test_a_file_is_not_overwritten_by_its_own_problems(tmp_path):
+def test_the_report_of_problems_does_not_overwrite_the_file(tmp_path):
     file = tmp_path / "goods.jsonl"
     file.write_bytes(json_lines(GOOD))
     with pytest.raises(CommandError, match="would overwrite the file"):
@@ -193,12 +205,12 @@ def test_a_file_is_not_overwritten_by_its_own_problems(tmp_path):
     assert file.read_bytes() == json_lines(GOOD)
 
 
-def test_every_row_before_the_place_where_a_compressed_file_breaks_off_is_read(tmp_path):
+def test_all_complete_rows_of_an_incomplete_compressed_file_are_read(tmp_path):
     rows = [{"sku": hashlib.sha256(str(number).encode()).hexdigest()} for number in range(2000)]
     whole = gzip.compress(json_lines(*rows))
     file = tmp_path / "goods.gz"
     file.write_bytes(whole[: len(whole) * 2 // 3])
-    there = zlib.decompressobj(wbits=31).decompress(file.read_bytes()).count(b"\n")
-    *read, broken = Source(file).rows()
-    assert [row.columns for row in read] == rows[:there]
-    assert isinstance(broken, Problem)
+    complete_lines = zlib.decompressobj(wbits=31).decompress(file.read_bytes()).count(b"\n")
+    *read_rows, problem = Source(file).rows()
+    assert [row.columns for row in read_rows] == rows[:complete_lines]
+    assert isinstance(problem, Problem)

@@ -1,4 +1,4 @@
-"""Numbers and moments are read only where they can mean one thing."""
+"""Values are parsed only if they can mean one thing."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from decimal import Decimal
 import pytest
 from django.test import override_settings
 
-from catalog.importing import values
+from catalog.importing import numeric, values
+from catalog.importing.exceptions import InvalidValueError
 from catalog.importing.records import excerpt
-from catalog.importing.values import RefusedError
 
 
-def refused(read, *args, **options) -> str:
-    with pytest.raises(RefusedError) as error:
-        read(*args, **options)
+def refusal_of(parse, *args, **options) -> str:
+    with pytest.raises(InvalidValueError) as error:
+        parse(*args, **options)
     return str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("written", "decimal", "price"),
+    ("text", "decimal", "price"),
     [
         ("12.50", "", "12.50"),
         ("12.5", "", "12.50"),
@@ -42,21 +42,21 @@ def refused(read, *args, **options) -> str:
         ("1’250.00", ".", "1250.00"),
     ],
 )
-def test_a_price_is_read_with_the_decimal_sign_of_the_file(written, decimal, price):
-    assert values.price(written, decimal=decimal) == Decimal(price)
+def test_a_price_is_parsed_with_the_decimal_sign_of_the_file(text, decimal, price):
+    assert numeric.parse_price(text, decimal=decimal) == Decimal(price)
 
 
 @pytest.mark.parametrize(
-    ("written", "sign"),
+    ("text", "sign"),
     [("12,50", ","), ("1,250", ","), ("1,250.00", ","), ("1.250,00", ","), ("1.250", ".")],
 )
-def test_a_price_that_may_be_two_amounts_is_refused(written, sign):
-    assert f"unclear whether “{sign}” stands before decimals" in refused(values.price, written)
+def test_an_ambiguous_price_is_refused(text, sign):
+    assert f"unclear whether “{sign}” stands before decimals" in refusal_of(numeric.parse_price, text)
 
 
 @pytest.mark.parametrize("decimal", ["", ".", ","])
 @pytest.mark.parametrize(
-    "written",
+    "text",
     [
         "1_000",
         "1e3",
@@ -75,30 +75,30 @@ def test_a_price_that_may_be_two_amounts_is_refused(written, sign):
         "--1",
     ],
 )
-def test_what_only_a_program_takes_for_a_number_is_refused(written, decimal):
-    assert "not a number such as 12.50" in refused(values.number, written, decimal=decimal)
+def test_other_notations_of_numbers_are_refused(text, decimal):
+    assert "not a number such as 12.50" in refusal_of(numeric.parse_number, text, decimal=decimal)
 
 
-@pytest.mark.parametrize("written", ["1.25,50", "12.50", "1.2.3", "1.250 000,00"])
-def test_thousands_are_groups_of_three_with_one_sign(written):
-    assert "not a number" in refused(values.price, written, decimal=",")
+@pytest.mark.parametrize("text", ["1.25,50", "12.50", "1.2.3", "1.250 000,00"])
+def test_thousands_are_groups_of_three_with_one_sign(text):
+    assert "not a number" in refusal_of(numeric.parse_price, text, decimal=",")
 
 
 @pytest.mark.parametrize("number", [float("inf"), float("nan"), True, None, [1], {"a": 1}])
 def test_a_price_of_json_is_a_finite_number(number):
-    assert "not a number" in refused(values.price, number)
+    assert "not a number" in refusal_of(numeric.parse_price, number)
 
 
 @pytest.mark.parametrize("number", [10**400, "9" * 30, 1e300])
 def test_a_price_has_a_limit(number):
-    assert "more than a price can be" in refused(values.price, number)
+    assert "more than a price can be" in refusal_of(numeric.parse_price, number)
 
 
 @pytest.mark.parametrize(
     "count", ["1_000", "1e3", "１２", "12.0", "9" * 5000, "2147483648", True, -1, "", "²"]
 )
-def test_a_stock_is_counted_in_digits(count):
-    assert "not a count of pieces" in refused(values.stock, count)
+def test_a_stock_must_be_a_number_in_digits(count):
+    assert "not a count of pieces" in refusal_of(numeric.parse_stock, count)
 
 
 @pytest.mark.parametrize(
@@ -106,39 +106,39 @@ def test_a_stock_is_counted_in_digits(count):
     [("1.125", 1.125), ("12345678901234567890", 12345678901234567890), ("5.0", 5), ("-3", -3)],
 )
 def test_a_number_of_an_attribute_keeps_its_digits(cell, number):
-    assert values.typed(cell, kind="number") == number
-    assert type(values.typed(cell, kind="number")) is type(number)
+    assert values.parse_cell(cell, cell_type="number") == number
+    assert type(values.parse_cell(cell, cell_type="number")) is type(number)
 
 
 @pytest.mark.parametrize("number", [float("inf"), float("nan"), 10**400, -(10**18)])
 def test_a_number_of_an_attribute_has_a_limit(number):
-    assert "more than a number can be" in refused(values.attribute, number)
+    assert "more than a number can be" in refusal_of(values.parse_attribute, number)
 
 
 @pytest.mark.parametrize("value", ["x" * 20_001, ["x" * 10_000, "y" * 10_001]])
 def test_a_text_of_an_attribute_has_a_limit(value):
-    assert "20001 characters long; 20000 are allowed" in refused(values.attribute, value)
+    assert "20001 characters long; 20000 are allowed" in refusal_of(values.parse_attribute, value)
 
 
 @pytest.mark.parametrize("cell", ["[" * 100_000, "[NaN]", "[" + "1" * 5000 + "]", "[1"])
-def test_json_that_cannot_be_read_is_refused_in_a_cell(cell):
-    assert "not JSON" in refused(values.listing, cell)
+def test_invalid_json_in_a_cell_is_refused(cell):
+    assert "not JSON" in refusal_of(values.parse_list, cell)
 
 
 def test_a_list_has_a_limit():
-    assert "2001 items; 2000 are allowed" in refused(values.listing, [{}] * 2001)
+    assert "2001 items; 2000 are allowed" in refusal_of(values.parse_list, [{}] * 2001)
 
 
 @pytest.mark.parametrize("names", [["a"] * 64, ["x" * 110 + str(n) for n in range(7)]])
 def test_a_path_of_categories_has_a_limit(names):
-    assert "path is too long" in refused(values.category, names)
+    assert "path is too long" in refusal_of(values.parse_category, names)
 
 
 BERLIN = override_settings(TIME_ZONE="Europe/Berlin")
 
 
 @pytest.mark.parametrize(
-    ("written", "moment"),
+    ("text", "moment"),
     [
         ("2026-01-02", datetime(2026, 1, 1, 23, tzinfo=UTC)),
         ("2026-07-02", datetime(2026, 7, 1, 22, tzinfo=UTC)),
@@ -151,63 +151,65 @@ BERLIN = override_settings(TIME_ZONE="Europe/Berlin")
     ],
 )
 @BERLIN
-def test_a_moment_without_a_zone_is_in_the_shops(written, moment):
-    assert values.moment(written) == moment
+def test_a_moment_without_an_offset_is_in_the_time_zone_of_the_shop(text, moment):
+    assert values.parse_moment(text) == moment
 
 
 @pytest.mark.parametrize(
     "number", [20260102, "20260102", 46023, "46023.5", "2026", 2026, 1767225600, 1.5, "-1"]
 )
-def test_a_number_is_no_moment(number):
-    assert "write 2026-03-01, or let the mapping say that it counts seconds (unix)" in refused(
-        values.moment, number
-    )
+def test_a_number_is_not_a_moment(number):
+    assert "write 2026-03-01, or set unix = true in the mapping" in refusal_of(values.parse_moment, number)
 
 
 @pytest.mark.parametrize(
-    "written",
+    "text",
     [
         *("01.02.2026", "1/2/2026", "2026-1-2", "2026-01", "2026-W01-1", "20260102T080000", "2026-02-30"),
         *("2026-01-02T25:00", "2026-01-02T08", "２０２６-01-02", "2026-01-02T08:00 CET", "soon", "", True),
         ["2026-01-02"],
     ],
 )
-def test_a_moment_in_another_form_is_refused_with_the_forms_that_are_taken(written):
-    assert "such as 2026-03-01, 2026-03-01T08:00 or 2026-03-01T08:00+01:00" in refused(values.moment, written)
+def test_a_moment_in_another_form_is_refused_with_examples(text):
+    assert "such as 2026-03-01, 2026-03-01T08:00 or 2026-03-01T08:00+01:00" in refusal_of(
+        values.parse_moment, text
+    )
 
 
-@pytest.mark.parametrize("written", ["2026-03-29T02:30", "2026-10-25T02:30"])
+@pytest.mark.parametrize("text", ["2026-03-29T02:30", "2026-10-25T02:30"])
 @BERLIN
-def test_a_moment_that_the_clock_shows_twice_or_never_is_refused(written):
-    assert "In the time zone Europe/Berlin, this comes twice or never" in refused(values.moment, written)
-    assert values.moment(f"{written}+01:00").utcoffset() == timedelta(hours=1)
+def test_a_moment_that_the_clock_shows_twice_or_never_is_refused(text):
+    assert "In the time zone Europe/Berlin, clocks show this time twice or never" in refusal_of(
+        values.parse_moment, text
+    )
+    assert values.parse_moment(f"{text}+01:00").utcoffset() == timedelta(hours=1)
 
 
-@pytest.mark.parametrize("written", ["0001-01-01", "1899-12-30", "9999-12-31T23:59:59", "0000-01-01"])
-def test_a_moment_beyond_what_every_program_can_show_is_refused(written):
-    assert refused(values.moment, written)
+@pytest.mark.parametrize("text", ["0001-01-01", "1899-12-30", "9999-12-31T23:59:59", "0000-01-01"])
+def test_a_moment_outside_of_the_bounds_is_refused(text):
+    assert refusal_of(values.parse_moment, text)
 
 
 @pytest.mark.parametrize("number", [1767225600, "1767225600", 1767225600.0, "1767225600.0"])
-def test_seconds_are_read_where_the_mapping_says_so(number):
-    assert values.seconds(number) == datetime(2026, 1, 1, tzinfo=UTC)
+def test_seconds_since_1970_are_parsed(number):
+    assert values.parse_unix_time(number) == datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("number", ["soon", "1_767", "2026-01-01", True, None, "9" * 5000, 1e300])
-def test_what_is_no_number_of_seconds_is_refused(number):
-    assert "not a number of seconds since 1970" in refused(values.seconds, number)
+def test_a_value_that_is_not_a_number_of_seconds_is_refused(number):
+    assert "not a number of seconds since 1970" in refusal_of(values.parse_unix_time, number)
 
 
 @pytest.mark.parametrize("number", [1767225600000, 10**14, -(10**12)])
-def test_milliseconds_are_not_taken_for_seconds(number):
-    assert "between 1900-01-01 and 9999-12-31" in refused(values.seconds, number)
+def test_milliseconds_are_refused(number):
+    assert "between 1900-01-01 and 9999-12-31" in refusal_of(values.parse_unix_time, number)
 
 
-def test_a_wrong_value_is_shown_shortened_however_deep_it_is():
+def test_the_excerpt_of_a_value_is_short_even_if_it_is_nested_deeply():
     deep: list = []
     for _ in range(100_000):
         deep = [deep]
     assert excerpt("x" * 121) == "x" * 120 + "…"
     assert excerpt(deep) == "list"
-    while deep:  # which Python would free recursively
+    while deep:  # Python would free it recursively
         deep = deep.pop()

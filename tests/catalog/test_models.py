@@ -1,4 +1,4 @@
-"""What the database itself holds true, whoever writes."""
+"""The constraints, generated columns and triggers of the database, which hold for all programs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def product() -> Product:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "values",
     [
         {"price": Decimal("-1")},
         {"sale_price": Decimal("20.01")},
@@ -51,9 +51,9 @@ def product() -> Product:
         {"slug": "no address"},
     ],
 )
-def test_the_database_refuses_a_wrong_product(product, wrong):
+def test_the_database_refuses_a_wrong_product(product, values):
     with pytest.raises(IntegrityError), transaction.atomic():
-        Product.objects.filter(pk=product.pk).update(**wrong)
+        Product.objects.filter(pk=product.pk).update(**values)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_attributes_may_be_texts_numbers_booleans_and_lists_of_texts(product, at
     assert product.attributes == attributes
 
 
-def test_a_product_says_in_words_what_is_wrong(product):
+def test_an_invalid_product_gets_an_error_message(product):
     product.sale_price = Decimal("30.00")
     with pytest.raises(ValidationError, match="sale price not above the price"):
         product.full_clean()
@@ -105,7 +105,7 @@ def test_drafts_and_archived_products_are_not_visible(product, status):
     assert not Product.objects.visible().exists()
 
 
-def test_publishing_ends_what_is_over_and_keeps_the_first_moment(product):
+def test_publishing_removes_a_past_unpublish_at_and_keeps_a_past_publish_at(product):
     first = product.publish_at
     later = timezone.now() + timedelta(days=9)
     Product.objects.filter(pk=product.pk).update(
@@ -137,12 +137,12 @@ def test_reading_a_product_does_not_read_its_search_vector(product):
     assert "search" in Product.objects.get(pk=product.pk).get_deferred_fields()
 
 
-def test_two_brands_cannot_differ_by_case_alone(product):
+def test_the_names_of_two_brands_cannot_differ_only_by_case(product):
     with pytest.raises(IntegrityError), transaction.atomic():
         Brand.objects.create(name="CAFÉ NOIR", slug="other")
 
 
-def test_a_variant_is_in_stock_while_there_is_any(product):
+def test_a_variant_is_in_stock_if_its_stock_is_positive(product):
     variant = Variant.objects.create(product=product, sku="K-1-M", stock=1)
     variant.refresh_from_db()
     assert variant.in_stock
@@ -152,12 +152,12 @@ def test_a_variant_is_in_stock_while_there_is_any(product):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"stock": -1}, {"price": Decimal("-1")}, {"gtin": "4006381333932"}, {"gtin": "1"}, {"sku": ""}]
+    "values", [{"stock": -1}, {"price": Decimal("-1")}, {"gtin": "4006381333932"}, {"gtin": "1"}, {"sku": ""}]
 )
-def test_the_database_refuses_a_wrong_variant(product, wrong):
+def test_the_database_refuses_a_wrong_variant(product, values):
     Variant.objects.create(product=product, sku="K-1-M")
     with pytest.raises(IntegrityError), transaction.atomic():
-        Variant.objects.update(**wrong)
+        Variant.objects.update(**values)
 
 
 @pytest.mark.parametrize("gtin", ["4006381333931", "96385074", "036000291452", "10614141000415"])
@@ -177,7 +177,7 @@ def test_counting_stock_writes_no_history(product):
     assert variant.history.count() == 2
 
 
-def test_images_need_a_text_and_may_trade_places(product):
+def test_images_need_a_text_and_can_exchange_positions(product):
     for position in (0, 1):
         ProductImage.objects.create(product=product, alt=f"View {position}", position=position)
     with transaction.atomic():
@@ -191,7 +191,7 @@ def test_images_need_a_text_and_may_trade_places(product):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("values", "message"),
     [
         ({"attributes": {"Note": "x" * 20_001}}, "“Note” has 20001 characters; 20000 are allowed."),
         ({"attributes": {"Notes": ["x" * 11_000] * 2}}, "“Notes” has 22000 characters; 20000 are allowed."),
@@ -202,13 +202,12 @@ def test_images_need_a_text_and_may_trade_places(product):
         ({"description": "x" * 200_001}, "Ensure this value has at most 200000 characters (it has 200001)."),
     ],
 )
-def test_text_that_a_search_vector_cannot_hold_is_refused_with_its_length(product, wrong, told):
-    """Everything within the limits is stored, whatever its words."""
-    for name, value in wrong.items():
+def test_too_long_texts_are_refused_with_their_length(product, values, message):
+    for name, value in values.items():
         setattr(product, name, value)
-    with pytest.raises(ValidationError) as refused:
+    with pytest.raises(ValidationError) as error:
         product.full_clean()
-    assert refused.value.messages == [told]
+    assert error.value.messages == [message]
 
 
 def test_the_longest_texts_allowed_can_be_stored(product):

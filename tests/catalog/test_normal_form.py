@@ -1,4 +1,4 @@
-"""One text is one text, in whichever form of Unicode it is written."""
+"""Texts are stored in the form NFC of Unicode, in whatever form they are entered."""
 
 from __future__ import annotations
 
@@ -18,32 +18,39 @@ from tests.catalog import shelves
 
 pytestmark = pytest.mark.django_db
 
-WORD = "Café Ångström 한국"
-APART = normalize("NFD", WORD)
-ROW = {"sku": WORD, "name": WORD, "category": [WORD], "price": 1, "brand": WORD, "description": WORD}
+COMPOSED = "Café Ångström 한국"
+DECOMPOSED = normalize("NFD", COMPOSED)
+ROW = {
+    "sku": COMPOSED,
+    "name": COMPOSED,
+    "category": [COMPOSED],
+    "price": 1,
+    "brand": COMPOSED,
+    "description": COMPOSED,
+}
 ROW |= {
-    "attributes": {WORD: WORD, "List": [WORD]},
-    "variants": [{"sku": f"{WORD}-1", "option": WORD, "value": WORD}],
-    "images": [WORD],
+    "attributes": {COMPOSED: COMPOSED, "List": [COMPOSED]},
+    "variants": [{"sku": f"{COMPOSED}-1", "option": COMPOSED, "value": COMPOSED}],
+    "images": [COMPOSED],
 }
 
 
 @pytest.fixture
-def bring(tmp_path):
-    """Import text and return what the command said."""
+def run_import(tmp_path):
+    """Import a text and return the output of the command."""
 
-    def bring(content: str) -> str:
+    def run_import(content: str) -> str:
         file = tmp_path / "goods"
         file.write_text(content)
-        said = StringIO()
-        call_command("import_catalog", str(file), stdout=said, stderr=said)
-        return said.getvalue()
+        output = StringIO()
+        call_command("import_catalog", str(file), stdout=output, stderr=output)
+        return output.getvalue()
 
-    return bring
+    return run_import
 
 
 def texts() -> list[str]:
-    """Every text of the catalog as the database has it."""
+    """Return all texts of the catalog as the database has them."""
     columns = {
         "catalog_brand": "name",
         "catalog_category": "name, description",
@@ -52,87 +59,95 @@ def texts() -> list[str]:
         "catalog_productimage": "alt",
     }
     with connection.cursor() as cursor:
-        found = []
+        values = []
         for table, names in columns.items():
             cursor.execute(f"SELECT unnest(ARRAY[{names}]) FROM {table}")
-            found += [text for (text,) in cursor.fetchall()]
-    return found
+            values += [text for (text,) in cursor.fetchall()]
+    return values
 
 
 @pytest.mark.parametrize("escaped", [True, False])
-def test_an_import_takes_the_two_forms_for_one(bring, escaped):
+def test_an_import_of_both_forms_gives_one_row(run_import, escaped):
     lines = [json.dumps(ROW, ensure_ascii=escaped), normalize("NFD", json.dumps(ROW, ensure_ascii=False))]
-    assert "1 new, 0 changed, 0 as they were" in bring(lines[0])
-    assert "0 new, 0 changed, 1 as they were" in bring(lines[1])
-    assert "0 new, 0 changed, 1 as they were" in bring(json.dumps(json.loads(lines[1])))
+    assert "1 new, 0 changed, 0 unchanged" in run_import(lines[0])
+    assert "0 new, 0 changed, 1 unchanged" in run_import(lines[1])
+    assert "0 new, 0 changed, 1 unchanged" in run_import(json.dumps(json.loads(lines[1])))
     assert Brand.objects.count() == Category.objects.count() == Product.objects.count() == 1
-    assert WORD in texts()
-    assert APART not in "".join(texts())
-    assert "This SKU is on line 1 already" in bring("\n".join(lines))
+    assert COMPOSED in texts()
+    assert DECOMPOSED not in "".join(texts())
+    assert "This SKU is on line 1 already" in run_import("\n".join(lines))
 
 
-def test_csv_has_its_columns_and_values_in_either_form(bring):
-    bring(normalize("NFD", f"sku,name,category,price,attribute:Größe\nA,{WORD},c,1,{WORD}\n"))
+def test_csv_can_have_columns_and_values_in_either_form(run_import):
+    run_import(normalize("NFD", f"sku,name,category,price,attribute:Größe\nA,{COMPOSED},c,1,{COMPOSED}\n"))
     product = Product.objects.get()
-    assert (product.name, product.attributes) == (WORD, {"Größe": WORD})
+    assert (product.name, product.attributes) == (COMPOSED, {"Größe": COMPOSED})
 
 
-def test_a_brand_that_is_stored_in_the_other_form_is_found(bring):
+def test_a_brand_that_is_stored_in_the_other_form_is_found(run_import):
     stored = shelves.brand("Cafe")
     with connection.cursor() as cursor:
         cursor.execute("UPDATE catalog_brand SET name = %s", [normalize("NFD", "Café")])
-    bring(json.dumps(ROW | {"brand": "CAFÉ"}))
+    run_import(json.dumps(ROW | {"brand": "CAFÉ"}))
     assert Product.objects.get().brand == stored
     assert Brand.objects.count() == 1
 
 
-def test_what_code_and_forms_write_is_normalized():
+def test_the_models_normalize_what_code_writes():
     product = shelves.product(
-        APART, sku=APART, at=APART, by=APART, attributes={APART: [APART]}, sizes={APART: 1}
+        DECOMPOSED,
+        sku=DECOMPOSED,
+        at=DECOMPOSED,
+        by=DECOMPOSED,
+        attributes={DECOMPOSED: [DECOMPOSED]},
+        sizes={DECOMPOSED: 1},
     )
-    Variant.objects.update(option=APART)
-    shelves.image(product, alt=APART)
-    assert Product.objects.get(sku=APART).name == WORD
-    assert ProductImage.objects.filter(alt=APART).exists()
-    assert Product.objects.filter(attributes__contains={APART: [APART]}).exists()
+    Variant.objects.update(option=DECOMPOSED)
+    shelves.image(product, alt=DECOMPOSED)
+    assert Product.objects.get(sku=DECOMPOSED).name == COMPOSED
+    assert ProductImage.objects.filter(alt=DECOMPOSED).exists()
+    assert Product.objects.filter(attributes__contains={DECOMPOSED: [DECOMPOSED]}).exists()
     assert not [text for text in texts() if text != normalize("NFC", text)]
 
 
-def test_the_two_forms_of_a_brand_are_one_to_a_form():
-    shelves.brand(WORD)
-    other = Brand(name=APART, slug="other")
+def test_a_form_refuses_the_other_form_of_an_existing_brand():
+    shelves.brand(COMPOSED)
+    other = Brand(name=DECOMPOSED, slug="other")
     with pytest.raises(ValidationError, match="There is a brand of this name already"):
         other.full_clean()
-    assert other.name == WORD
+    assert other.name == COMPOSED
 
 
 def test_a_search_finds_either_form():
-    shelves.product(WORD)
-    for asked in (WORD, APART):
-        found = search.find(asked, among=Product.objects.visible())
-        assert (found.match, [product.name for product in found.products]) == (search.Match.ALL, [WORD])
+    shelves.product(COMPOSED)
+    for text in (COMPOSED, DECOMPOSED):
+        result = search.search_products(text, among=Product.objects.visible())
+        assert (result.match, [product.name for product in result.products]) == (search.Match.ALL, [COMPOSED])
 
 
-def test_what_was_stored_before_is_normalized_once():
+def test_the_migration_normalizes_the_stored_texts():
     product = shelves.product("a", by="a", attributes={"a": 1}, sizes={"S": 1})
     shelves.image(product, alt="a")
     other, same = shelves.brand("Same"), shelves.brand("b")
     twin = shelves.product("b", sku="Twin")
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE catalog_brand SET name = %s WHERE name = 'a'", [APART])
-        cursor.execute("UPDATE catalog_category SET name = %s, description = %s", [APART, APART])
+        cursor.execute("UPDATE catalog_brand SET name = %s WHERE name = 'a'", [DECOMPOSED])
+        cursor.execute("UPDATE catalog_category SET name = %s, description = %s", [DECOMPOSED, DECOMPOSED])
         cursor.execute(
             "UPDATE catalog_product SET name = %s, description = %s, sku = %s, attributes = %s WHERE id = %s",
-            [APART, APART, APART, json.dumps({APART: APART}), product.pk],
+            [DECOMPOSED, DECOMPOSED, DECOMPOSED, json.dumps({DECOMPOSED: DECOMPOSED}), product.pk],
         )
-        cursor.execute("UPDATE catalog_variant SET sku = %s, option = %s, value = %s", [APART, APART, APART])
-        cursor.execute("UPDATE catalog_productimage SET alt = %s", [APART])
+        cursor.execute(
+            "UPDATE catalog_variant SET sku = %s, option = %s, value = %s",
+            [DECOMPOSED, DECOMPOSED, DECOMPOSED],
+        )
+        cursor.execute("UPDATE catalog_productimage SET alt = %s", [DECOMPOSED])
         cursor.execute(
             "UPDATE catalog_brand SET name = %s WHERE id = %s", [normalize("NFD", "CAFÉ"), same.pk]
         )
         cursor.execute("UPDATE catalog_brand SET name = 'Café' WHERE id = %s", [other.pk])
         cursor.execute("UPDATE catalog_product SET sku = 'é' WHERE id = %s", [twin.pk])
         cursor.execute(importlib.import_module("catalog.migrations.0006_normal_form").SQL)
-    left = [text for text in texts() if text != normalize("NFC", text)]
-    assert left == [normalize("NFD", "CAFÉ")]
-    assert Product.objects.get(pk=product.pk).attributes == {WORD: WORD}
+    unnormalized = [text for text in texts() if text != normalize("NFC", text)]
+    assert unnormalized == [normalize("NFD", "CAFÉ")]
+    assert Product.objects.get(pk=product.pk).attributes == {COMPOSED: COMPOSED}

@@ -1,4 +1,4 @@
-"""Numbers that people type: in the notation of their language, or the plain one that links have."""
+"""Numbers are read in the notation of the active language and in plain notation."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def test_a_price_is_read_in_the_notation_of_the_language(language: str, text: st
 @pytest.mark.parametrize(
     ("language", "text"), [(lang, text) for lang, texts in REFUSED.items() for text in [*texts, *NEVER]]
 )
-def test_what_is_ambiguous_or_no_number_is_refused(language: str, text: str) -> None:
+def test_ambiguous_or_invalid_numbers_are_refused(language: str, text: str) -> None:
     with translation.override(language), pytest.raises(ValidationError):
         PRICE.clean(text)
 
 
-def test_a_count_has_no_digits_behind_the_point() -> None:
+def test_a_whole_number_has_no_decimals() -> None:
     with translation.override("de"):
         assert [COUNT.clean(text) for text in ("1.000", "1000", "-3")] == [1000, 1000, -3]
     assert COUNT.clean("1,000") == 1000
@@ -72,7 +72,7 @@ def test_a_count_has_no_digits_behind_the_point() -> None:
 
 
 @given(st.decimals(0, 10**9, places=2), st.sampled_from(["en", "de"]))
-def test_what_is_shown_is_read_again(number: Decimal, language: str) -> None:
+def test_a_shown_number_is_read_as_the_same_number(number: Decimal, language: str) -> None:
     with translation.override(language):
         assert PRICE.clean(PRICE.prepare_value(number)) == number
         assert PRICE.prepare_value(str(number)) == PRICE.prepare_value(number)
@@ -81,14 +81,14 @@ def test_what_is_shown_is_read_again(number: Decimal, language: str) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("redis")
-def test_a_german_shopper_filters_by_a_german_price_and_an_english_one_by_an_english(client: Client) -> None:
+def test_shoppers_filter_by_prices_in_the_notation_of_their_language(client: Client) -> None:
     shelves.product("Cheap", price=12)
     shelves.product("Dear", price=13), shelves.product("Dearer", price=14)
     url = "/c/kitchen/?price_from=12,50"
 
     def german(address: str) -> tuple[str, str]:
-        answer = client.get(address, headers={"accept-language": "de"})
-        return answer.content.decode(), answer.headers["Cache-Status"]
+        response = client.get(address, headers={"accept-language": "de"})
+        return response.content.decode(), response.headers["Cache-Status"]
 
     for outcome in ("larder; fwd=uri-miss; stored", "larder; hit"):
         page, status = german(url)
@@ -109,29 +109,29 @@ def test_a_german_shopper_filters_by_a_german_price_and_an_english_one_by_an_eng
 
 
 @pytest.mark.django_db
-def test_german_staff_type_german_numbers(staff: Client) -> None:
+def test_german_staff_enter_german_numbers(staff: Client) -> None:
     product = shelves.product("Pan", price="10.00", sizes={"M": 5})
     url = reverse("admin:catalog_product_change", args=[product.pk])
     german = {"accept-language": "de"}
     response = staff.get(url, headers=german)
     assert 'value="10,00"' in response.content.decode()
-    sent = {
+    data = {
         **form_of(response),
         "price": "1.234,50",
         "sale_price": "99,9",
         "variants-0-stock": "1.000",
         "variants-0-price": "12,5",
     }
-    assert staff.post(url, sent, headers=german).status_code == 302
-    found, variant = Product.objects.get(), Variant.objects.get()
-    assert (found.price, found.sale_price) == (Decimal("1234.50"), Decimal("99.90"))
+    assert staff.post(url, data, headers=german).status_code == 302
+    saved, variant = Product.objects.get(), Variant.objects.get()
+    assert (saved.price, saved.sale_price) == (Decimal("1234.50"), Decimal("99.90"))
     assert (variant.stock, variant.price) == (1000, Decimal("12.50"))
     before = Product.objects.values().get()
     assert staff.post(url, form_of(staff.get(url, headers=german)), headers=german).status_code == 302
     assert Product.objects.values().get() == before
 
 
-def test_no_form_of_the_catalog_has_a_field_that_only_one_notation_fits(rf, admin_user) -> None:
+def test_all_number_fields_of_the_admin_accept_both_notations(rf, admin_user) -> None:
     request = rf.get("/")
     request.user = admin_user
     for admin in site._registry.values():

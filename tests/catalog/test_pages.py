@@ -1,7 +1,8 @@
-"""The shop's pages, as a browser gets them."""
+"""The pages of the shop."""
 
 from __future__ import annotations
 
+import ast
 import datetime as dt
 import json
 import re
@@ -26,9 +27,9 @@ EVIL = "</script><script>alert('x')</script>&\"<b>"
 
 
 def html(client: Client, url: str, status: int = 200) -> str:
-    answer = client.get(url)
-    assert answer.status_code == status, url
-    return answer.content.decode()
+    response = client.get(url)
+    assert response.status_code == status, url
+    return response.content.decode()
 
 
 def data_blocks(page: str) -> dict[str, dict[str, Any]]:
@@ -37,15 +38,15 @@ def data_blocks(page: str) -> dict[str, dict[str, Any]]:
 
 
 def links(page: str, text: str) -> list[str]:
-    """The addresses of the links whose text, without its tags, is this."""
-    found = re.findall(r"<a\b[^>]*?href=\"([^\"]*)\"[^>]*>(.*?)</a>", page, re.DOTALL)
-    plain = [(href, " ".join(re.sub(r"<[^>]+>", " ", inner).split())) for href, inner in found]
+    """Return the URLs of the links with this text, in which tags are ignored."""
+    anchors = re.findall(r"<a\b[^>]*?href=\"([^\"]*)\"[^>]*>(.*?)</a>", page, re.DOTALL)
+    plain = [(href, " ".join(re.sub(r"<[^>]+>", " ", inner).split())) for href, inner in anchors]
     return [href.replace("&amp;", "&") for href, inner in plain if inner == text]
 
 
 @pytest.mark.django_db
 class TestListings:
-    def test_a_category_lists_what_is_below_it(self, client: Client) -> None:
+    def test_a_category_lists_the_products_of_all_categories_below_it(self, client: Client) -> None:
         shelves.product("Iron pan", at="Kitchen/Pans/Iron")
         shelves.product("Bread knife", at="Kitchen/Knives")
         shelves.product("Tall lamp", at="Home/Lamps")
@@ -55,7 +56,7 @@ class TestListings:
         assert "Tall lamp" not in page
         assert links(page, "Pans 1") == ["/c/kitchen/pans/"]
 
-    def test_pages_are_cut_at_24_and_the_last_is_followed_by_none(self, client: Client) -> None:
+    def test_a_page_has_24_products_and_pages_after_the_last_do_not_exist(self, client: Client) -> None:
         for number in range(49):
             shelves.product(f"Pan {number:02}", price=5)
         first, last = html(client, "/c/kitchen/?sort=name"), html(client, "/c/kitchen/?sort=name&page=3")
@@ -71,10 +72,10 @@ class TestListings:
 
     @pytest.mark.parametrize("sort", ["newest", "price", "-price", "name"])
     def test_every_product_is_on_exactly_one_page(self, client: Client, sort: str) -> None:
-        made = {shelves.product("Same", price=5).slug for _ in range(30)}
+        slugs = {shelves.product("Same", price=5).slug for _ in range(30)}
         pages = [html(client, f"/c/kitchen/?sort={sort}&page={number}") for number in (1, 2)]
-        seen = [slug for page in pages for slug in re.findall(r"/p/([-\w]+)/", page)]
-        assert sorted(seen) == sorted(made)
+        listed_slugs = [slug for page in pages for slug in re.findall(r"/p/([-\w]+)/", page)]
+        assert sorted(listed_slugs) == sorted(slugs)
 
     def test_an_empty_category_has_one_empty_page(self, client: Client) -> None:
         shelves.category("Kitchen/Pans")
@@ -97,28 +98,28 @@ class TestListings:
         assert links(page, "Drop “Brasa” for 1 product") == ["?price_to=10"]
         assert links(page, "Drop “Up to 10” for 3 products") == ["?brand=brasa"]
 
-    def test_an_attribute_whose_name_holds_a_colon_can_be_chosen(self, client: Client) -> None:
+    def test_an_attribute_with_a_colon_in_its_name_can_be_chosen(self, client: Client) -> None:
         shelves.product("Wide", attributes={"Ratio: w:h": "16:9"})
         shelves.product("Narrow", attributes={"Ratio: w:h": "4:3"})
-        (chosen,) = links(html(client, "/c/kitchen/"), "16:9 ( 1 )")
-        page = html(client, f"/c/kitchen/{chosen}")
+        (query,) = links(html(client, "/c/kitchen/"), "16:9 ( 1 )")
+        page = html(client, f"/c/kitchen/{query}")
         assert "1 product<" in page
         assert "Wide" in page
 
-    def test_a_chosen_price_is_written_as_people_write_it(self, client: Client) -> None:
+    def test_a_chosen_price_is_shown_in_the_notation_of_the_language(self, client: Client) -> None:
         shelves.product("Pan", price=5)
         url = "/c/kitchen/?price_from=1.50&price_to=1e3"
         assert links(html(client, url), "Remove filter: 1.50 to 1,000 ×") == ["."]
         german = client.get(url, headers={"accept-language": "de"}).content.decode()
         assert links(german, "Filter entfernen: 1,50 bis 1.000 ×") == ["."]
 
-    def test_what_costs_as_much_as_before_is_not_on_sale(self, client: Client) -> None:
+    def test_a_sale_price_that_equals_the_price_is_no_sale(self, client: Client) -> None:
         shelves.product("Pan", price=5, sale_price=5)
         assert "On sale" not in html(client, "/")
         assert "On sale" not in html(client, "/c/kitchen/")
         assert "0 products" in html(client, "/c/kitchen/?sale=1")
 
-    def test_long_facets_are_cut_at_eight(self, client: Client) -> None:
+    def test_a_facet_shows_eight_options_at_first(self, client: Client) -> None:
         for number in range(11):
             shelves.product("Pan", by=f"Brand {number:02}")
         page = html(client, "/c/kitchen/")
@@ -143,14 +144,14 @@ class TestListings:
 
 @pytest.mark.django_db
 class TestSearch:
-    def test_it_says_what_was_searched(self, client: Client) -> None:
+    def test_it_shows_the_words_and_their_correction(self, client: Client) -> None:
         shelves.product("Linen shirt", at="Clothing/Shirts")
         assert "Results for “shirts”" in html(client, "/search/?q=shirts")
         assert "These match <strong>shirt</strong>" in html(client, "/search/?q=shrit")
-        assert "nor anything spelled like it" in html(client, "/search/?q=xqzwv")
+        assert "and nothing has a similar spelling" in html(client, "/search/?q=xqzwv")
         assert "What are you looking for?" in html(client, "/search/")
 
-    def test_departments_narrow_it(self, client: Client) -> None:
+    def test_it_can_be_limited_to_a_department(self, client: Client) -> None:
         shelves.product("Blue shirt", at="Clothing/Shirts")
         shelves.product("Blue mug", at="Kitchen/Mugs")
         page = html(client, "/search/?q=blue")
@@ -159,7 +160,7 @@ class TestSearch:
         assert "Blue shirt" in narrowed
         assert "Blue mug" not in narrowed
 
-    def test_a_department_that_is_gone_narrows_nothing(self, client: Client) -> None:
+    def test_an_unknown_department_is_ignored(self, client: Client) -> None:
         shelves.product("Blue shirt", at="Clothing/Shirts")
         page = html(client, "/search/?q=blue&in=garments")
         assert "1 product<" in page
@@ -175,11 +176,11 @@ class TestSearch:
 @pytest.mark.django_db
 class TestProduct:
     def test_it_shows_variants_prices_and_attributes(self, client: Client) -> None:
-        made = shelves.product(
+        product = shelves.product(
             "Pan", by="Brasa", price=20, sale_price=15, sizes={"S": 3, "L": 0}, attributes={"Induction": True}
         )
-        shelves.image(made, alt="The pan from above")
-        page = html(client, made.get_absolute_url())
+        shelves.image(product, alt="The pan from above")
+        page = html(client, product.get_absolute_url())
         assert "€15" in page
         assert "€20" in page
         assert "25% off" in page
@@ -188,17 +189,17 @@ class TestProduct:
         assert 'aria-label="The pan from above"' in page
         assert re.search(r"Induction</th>\s*<td>Yes", page)
 
-    def test_it_tells_machines_what_it_tells_people(self, client: Client) -> None:
-        made = shelves.product("Pan", at="Kitchen/Pans", by="Brasa", price="19.90", sizes={"S": 1})
-        page = html(client, made.get_absolute_url())
+    def test_structured_data_equals_the_contents_of_the_page(self, client: Client) -> None:
+        product = shelves.product("Pan", at="Kitchen/Pans", by="Brasa", price="19.90", sizes={"S": 1})
+        page = html(client, product.get_absolute_url())
         blocks = data_blocks(page)
-        assert blocks["Product"]["sku"] == made.sku
+        assert blocks["Product"]["sku"] == product.sku
         assert blocks["Product"]["brand"]["name"] == "Brasa"
         assert blocks["Product"]["offers"] == {
             "@type": "Offer",
             "price": "19.90",
             "priceCurrency": "EUR",
-            "url": f"http://testserver{made.get_absolute_url()}",
+            "url": f"http://testserver{product.get_absolute_url()}",
             "availability": "https://schema.org/InStock",
         }
         crumbs = page.partition('class="crumbs"')[2].partition("</nav>")[0]
@@ -206,28 +207,28 @@ class TestProduct:
             " ".join(text.split())
             for text in re.findall(r"<li>\s*<(?:a|span)[^>]*>(.*?)</", crumbs, re.DOTALL)
         ]
-        listed = blocks["BreadcrumbList"]["itemListElement"]
-        assert [item["name"] for item in listed] == visible == ["Home", "Kitchen", "Pans", "Pan"]
-        assert listed[1]["item"] == "http://testserver/c/kitchen/"
+        items = blocks["BreadcrumbList"]["itemListElement"]
+        assert [item["name"] for item in items] == visible == ["Home", "Kitchen", "Pans", "Pan"]
+        assert items[1]["item"] == "http://testserver/c/kitchen/"
 
     def test_without_a_price_there_is_no_offer(self, client: Client) -> None:
-        made = shelves.product("Pan", price=0)
-        page = html(client, made.get_absolute_url())
+        product = shelves.product("Pan", price=0)
+        page = html(client, product.get_absolute_url())
         assert "offers" not in data_blocks(page)["Product"]
         assert "Price on request" in page
 
     def test_names_never_become_markup(self, client: Client) -> None:
-        made = shelves.product(
+        product = shelves.product(
             EVIL, slug="evil", by=EVIL, description=EVIL, attributes={EVIL: EVIL}, sku=EVIL
         )
-        ProductImage.objects.create(product=made, alt=EVIL, position=0)
-        for url in (made.get_absolute_url(), "/c/kitchen/", "/", f"/search/?q={made.sku}"):
+        ProductImage.objects.create(product=product, alt=EVIL, position=0)
+        for url in (product.get_absolute_url(), "/c/kitchen/", "/", f"/search/?q={product.sku}"):
             page = html(client, url)
             assert "<script>alert" not in page, url
             assert "<b>" not in page, url
-        assert data_blocks(html(client, made.get_absolute_url()))["Product"]["name"] == EVIL
+        assert data_blocks(html(client, product.get_absolute_url()))["Product"]["name"] == EVIL
 
-    def test_what_shoppers_may_not_see_is_not_there(self, client: Client) -> None:
+    def test_an_invisible_product_has_no_page(self, client: Client) -> None:
         html(client, shelves.product("Secret", status="draft").get_absolute_url(), 404)
 
 
@@ -247,29 +248,27 @@ def test_the_sitemap_names_categories_and_visible_products(client: Client) -> No
 
 @pytest.mark.django_db(transaction=True)
 class TestCaching:
-    """Outside a test's transaction, as in production: what is filled is kept."""
+    """Tests without a transaction around them, as in production, so that fills are stored."""
 
     @pytest.fixture(autouse=True)
     def goods(self, redis: Any) -> Product:
         for number in range(30):
-            made = shelves.product(
+            product = shelves.product(
                 f"Blue pan {number}",
                 publish_at=shelves.LONG_AGO + dt.timedelta(days=number),
                 by=f"B{number % 9}",
                 sizes={"S": 1},
                 attributes={"Material": f"M{number % 3}"},
             )
-            shelves.image(made, alt="a pan")
-        return made
+            shelves.image(product, alt="a pan")
+        return product
 
     def statements(self, client: Client, url: str) -> int:
         with CaptureQueriesContext(connection) as captured:
             assert client.get(url).status_code == 200
         return len(captured)
 
-    def test_every_page_is_kept_and_a_hit_asks_the_database_nothing(
-        self, client: Client, goods: Product
-    ) -> None:
+    def test_every_page_is_stored_and_a_hit_sends_no_statement(self, client: Client, goods: Product) -> None:
         urls = [
             "/",
             "/c/kitchen/",
@@ -300,7 +299,7 @@ class TestCaching:
         for url in ("/", "/c/kitchen/", goods.get_absolute_url(), "/search/?q=pan"):
             assert not client.get(url).cookies, url
 
-    def test_a_changed_price_is_on_every_page_at_once(self, client: Client, goods: Product) -> None:
+    def test_every_page_shows_a_changed_price_at_once(self, client: Client, goods: Product) -> None:
         urls = ("/", "/c/kitchen/", "/c/kitchen/pans/", goods.get_absolute_url(), f"/search/?q={goods.sku}")
         for url in urls:
             assert "€77.77" not in html(client, url)
@@ -308,7 +307,9 @@ class TestCaching:
         for url in urls:
             assert "€77.77" in html(client, url), url
 
-    def test_a_product_of_another_category_leaves_a_category_page_fresh(self, client: Client) -> None:
+    def test_the_page_of_a_category_stays_fresh_when_a_product_of_another_one_changes(
+        self, client: Client
+    ) -> None:
         other = shelves.product("Lamp", at="Home/Lamps")
         assert client.get("/c/kitchen/")["Cache-Status"] == "larder; fwd=uri-miss; stored"
         Product.objects.filter(pk=other.pk).update(price="3.00")
@@ -334,16 +335,33 @@ def test_an_uploaded_picture_is_shown(client: Client, settings: Any, tmp_path: P
     picture = ProductImage(product=pan, alt="A pan from above")
     picture.file.save("pan.png", ContentFile(b"\x89PNG"))
     (src,) = re.findall(r'<img class="picture" src="([^"]+)"', html(client, pan.get_absolute_url()))
-    answer = client.get(src)
-    assert (answer.status_code, b"".join(answer)) == (200, b"\x89PNG")
-    assert answer["Content-Type"] == "image/png"
+    response = client.get(src)
+    assert (response.status_code, b"".join(response)) == (200, b"\x89PNG")
+    assert response["Content-Type"] == "image/png"
     assert client.get("/media/../settings.py").status_code == 400
 
 
-def test_every_text_of_the_shops_templates_is_known_in_german() -> None:
+def test_every_text_of_the_shops_templates_has_a_german_translation() -> None:
     with (django_settings.BASE_DIR / "locale/de/LC_MESSAGES/django.mo").open("rb") as file:
         german = GNUTranslations(file)
     templates = (django_settings.BASE_DIR / "templates").rglob("*.html")
     texts = {text for file in templates for text in re.findall(r'{% translate "([^"]+)"', file.read_text())}
     assert "Departments" in texts
     assert sorted(text for text in texts if german.gettext(text) == text) == []
+
+
+def test_every_german_translation_belongs_to_a_text_of_the_sources() -> None:
+    """A text that is changed without its translation is found here."""
+    base = django_settings.BASE_DIR
+    with (base / "locale/de/LC_MESSAGES/django.mo").open("rb") as file:
+        translations = GNUTranslations(file)._catalog  # type: ignore[attr-defined]
+    modules = [
+        ast.parse(file.read_text()) for app in ("catalog", "project") for file in (base / app).rglob("*.py")
+    ]
+    nodes = (node for module in modules for node in ast.walk(module) if isinstance(node, ast.Constant))
+    texts = {node.value for node in nodes if isinstance(node.value, str)}
+    templates = " ".join(file.read_text() for file in (base / "templates").rglob("*.html"))
+    templates = re.sub(r"{{ (\w+) }}", r"%(\1)s", templates).replace("% off", "%% off")
+    ids = {key if isinstance(key, str) else key[0] for key in translations} - {""}
+    assert "Departments" in ids
+    assert sorted(text for text in ids if text not in texts and text not in templates) == []

@@ -1,4 +1,4 @@
-"""Search finds what a shopper means."""
+"""Search finds products by SKUs, stems, parts of words, corrected words and any of the words."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.catalog import shelves
 pytestmark = pytest.mark.django_db
 
 
-def found(text: str) -> tuple[Match, list[str]]:
-    result = search.find(text, among=Product.objects.visible())
+def search_names(text: str) -> tuple[Match, list[str]]:
+    result = search.search_products(text, among=Product.objects.visible())
     return result.match, [p.name for p in result.ranked(result.products)]
 
 
 @pytest.fixture(autouse=True)
-def goods() -> None:
+def products() -> None:
     for name in (
         "Walnut Running Shoe",
         "Copper Frying Pan",
@@ -42,85 +42,85 @@ def goods() -> None:
     shelves.product("Hidden Shirt", status="draft")
 
 
-def test_words_are_found_by_their_stems() -> None:
-    assert found("shoes for runs") == (Match.ALL, ["Walnut Running Shoe"])
-    assert found("shirts") == (Match.ALL, ["Linen Shirt"])
+def test_words_match_by_their_stems() -> None:
+    assert search_names("shoes for runs") == (Match.ALL, ["Walnut Running Shoe"])
+    assert search_names("shirts") == (Match.ALL, ["Linen Shirt"])
 
 
 def test_accents_do_not_matter() -> None:
-    assert found("cafe") == (Match.ALL, ["Café Mug"])
+    assert search_names("cafe") == (Match.ALL, ["Café Mug"])
 
 
 def test_brands_and_attributes_are_found() -> None:
-    assert found("brasa vermilion") == (Match.ALL, ["Enamel Pot"])
+    assert search_names("brasa vermilion") == (Match.ALL, ["Enamel Pot"])
 
 
 def test_a_word_in_the_name_ranks_above_one_in_the_description() -> None:
     shelves.product("Iron Frying Pan")
-    assert found("frying pan") == (Match.ALL, ["Copper Frying Pan", "Iron Frying Pan", "Enamel Pot"])
+    assert search_names("frying pan") == (Match.ALL, ["Copper Frying Pan", "Iron Frying Pan", "Enamel Pot"])
 
 
-def test_what_shoppers_may_not_see_is_not_found() -> None:
-    assert found("hidden") == (Match.NONE, [])
+def test_invisible_products_are_not_found() -> None:
+    assert search_names("hidden") == (Match.NONE, [])
 
 
 @pytest.mark.parametrize("typo", ["shrit", "shirtt", "hsirt", "shitr", "shirrt", "chirt"])
-def test_a_slip_anywhere_in_a_word_is_mended(typo: str) -> None:
-    assert found(typo) == (Match.MENDED, ["Linen Shirt"])
+def test_a_typing_error_anywhere_in_a_word_is_corrected(typo: str) -> None:
+    assert search_names(typo) == (Match.CORRECTED, ["Linen Shirt"])
 
 
-def test_a_slip_beside_a_known_word_is_mended() -> None:
-    assert found("blue trosuers") == (Match.MENDED, ["Blue Linen Trousers"])
-    assert found("nkie") == (Match.MENDED, ["Nike Racer"])
+def test_a_typing_error_beside_a_correct_word_is_corrected() -> None:
+    assert search_names("blue trosuers") == (Match.CORRECTED, ["Blue Linen Trousers"])
+    assert search_names("nkie") == (Match.CORRECTED, ["Nike Racer"])
 
 
-def test_any_of_the_words_will_do_if_no_product_has_all() -> None:
-    match, names = found("copper trousers")
-    assert match == Match.SOME
+def test_if_no_product_has_all_words_those_with_any_are_found() -> None:
+    match, names = search_names("copper trousers")
+    assert match == Match.ANY
     assert set(names) == {"Copper Frying Pan", "Blue Linen Trousers"}
 
 
 @pytest.mark.parametrize("words", ["the", "The and", "hte"])
-def test_words_that_everything_has_find_nothing_by_themselves(words: str) -> None:
+def test_stop_words_alone_find_nothing(words: str) -> None:
     shelves.product("The Kettle and the Mug")
-    assert found(words) == (Match.NONE, [])
+    assert search_names(words) == (Match.NONE, [])
 
 
 def test_nonsense_finds_nothing() -> None:
-    assert found("xqzwv") == (Match.NONE, [])
+    assert search_names("xqzwv") == (Match.NONE, [])
 
 
 @pytest.mark.parametrize(
     "text", ['"', "'", "&|!()", "a:*", "%", "\\", "(((", "-", "shirt -linen -", "ß" * 200, "🫙"]
 )
 def test_no_text_breaks_search(text: str) -> None:
-    found(text)
+    search_names(text)
 
 
 def test_the_exact_sku_comes_first() -> None:
     shelves.product("Pan for ab-77 and other pans, ab-77", description="ab-77 ab-77")
-    asked = shelves.product("Quiet lid", sku="AB-77")
-    assert found("ab-77")[1][0] == asked.name
-    assert search.find(" ab-77 ", among=Product.objects.visible()).exact == (asked.pk,)
+    lid = shelves.product("Quiet lid", sku="AB-77")
+    assert search_names("ab-77")[1][0] == lid.name
+    assert search.search_products(" ab-77 ", among=Product.objects.visible()).exact_ids == (lid.pk,)
 
 
 def test_a_variants_sku_and_gtin_find_the_product() -> None:
-    made = shelves.product("Sized lid", sizes={"S": 1})
-    made.variants.update(gtin="4006381333931")
-    assert found(f"{made.sku}-0")[1][0] == "Sized lid"
-    assert found("4006381333931")[1] == ["Sized lid"]
+    product = shelves.product("Sized lid", sizes={"S": 1})
+    product.variants.update(gtin="4006381333931")
+    assert search_names(f"{product.sku}-0")[1][0] == "Sized lid"
+    assert search_names("4006381333931")[1] == ["Sized lid"]
 
 
 def test_the_hidden_product_of_a_sku_stays_hidden() -> None:
     shelves.product("Secret", sku="SECRET-1", status="draft")
-    assert found("secret-1")[1] == []
+    assert search_names("secret-1")[1] == []
 
 
-def test_the_pattern_of_a_slip_matches_every_single_slip() -> None:
+def test_the_pattern_matches_every_single_typing_error() -> None:
     rng = random.Random(3)
     letters = "abcdefghijklmnopqrstuvwxyz"
     for word in ("pan", "shirt", "headphones"):
-        pattern = re.compile(search.one_slip(word).replace(r"\m", r"\b").replace(r"\M", r"\b"))
+        pattern = re.compile(search.typo_pattern(word).replace(r"\m", r"\b").replace(r"\M", r"\b"))
         for _ in range(200):
             i, letter = rng.randrange(len(word)), rng.choice(letters)
             swapped = word[:i] + word[i + 1 : i + 2] + word[i] + word[i + 2 :]
@@ -147,13 +147,13 @@ def codes() -> None:
 
 
 def found_skus(text: str) -> list[str]:
-    result = search.find(text, among=Product.objects.visible())
+    result = search.search_products(text, among=Product.objects.visible())
     assert result.match == Match.ALL
     return [product.sku for product in result.ranked(result.products)]
 
 
 @pytest.mark.parametrize(
-    ("asked", "sku"),
+    ("text", "sku"),
     [
         ("NOR.0707", "NOR.0707-60"),
         ("nor 0707 60", "NOR.0707-60"),
@@ -164,35 +164,35 @@ def found_skus(text: str) -> list[str]:
         ("wh 1000xm4", "WH-1000XM4"),
     ],
 )
-def test_a_sku_is_found_by_its_beginning_or_end_and_without_its_signs(
-    codes: None, asked: str, sku: str
+def test_a_sku_is_found_by_its_beginning_or_end_and_without_separators(
+    codes: None, text: str, sku: str
 ) -> None:
-    assert found_skus(asked) == [sku]
+    assert found_skus(text) == [sku]
 
 
-@pytest.mark.parametrize(("asked", "sku"), [("0707-60", "NOR.0707-60"), ("30017", "POCS-30017")])
-def test_the_product_of_a_part_of_a_sku_comes_before_those_that_name_it(
-    codes: None, asked: str, sku: str
+@pytest.mark.parametrize(("text", "sku"), [("0707-60", "NOR.0707-60"), ("30017", "POCS-30017")])
+def test_products_with_a_part_of_the_sku_come_before_those_that_mention_it(
+    codes: None, text: str, sku: str
 ) -> None:
-    first, *others = found_skus(asked)
+    first, *others = found_skus(text)
     assert first == sku
     assert len(others) == 1
     assert others[0].startswith("T-")
 
 
-@pytest.mark.parametrize("asked", ["1000XM", "0017", "130", "INS114", "DRE"])
-def test_a_part_of_a_sku_is_all_between_two_signs(codes: None, asked: str) -> None:
-    assert search.find(asked, among=Product.objects.visible()).exact == ()
+@pytest.mark.parametrize("text", ["1000XM", "0017", "130", "INS114", "DRE"])
+def test_a_part_of_a_sku_must_stand_between_two_separators(codes: None, text: str) -> None:
+    assert search.search_products(text, among=Product.objects.visible()).exact_ids == ()
 
 
-def test_the_whole_sku_counts_for_more_than_the_beginning_of_another(codes: None) -> None:
+def test_an_equal_sku_is_preferred_to_one_that_begins_with_the_text(codes: None) -> None:
     shelves.product("Longer", sku="AB-1000-24")
-    result = search.find("ab-1000", among=Product.objects.visible())
-    assert result.exact == (Product.objects.get(sku="AB-1000").pk,)
+    result = search.search_products("ab-1000", among=Product.objects.visible())
+    assert result.exact_ids == (Product.objects.get(sku="AB-1000").pk,)
 
 
 @pytest.mark.parametrize(
-    ("asked", "name"),
+    ("text", "name"),
     [
         ("at&t", "AT&T Telephone"),
         ("at&t telephones", "AT&T Telephone"),
@@ -218,27 +218,27 @@ def test_the_whole_sku_counts_for_more_than_the_beginning_of_another(codes: None
         ("mini-disc", "Minidisc Player"),
     ],
 )
-def test_a_word_is_found_in_other_spellings_and_within_words(asked: str, name: str) -> None:
+def test_words_are_found_in_other_spellings_and_inside_of_words(text: str, name: str) -> None:
     for other in ("AT&T Telephone", "华为手机壳 防摔", "Straßenschuh Größe 42", "Strickmütze", "Müller Milk"):
         shelves.product(other, slug=f"s-{len(other)}-{ord(other[0])}")
     for other in ("Knife of Steel", "Two Shelves", "T-Shirt in Green", "Headphone HD-800", "Minidisc Player"):
         shelves.product(other)
-    assert found(asked) == (Match.ALL, [name])
+    assert search_names(text) == (Match.ALL, [name])
 
 
-def test_the_other_number_of_a_word_ranks_behind_the_one_asked_for() -> None:
+def test_singular_and_plural_are_both_found() -> None:
     for name in ("Butter Knife", "Knives"):
         shelves.product(name)
-    assert set(found("knives")[1]) == {"Butter Knife", "Knives"}
+    assert set(search_names("knives")[1]) == {"Butter Knife", "Knives"}
 
 
-def test_a_slip_is_mended_and_not_taken_for_a_part() -> None:
+def test_a_word_with_a_typing_error_is_not_matched_as_a_part() -> None:
     shelves.product("Sunglasses")
-    assert found("sunglases") == (Match.MENDED, ["Sunglasses"])
+    assert search_names("sunglases") == (Match.CORRECTED, ["Sunglasses"])
 
 
 def plan_of(sql: str) -> str:
-    """Return the plan if the whole table may not be read, of which a small one is."""
+    """Return the plan of a statement without sequential scans, which the planner prefers for small tables."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off"
@@ -248,17 +248,17 @@ def plan_of(sql: str) -> str:
 
 
 @pytest.mark.parametrize("word", ["schuhe", "tshirt", "at&t", "手机壳", "groesse"])
-def test_parts_of_words_are_looked_for_in_indexes(word: str) -> None:
+def test_parts_of_words_are_searched_in_indexes(word: str) -> None:
     with CaptureQueriesContext(connection) as context:
-        Product.objects.filter(search._parts(word)).count()
+        Product.objects.filter(search._parts_condition(word)).count()
     plan = plan_of(context[-1]["sql"])
     assert "on product_name_trigrams" in plan
     assert "Seq Scan" not in plan
 
 
-def test_parts_of_skus_are_looked_for_in_indexes() -> None:
+def test_parts_of_skus_are_searched_in_indexes() -> None:
     with CaptureQueriesContext(connection) as context:
-        search._coded_in_part("NOR0707")
+        search._ids_by_partial_code("NOR0707")
     plan = plan_of(context[-1]["sql"])
     assert "on product_code " in plan
     assert "on product_code_reversed " in plan

@@ -1,4 +1,4 @@
-"""The shop against itself without the cache: after every kind of edit, in any order, each page says what is there now."""
+"""After every kind of edit, in random order, each cached page of the shop equals the page without the cache."""
 
 from __future__ import annotations
 
@@ -86,21 +86,21 @@ FIELDS: dict[type[Any], dict[str, list[Any]]] = {
 }
 
 
-def saved(row: Any, field: str, value: Any) -> None:
+def save(row: Any, field: str, value: Any) -> None:
     setattr(row, field, value)
     row.save()
 
 
-def updated(row: Any, field: str, value: Any) -> None:
+def update(row: Any, field: str, value: Any) -> None:
     type(row).objects.filter(pk=row.pk).update(**{field: value})
 
 
-def updated_in_bulk(row: Any, field: str, value: Any) -> None:
+def update_in_bulk(row: Any, field: str, value: Any) -> None:
     setattr(row, field, value)
     type(row).objects.bulk_update([row], [field])
 
 
-def updated_by_another_program(row: Any, field: str, value: Any) -> None:
+def update_by_another_program(row: Any, field: str, value: Any) -> None:
     column = row._meta.get_field(field)
     prepared = column.get_db_prep_save(getattr(value, "pk", value), connection)
     with psycopg.connect(**parameters(), autocommit=True) as other:
@@ -110,11 +110,11 @@ def updated_by_another_program(row: Any, field: str, value: Any) -> None:
     runner.run()
 
 
-WAYS = [saved, updated, updated_in_bulk, updated_by_another_program]
+APPLY_METHODS = [save, update, update_in_bulk, update_by_another_program]
 
 
 class Walk:
-    """Staff and other programs at work, one edit at a time; after each of them a shopper looks at every page."""
+    """Edits of staff and other programs in random order. After each of them, every page is compared."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -122,14 +122,14 @@ class Walk:
         self.etags: dict[Page, str] = {}
 
     def steps(self) -> list[Callable[[], object]]:
-        """Each kind of edit at least once, in an order of this walk's own."""
+        """Return each kind of edit at least once, in an order that depends on the seed."""
         edits = [partial(self.edit, model, field) for model, fields in FIELDS.items() for field in fields]
         others = [
             *[self.move_a_category] * 3,
             self.merge_a_category,
             self.merge_a_brand,
             self.add_a_product,
-            *[self.bring_a_product] * 2,
+            *[self.import_a_product] * 2,
             *(partial(self.delete, model) for model in (Product, Variant, ProductImage)),
             partial(self.wait_for, "publish_at"),
             partial(self.wait_for, "unpublish_at"),
@@ -137,41 +137,41 @@ class Walk:
         ]
         return self.random.sample([*edits, *others], len(edits) + len(others))
 
-    def some(self, model: type[Any], **which: Any) -> Any:
+    def random_row(self, model: type[Any], **which: Any) -> Any:
         return self.random.choice(model.objects.filter(**which).order_by("pk"))
 
     def edit(self, model: type[Any], field: str) -> None:
-        row = self.some(model)
+        row = self.random_row(model)
         value = self.random.choice([v for v in FIELDS[model][field] if v != getattr(row, field)])
         if field == "brand":
             value = Brand.objects.filter(name=value).first()
         if field == "category":
             value = Category.objects.exclude(pk=row.category_id).first()
-        # Only `save` carries a new slug down the tree.
-        way = saved if (model, field) == (Category, "slug") else self.random.choice(WAYS)
-        way(row, field, value)
+        # Only `save` updates the URL paths below a category with a new slug.
+        apply = save if (model, field) == (Category, "slug") else self.random.choice(APPLY_METHODS)
+        apply(row, field, value)
 
     def move_a_category(self) -> None:
-        node = self.some(Category)
+        node = self.random_row(Category)
         target = self.random.choice(Category.objects.exclude(path__startswith=node.path))
         position = self.random.choice(["left", "right", "first-child", "last-child"])
         Category.objects.move(node, target, position)
 
     def merge_a_category(self) -> None:
-        one = self.some(Category, numchild=0)
-        Product.objects.filter(category=one).update(category=Category.objects.exclude(pk=one.pk).first())
-        one.delete()
+        first = self.random_row(Category, numchild=0)
+        Product.objects.filter(category=first).update(category=Category.objects.exclude(pk=first.pk).first())
+        first.delete()
 
     def merge_a_brand(self) -> None:
-        one, other = self.random.sample(list(Brand.objects.order_by("pk")), 2)
-        Product.objects.filter(brand=one).update(brand=other)
-        one.delete()
+        first, other = self.random.sample(list(Brand.objects.order_by("pk")), 2)
+        Product.objects.filter(brand=first).update(brand=other)
+        first.delete()
 
     def add_a_product(self) -> None:
         shelves.product("Steel pan", at="Kitchen/Pans", by="New", slug="thing-new", sizes={"S": 1})
 
-    def bring_a_product(self) -> None:
-        sku, price = self.some(Product).sku, f"{self.random.randint(5, 99)}.50"
+    def import_a_product(self) -> None:
+        sku, price = self.random_row(Product).sku, f"{self.random.randint(5, 99)}.50"
         row = {"sku": sku, "name": "Imported pan", "category": ["Kitchen", "Imported"], "price": price}
         with NamedTemporaryFile("w", suffix=".jsonl") as file:
             file.write(json.dumps({**row, "brand": "Imported", "images": ["From above", "From below"]}))
@@ -179,11 +179,11 @@ class Walk:
             call_command("import_catalog", file.name, stdout=StringIO(), stderr=StringIO())
 
     def delete(self, model: type[Any]) -> None:
-        self.some(model).delete()
+        self.random_row(model).delete()
 
     def wait_for(self, column: str) -> None:
-        """Without a write, a product comes or goes between two looks."""
-        row, moment = self.some(Product), timezone.now() + SOON
+        """Let a product become visible or invisible without a write."""
+        row, moment = self.random_row(Product), timezone.now() + SOON
         shown = {"status": "scheduled", "publish_at": shelves.LONG_AGO, "unpublish_at": None}
         Product.objects.filter(pk=row.pk).update(**shown | {column: moment})
         for page in PAGES:
@@ -191,7 +191,7 @@ class Walk:
         time.sleep(max(0.0, (moment - timezone.now()).total_seconds()) + 0.01)
 
     def sell(self) -> None:
-        """Stock that is there before and after is of no page's concern."""
+        """Change the stock of variants that stay in stock, which no page shows."""
         Variant.objects.filter(stock__gt=0).update(stock=50)
         for page in PAGES:
             self.get(page)
@@ -199,35 +199,35 @@ class Walk:
         for page in PAGES:
             assert self.get(page)["Cache-Status"] == "larder; hit", page
 
-    def look(self) -> None:
-        """Ask for every page again. What comes from the cache is what would come without."""
+    def check_pages(self) -> None:
+        """Compare every page that comes from the cache with the page without the cache."""
         for page in PAGES:
-            answer = self.get(page, **{"if-none-match": self.etags.get(page, "")})
-            if "hit" in answer["Cache-Status"]:
+            response = self.get(page, **{"if-none-match": self.etags.get(page, "")})
+            if "hit" in response["Cache-Status"]:
                 with bypass():
-                    truth = self.get(page)
-                assert answer.get("ETag") == truth.get("ETag"), page
-                assert essence(self.get(page)) == essence(truth), page
-            self.etags[page] = answer.get("ETag", "")
+                    expected = self.get(page)
+                assert response.get("ETag") == expected.get("ETag"), page
+                assert comparable(self.get(page)) == comparable(expected), page
+            self.etags[page] = response.get("ETag", "")
 
     def get(self, page: Page, **headers: str) -> HttpResponse:
         url, language = page
         return self.client.get(url, headers={"accept-language": language, **headers})  # type: ignore[return-value]
 
 
-def essence(response: HttpResponse) -> tuple[int, dict[str, Any], str]:
-    """All of an answer but how the cache came by it. A Content-Security-Policy has no order."""
+def comparable(response: HttpResponse) -> tuple[int, dict[str, Any], str]:
+    """Return a response without the headers of the cache. The directives of a Content-Security-Policy have no order."""
     headers = {name: sorted(value.split("; ")) for name, value in response.headers.items()}
-    kept = {name: value for name, value in headers.items() if name not in ("Age", "Cache-Status")}
-    return response.status_code, kept, response.content.decode()
+    compared = {name: value for name, value in headers.items() if name not in ("Age", "Cache-Status")}
+    return response.status_code, compared, response.content.decode()
 
 
 @pytest.fixture
 def goods(transactional_db: None, redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "PER_PAGE", 2)
+    monkeypatch.setattr(listing, "PRODUCTS_PER_PAGE", 2)
     shelves.category("Home/Pots")
     for number, by in zip(GOODS, ["Brasa", "Brasa", "Other", ""], strict=True):
-        made = shelves.product(
+        product = shelves.product(
             f"{['Iron', 'Old'][number % 2]} pan",
             at=["Kitchen", "Kitchen/Pans"][number % 2],
             by=by,
@@ -238,14 +238,16 @@ def goods(transactional_db: None, redis: Any, monkeypatch: pytest.MonkeyPatch) -
             attributes={"Material": ["Iron", "Steel"][number % 2]},
             sizes={"S": number % 2, "M": 0},
         )
-        shelves.image(made, alt="a pan")
+        shelves.image(product, alt="a pan")
 
 
-def test_after_every_edit_each_page_says_what_is_there_now(goods: None) -> None:
+def test_after_every_edit_each_page_equals_the_page_without_the_cache(goods: None) -> None:
     walk = Walk(seed=1)
-    walk.look()
+    walk.check_pages()
     for step in walk.steps():
-        with suppress(IntegrityError, psycopg.IntegrityError):  # what the database has something against
+        with suppress(
+            IntegrityError, psycopg.IntegrityError
+        ):  # the database refuses some of the random edits
             step()
-        walk.look()
+        walk.check_pages()
     assert not any(Category.objects.find_problems())

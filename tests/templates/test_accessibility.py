@@ -1,4 +1,4 @@
-"""The shop's pages in a browser: accessible in light and dark, on a phone and on a desk, without a script of ours."""
+"""The shop's pages in a browser: accessible in light and dark, on a phone and on a desktop, without scripts."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def goods(redis: Any) -> None:
 
 @pytest.fixture
 def shown(context: Callable[..., BrowserContext]) -> Callable[..., Page]:
-    """Open pages in contexts of their own."""
+    """Return a function that opens a page in a new browser context."""
 
     def show(url: str, size: tuple[int, int], **options: Any) -> Page:
         page = context(viewport={"width": size[0], "height": size[1]}, **options).new_page()
@@ -83,15 +83,13 @@ def test_axe_finds_nothing_in_the_filters_of_a_phone(shown: Any, live_server: An
     assert found.violations_count == 0, found.generate_report()
 
 
-def test_nothing_scrolls_sideways_at_320_pixels(shown: Any, live_server: Any) -> None:
+def test_no_page_scrolls_horizontally_at_320_pixels(shown: Any, live_server: Any) -> None:
     for name, path in PAGES.items():
         page = shown(live_server.url + path, NARROW)
         assert page.evaluate("document.documentElement.scrollWidth") <= NARROW[0], name
 
 
-def test_a_shopper_without_scripts_filters_sorts_turns_the_page_and_takes_it_back(
-    shown: Any, live_server: Any
-) -> None:
+def test_filters_sort_orders_and_pages_work_without_scripts(shown: Any, live_server: Any) -> None:
     page = shown(f"{live_server.url}/", DESK, java_script_enabled=False)
     page.get_by_role("navigation", name="Departments").get_by_role("link", name="Kitchen").click()
     page.get_by_role("link", name="Next").click()
@@ -116,7 +114,7 @@ def test_the_filters_of_a_phone_open_and_close_without_scripts(shown: Any, live_
     expect(filters).to_be_hidden()
 
 
-def test_drawings_are_drawn_and_the_console_is_quiet(page: Page, live_server: Any) -> None:
+def test_drawings_are_shown_without_errors_in_the_console(page: Page, live_server: Any) -> None:
     """The `page` fixture fails on an error in the console, such as one of the Content-Security-Policy."""
     page.goto(f"{live_server.url}/p/pan/")
     page.wait_for_function("document.querySelector('.shot use').getBoundingClientRect().width > 100")
@@ -125,7 +123,7 @@ def test_drawings_are_drawn_and_the_console_is_quiet(page: Page, live_server: An
     )
 
 
-def test_the_first_stop_of_the_keyboard_skips_to_the_content(shown: Any, live_server: Any) -> None:
+def test_the_first_link_of_the_keyboard_skips_to_the_content(shown: Any, live_server: Any) -> None:
     page = shown(f"{live_server.url}/c/kitchen/", DESK)
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()

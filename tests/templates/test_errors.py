@@ -1,4 +1,4 @@
-"""Error pages: drawn like the shop, and there even when nothing else is."""
+"""Error pages look like the shop, and need neither a request nor a database."""
 
 from __future__ import annotations
 
@@ -14,34 +14,32 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("name", ["400.html", "403.html", "404.html", "500.html"])
 def test_they_need_neither_a_request_nor_a_database(name: str) -> None:
-    """pytest-django fails a test that touches the database unasked."""
+    """Without a database fixture, pytest-django fails a test that uses the database."""
     assert 'class="error"' in render_to_string(name)
 
 
-def test_an_unknown_address_is_told_kindly_without_the_database(client: Client) -> None:
-    answer = client.get("/nowhere/at/all/")
-    assert answer.status_code == 404
-    assert "This shelf is empty" in answer.content.decode()
+def test_an_unknown_url_gets_the_error_page_without_the_database(client: Client) -> None:
+    response = client.get("/nowhere/at/all/")
+    assert response.status_code == 404
+    assert "This page does not exist" in response.content.decode()
 
 
-def test_a_host_that_is_not_ours_is_refused(client: Client, settings: Any) -> None:
+def test_an_unknown_host_is_refused(client: Client, settings: Any) -> None:
     settings.ALLOWED_HOSTS = ["elsewhere"]
     assert client.get("/robots.txt").status_code == 400
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_postgresql_a_page_says_so_in_the_shops_own_dress(
-    client: Client, redis: Any, monkeypatch: Any
-) -> None:
-    """The port is one that nothing listens on, so the connection is refused as by a server that is down."""
+def test_without_postgresql_a_page_gets_the_error_page(client: Client, redis: Any, monkeypatch: Any) -> None:
+    """No server listens on the port, so the connection is refused."""
     connection.close()
     monkeypatch.setitem(connection.settings_dict, "HOST", "127.0.0.1")
     monkeypatch.setitem(connection.settings_dict, "PORT", "1")
     client.raise_request_exception = False
     try:
-        answer = client.get("/c/kitchen/")
-        assert answer.status_code == 500
-        assert "Something broke on our side" in answer.content.decode()
+        response = client.get("/c/kitchen/")
+        assert response.status_code == 500
+        assert "Something broke on our side" in response.content.decode()
         assert client.get("/nowhere/at/all/").status_code == 404
     finally:
         monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""Fill the shop with a believable catalog of our own making."""
+"""The command that fills the shop with a demonstration catalog."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 from tqdm import tqdm
 
-from catalog.demo.making import departments, products
-from catalog.importing.ahead import batches_ahead
+from catalog.demo.generator import generate_products, load_departments
 from catalog.importing.batch import Batch
-from catalog.importing.loading import BATCH, ImportBusyError, Loader, exclusive
+from catalog.importing.exceptions import ImportBusyError
+from catalog.importing.loader import BATCH_SIZE, Loader
+from catalog.importing.lock import import_lock
+from catalog.importing.prefetch import prefetch_batches
 from catalog.importing.records import slug_of
 from catalog.models import Category
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from django.core.management.base import CommandParser
 
     from catalog.importing.records import Problem
 
 
 class Command(BaseCommand):
-    """Load the first N demonstration products; running it again changes nothing."""
+    """Loads the first N demonstration products. Running it again changes nothing."""
 
-    help = "Fill the shop with a believable catalog of our own making. Running it again changes nothing."
+    help = "Fill the shop with a demonstration catalog. Running it again changes nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -36,36 +40,39 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, products: int, **_options: Any) -> None:
         started = time.monotonic()
         try:
-            with exclusive():
-                loader = self._load(products)
+            with import_lock():
+                loader = _load(products)
         except ImportBusyError as error:
-            raise CommandError(_("Another import is running. Wait for it, or stop it.")) from error
-        seconds = time.monotonic() - started
-        self.stdout.write(
-            _(
-                "%(products)d products: %(created)d new, %(updated)d changed,"
-                " in %(seconds).1f s (%(rate)d a second)."
-            )
-            % {
-                "products": loader.counts["products"],
-                "created": loader.counts["products_created"],
-                "updated": loader.counts["products_updated"],
-                "seconds": seconds,
-                "rate": loader.counts["products"] / seconds,
-            }
-        )
+            raise CommandError(str(error)) from error
+        self.stdout.write(_summary(loader.counts, seconds=time.monotonic() - started))
 
-    def _load(self, count: int) -> Loader:
-        loader = Loader(report=_refuse)
-        with tqdm(total=count, unit=" products", disable=None) as bar:
-            for batch in batches_ahead(products(count), size=BATCH, of=Batch.of):
-                loader.load(batch)
-                bar.update(len(batch))
-        loader.settle()
-        for department in departments():
-            named = Category.objects.filter(url_path=slug_of(department["name"]), description="")
-            named.update(description=department["description"])
-        return loader
+
+def _summary(counts: Counter[str], *, seconds: float) -> str:
+    text = _(
+        "%(products)d products: %(created)d new, %(updated)d changed, in %(seconds).1f s (%(rate)d a second)."
+    )
+    return text % {
+        "products": counts["products"],
+        "created": counts["products_created"],
+        "updated": counts["products_updated"],
+        "seconds": seconds,
+        "rate": counts["products"] / seconds,
+    }
+
+
+def _load(count: int) -> Loader:
+    """Write the first `count` products, and the descriptions of departments that have none."""
+    loader = Loader(report=_raise_problem)
+    records = generate_products(count)
+    with tqdm(total=count, unit=" products", disable=None) as bar:
+        for batch in prefetch_batches(records, size=BATCH_SIZE, prepare=Batch.from_records):
+            loader.load(batch)
+            bar.update(len(batch))
+    loader.finish()
+    for department in load_departments():
+        categories = Category.objects.filter(url_path=slug_of(department["name"]), description="")
+        categories.update(description=department["description"])
+    return loader
 
 
 def _count(text: str) -> int:
@@ -74,5 +81,5 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _refuse(problem: Problem) -> NoReturn:
+def _raise_problem(problem: Problem) -> NoReturn:
     raise CommandError(f"{problem.value}: {problem.reason}")

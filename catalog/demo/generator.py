@@ -1,4 +1,4 @@
-"""Make demonstration products: the nth is the same on every machine, and none stays in memory."""
+"""Generates demonstration products. The product of a number is the same on every machine."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SEED = "larder"
-OPENED = datetime(2024, 1, 1, 9, tzinfo=UTC)
-DAYS_OPEN = 660
+FIRST_PUBLICATION = datetime(2024, 1, 1, 9, tzinfo=UTC)
+PUBLICATION_DAYS = 660
 NEXT_SEASON = datetime(2035, 3, 1, 8, tzinfo=UTC)
-ON_SALE, SOLD_OUT = 0.2, 0.06
+ON_SALE_SHARE, SOLD_OUT_SHARE = 0.2, 0.06
 STATUSES = [Status.PUBLISHED] * 194 + [Status.DRAFT] * 3 + [Status.SCHEDULED] * 2 + [Status.ARCHIVED]
-DISCOUNTS = (10, 15, 20, 25, 30, 40)
+DISCOUNTS = (10, 15, 20, 25, 30, 40)  # percent
+OPTIONS_WITH_PRICES = {"Capacity", "Diameter", "Volume", "Width", "Length", "Sleeps", "Pack"}
 
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """A leaf of the tree and all that its products are made of."""
+    """A category without children, with the words and ranges that its products are generated from."""
 
     department: dict[str, Any]
     group: dict[str, Any]
@@ -38,35 +39,34 @@ class Shelf:
         return self.department["name"], self.group["name"], self.leaf["name"]
 
 
-def departments() -> list[dict[str, Any]]:
-    """Return the departments in the order of their names."""
+def load_departments() -> list[dict[str, Any]]:
+    """Return the departments, as their TOML files describe them, in the order of the files' names."""
     return [tomllib.loads(path.read_text()) for path in sorted(Path(__file__).parent.glob("*.toml"))]
 
 
-def products(count: int) -> Iterator[ProductRecord]:
-    """Yield the first `count` products; a larger count begins with the same ones."""
+def generate_products(count: int) -> Iterator[ProductRecord]:
+    """Yield the first `count` products, numbered from 1. A larger count yields the same products first."""
     shelves = [
         Shelf(department, group, leaf)
-        for department in departments()
+        for department in load_departments()
         for group in department["groups"]
         for leaf in group["leaves"]
     ]
     for number in range(1, count + 1):
-        random = Random(f"{SEED} {number}")  # noqa: S311 (no secret is made of it)
+        random = Random(f"{SEED} {number}")  # noqa: S311 (not used for secrets)
         yield _product(number, random.choice(shelves), random)
 
 
 def _product(number: int, shelf: Shelf, random: Random) -> ProductRecord:
     words = _words(shelf, random)
     attributes = {name: _attribute(spec, words, random) for name, spec in shelf.leaf["attributes"].items()}
-    words["lead"] = str(attributes[shelf.leaf["lead"]])
-    words["name"] = shelf.department["pattern"].format_map(words)
-    words |= {f"{key}_lower": words[key].lower() for key in ("lead", "noun")}
+    _add_name(words, shelf, attributes)
     brand = random.choice(shelf.department["brands"])
     words["brand"] = brand["name"]
     price = _price(shelf.leaf["price"], random)
     status = random.choice(STATUSES)
     sku = f"{shelf.department['code']}-{number:07d}"
+    # The order of the arguments is the order of the random numbers, and so decides what each product is.
     return ProductRecord(
         line=number,
         sku=sku,
@@ -75,16 +75,20 @@ def _product(number: int, shelf: Shelf, random: Random) -> ProductRecord:
         brand=brand["name"],
         description=_description(shelf, brand["story"], words, random),
         price=price,
-        sale_price=_sale_price(price, random) if random.random() < ON_SALE else None,
-        currency="EUR",
+        sale_price=_sale_price(price, random) if random.random() < ON_SALE_SHARE else None,
         status=status,
-        publish_at=NEXT_SEASON if status == Status.SCHEDULED else _moment(random),
+        publish_at=NEXT_SEASON if status == Status.SCHEDULED else _publication(random),
         attributes=attributes,
         variants=tuple(_variants(number, sku, shelf, price, random)),
-        images=tuple(
-            f"{words['name']}, {view}" for view in shelf.department["views"][: random.randint(2, 4)]
-        ),
+        images=_images(shelf, words["name"], random),
     )
+
+
+def _add_name(words: dict[str, str], shelf: Shelf, attributes: dict[str, object]) -> None:
+    """Add the name of the product, and the words that it consists of, to the words of the description."""
+    words["lead"] = str(attributes[shelf.leaf["lead"]])
+    words["name"] = shelf.department["pattern"].format_map(words)
+    words |= {f"{key}_lower": words[key].lower() for key in ("lead", "noun")}
 
 
 def _words(shelf: Shelf, random: Random) -> dict[str, str]:
@@ -120,7 +124,7 @@ def _description(shelf: Shelf, story: str, words: dict[str, str], random: Random
 
 
 def _price(bounds: list[int], random: Random) -> Decimal:
-    """A price between the two, low ones being more frequent, that ends as prices do."""
+    """Return a price between the bounds, more often a low one, that ends in .00, .50, .90 or .95."""
     low, high = bounds
     whole = low + int((high - low) * random.random() ** 2)
     return Decimal(whole) + Decimal(random.choice(("0.00", "0.50", "0.90", "0.95")))
@@ -130,30 +134,36 @@ def _sale_price(price: Decimal, random: Random) -> Decimal:
     return (price * (100 - random.choice(DISCOUNTS)) / 100).quantize(Decimal("0.1")).quantize(Decimal("0.01"))
 
 
-def _moment(random: Random) -> datetime:
-    return OPENED + timedelta(minutes=random.randrange(DAYS_OPEN * 24 * 60))
+def _publication(random: Random) -> datetime:
+    return FIRST_PUBLICATION + timedelta(minutes=random.randrange(PUBLICATION_DAYS * 24 * 60))
+
+
+def _images(shelf: Shelf, name: str, random: Random) -> tuple[str, ...]:
+    return tuple(f"{name}, {view}" for view in shelf.department["views"][: random.randint(2, 4)])
 
 
 def _variants(number: int, sku: str, shelf: Shelf, price: Decimal, random: Random) -> Iterator[VariantRecord]:
     values = shelf.leaf["values"]
     first = random.randint(0, len(values) // 3)
-    sold_out = random.random() < SOLD_OUT
-    dearer = shelf.leaf["option"] in {"Capacity", "Diameter", "Volume", "Width", "Length", "Sleeps", "Pack"}
+    is_sold_out = random.random() < SOLD_OUT_SHARE
+    prices_differ = shelf.leaf["option"] in OPTIONS_WITH_PRICES
     for position, value in enumerate(values[first:]):
         yield VariantRecord(
             sku=f"{sku}-{position + 1}",
             option=shelf.leaf["option"],
             value=value,
-            price=(price * (100 + 15 * position) / 100).quantize(Decimal("0.01"))
-            if dearer and position
-            else None,
+            price=_variant_price(price, position) if prices_differ and position else None,
             gtin=_gtin(number * 10 + position),
-            stock=0 if sold_out or random.random() < 0.15 else random.randint(1, 60),
+            stock=0 if is_sold_out or random.random() < 0.15 else random.randint(1, 60),
         )
 
 
+def _variant_price(price: Decimal, position: int) -> Decimal:
+    return (price * (100 + 15 * position) / 100).quantize(Decimal("0.01"))
+
+
 def _gtin(serial: int) -> str:
-    """A GTIN-13 of the range that GS1 leaves to shops' own use (20 to 29), with its check digit."""
+    """Return a GTIN-13 with its check digit, in the range that GS1 reserves for a shop's internal use (20 to 29)."""
     digits = f"20{serial:010d}"
-    total = sum(int(digit) * (1, 3)[place % 2] for place, digit in enumerate(digits))
+    total = sum(int(digit) * (1, 3)[index % 2] for index, digit in enumerate(digits))
     return f"{digits}{-total % 10}"

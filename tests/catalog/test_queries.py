@@ -1,4 +1,4 @@
-"""What shoppers see, and until when."""
+"""The queries of the pages return what shoppers may see, and fills expire when that changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from catalog import reads
+from catalog import queries
 from catalog.models import Product
 from tests.catalog import shelves
 
@@ -20,10 +20,10 @@ HOUR = dt.timedelta(hours=1)
 
 
 @pytest.fixture
-def ends(monkeypatch: pytest.MonkeyPatch) -> list[dt.datetime]:
-    """The moments at which what was read ends."""
+def expiries(monkeypatch: pytest.MonkeyPatch) -> list[dt.datetime]:
+    """The moments at which fills expire."""
     moments: list[dt.datetime] = []
-    monkeypatch.setattr(reads, "expire_at", moments.append)
+    monkeypatch.setattr(queries, "expire_at", moments.append)
     return moments
 
 
@@ -33,10 +33,10 @@ def now(time_machine: time_machine.TimeMachineFixture) -> None:
 
 
 def names() -> set[str]:
-    return set(reads.shown(Product.objects.all()).values_list("name", flat=True))
+    return set(queries.visible_products(Product.objects.all()).values_list("name", flat=True))
 
 
-def test_products_come_and_go_at_their_moments() -> None:
+def test_products_are_visible_between_their_moments() -> None:
     shelves.product("always")
     shelves.product("came now", status="scheduled", publish_at=NOON)
     shelves.product("comes next", status="scheduled", publish_at=NOON + HOUR)
@@ -47,63 +47,63 @@ def test_products_come_and_go_at_their_moments() -> None:
     assert names() == {"always", "came now", "goes next"}
 
 
-def test_what_is_filled_ends_at_the_next_moment(ends: list[dt.datetime]) -> None:
+def test_a_fill_expires_at_the_next_change(expiries: list[dt.datetime]) -> None:
     shelves.product("later", status="scheduled", publish_at=NOON + 3 * HOUR)
     shelves.product("next", unpublish_at=NOON + 2 * HOUR)
     shelves.product("of no matter", status="draft", publish_at=NOON + HOUR)
     names()
-    assert ends == [NOON + 2 * HOUR]
+    assert expiries == [NOON + 2 * HOUR]
 
 
-def test_without_a_moment_ahead_nothing_ends(ends: list[dt.datetime]) -> None:
+def test_without_a_later_change_a_fill_does_not_expire(expiries: list[dt.datetime]) -> None:
     shelves.product("always")
     names()
-    assert ends == []
+    assert expiries == []
 
 
 def test_the_query_stays_the_same_between_two_moments(time_machine: time_machine.TimeMachineFixture) -> None:
     shelves.product("always")
-    before = str(reads.shown(Product.objects.all()).query)
+    before = str(queries.visible_products(Product.objects.all()).query)
     time_machine.move_to(NOON + HOUR, tick=False)
-    assert str(reads.shown(Product.objects.all()).query) == before
+    assert str(queries.visible_products(Product.objects.all()).query) == before
 
 
-def test_a_product_page_knows_its_own_moments(ends: list[dt.datetime]) -> None:
+def test_the_fill_of_a_product_expires_when_its_visibility_changes(expiries: list[dt.datetime]) -> None:
     shelves.product(
         "next", slug="next", status="scheduled", publish_at=NOON + HOUR, unpublish_at=NOON + 2 * HOUR
     )
     shelves.product("over", slug="over", unpublish_at=NOON)
-    assert reads.product("next") is None
-    assert ends == [NOON + HOUR]
-    assert reads.product("over") is None
-    assert reads.product("nowhere") is None
+    assert queries.visible_product("next") is None
+    assert expiries == [NOON + HOUR]
+    assert queries.visible_product("over") is None
+    assert queries.visible_product("nowhere") is None
 
 
-def test_related_products_are_of_the_category_nearest_in_brand_then_price(ends: list[dt.datetime]) -> None:
-    asked = shelves.product("asked", by="Brasa", price=20)
+def test_related_products_are_ordered_by_brand_then_by_price_difference(expiries: list[dt.datetime]) -> None:
+    product = shelves.product("product", by="Brasa", price=20)
     for name, by, price in (("far", "Other", 90), ("near", "Other", 21), ("kin", "Brasa", 60)):
         shelves.product(name, by=by, price=price)
     shelves.product("elsewhere", at="Kitchen/Knives", by="Brasa", price=20)
     shelves.product("soon", by="Brasa", price=20, status="scheduled", publish_at=NOON + HOUR)
-    assert [p.name for p in reads.related(asked)] == ["kin", "near", "far"]
-    assert ends == [NOON + HOUR]
+    assert [p.name for p in queries.related_products(product)] == ["kin", "near", "far"]
+    assert expiries == [NOON + HOUR]
 
 
-def test_what_is_gone_takes_no_place_among_the_related() -> None:
-    asked = shelves.product("asked")
-    for number in range(2 * reads.RELATED):
+def test_products_that_were_unpublished_are_not_related() -> None:
+    product = shelves.product("product")
+    for number in range(2 * queries.RELATED_PRODUCTS):
         shelves.product(f"gone {number}", unpublish_at=NOON)
     shelves.product("there", price=90)
-    assert [p.name for p in reads.related(asked)] == ["there"]
+    assert [p.name for p in queries.related_products(product)] == ["there"]
 
 
-def test_a_branch_is_a_category_with_all_above_and_below() -> None:
+def test_a_branch_has_all_categories_above_and_below() -> None:
     for path in ("A/B/C", "A/B/D", "A/BB", "Z"):
         shelves.category(path)
-    branch = reads.branch("a/b")
+    branch = queries.category_branch("a/b")
     assert branch is not None
     assert [c.url_path for c in branch.ancestors] == ["a"]
     assert [c.url_path for c in branch.descendants] == ["a/b/c", "a/b/d"]
     assert branch.ids[0] == branch.category.pk
-    assert reads.branch("a/nowhere") is None
-    assert [c.url_path for c in reads.trail("a/b/c")] == ["a", "a/b", "a/b/c"]
+    assert queries.category_branch("a/nowhere") is None
+    assert [c.url_path for c in queries.category_trail("a/b/c")] == ["a", "a/b", "a/b/c"]

@@ -1,0 +1,96 @@
+"""Parsers of the fields of products and variants: which extractor takes the raw value, and which function parses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from catalog.importing import numeric, values
+from catalog.importing.extractors import Extractor
+from catalog.validators import DESCRIPTION_LIMIT
+
+if TYPE_CHECKING:
+    from catalog.importing.column_mapping import ColumnMapping
+
+Parse = Callable[[Any], Any]
+
+REQUIRED_FIELDS = ("sku", "name", "price", "category")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldParser:
+    """Gets one field of a record from a row. `parse` returns the value or raises InvalidValueError."""
+
+    name: str
+    extractor: Extractor
+    parse: Parse
+
+
+@dataclass(frozen=True, slots=True)
+class RecordParsers:
+    """The parsers of a product and of its variants, in the order in which the problems of a row are reported."""
+
+    product: Sequence[FieldParser]
+    variant: Sequence[FieldParser]
+
+    @classmethod
+    def from_mapping(cls, mapping: ColumnMapping) -> RecordParsers:
+        """Return the parsers of the fields that the mapping has, and of the required ones."""
+        missing = {name: Extractor(_extract_nothing, (name,)) for name in REQUIRED_FIELDS}
+        variant_fields = mapping.variants.fields if mapping.variants else {}
+        return cls(
+            product=_field_parsers(missing | mapping.product, _product_parses(mapping.decimal)),
+            variant=_field_parsers(variant_fields, _variant_parses(mapping.decimal)),
+        )
+
+
+def parse_sku(value: Any) -> Any:
+    """Return a SKU of 1 to 80 characters."""
+    return values.check_present(values.parse_text(value, limit=80))
+
+
+def _product_parses(decimal: str) -> dict[str, Parse]:
+    parse_price = partial(numeric.parse_price, decimal=decimal)
+    return {
+        "sku": parse_sku,
+        "name": lambda value: values.check_present(values.parse_text(value, limit=300)),
+        "price": lambda value: parse_price(values.check_present(value)),
+        "category": values.parse_category,
+        "currency": values.parse_currency,
+        "brand": partial(values.parse_text, limit=120),
+        "description": partial(values.parse_text, limit=DESCRIPTION_LIMIT),
+        "sale_price": parse_price,
+        "status": values.parse_status,
+        "publish_at": values.parse_moment,
+        "unpublish_at": values.parse_moment,
+        "gtin": values.parse_gtin,
+        "stock": numeric.parse_stock,
+    }
+
+
+def _variant_parses(decimal: str) -> dict[str, Parse]:
+    return {
+        "sku": partial(values.parse_text, limit=80),
+        "option": partial(values.parse_text, limit=60),
+        "value": partial(values.parse_text, limit=120),
+        "price": partial(numeric.parse_price, decimal=decimal),
+        "gtin": values.parse_gtin,
+        "active": values.parse_boolean,
+        "stock": numeric.parse_stock,
+    }
+
+
+def _field_parsers(extractors: Mapping[str, Extractor], parses: Mapping[str, Parse]) -> Sequence[FieldParser]:
+    return [
+        FieldParser(
+            name, extractors[name], values.parse_unix_time if extractors[name].is_unix_time else parse
+        )
+        for name, parse in parses.items()
+        if name in extractors
+    ]
+
+
+def _extract_nothing(_columns: dict[str, Any]) -> None:
+    return None
