@@ -5,18 +5,16 @@
 """
 
 import logging
-from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from project import environment, logs, services
+from project import endpoints, environment, logs
+from project.local.folders import BASE_DIR, VAR
 from project.masking import url_secrets
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-VAR = BASE_DIR / "var"
 env = environment.Env()
 
 LOCAL = environment.is_local()
@@ -97,7 +95,7 @@ TEMPLATES = [
 
 # Services
 
-_urls = services.urls()
+_urls = endpoints.find()
 _pooler = env.bool("DATABASE_POOLER", default=False)
 DATABASES = {"default": environment.database(_urls.database, behind_pooler=_pooler)}
 # Behind a pooler, connections cannot send the startup option that this check asks for.

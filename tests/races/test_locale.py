@@ -14,7 +14,7 @@ from redis import Redis
 from cachecontrol import store
 from cachecontrol.policy import Outcome
 from cachecontrol.position import epoch_text, position_text
-from project.embedded import Valkey
+from project.local.valkey import Valkey
 from tests.shelf.reads import Subject
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from redis.exceptions import AskError, ResponseError
 from cachecontrol import drain, keys, store
 from cachecontrol.exceptions import StoreDown
 from cachecontrol.policy import Outcome
-from project.embedded import Valkey
+from project.local.valkey import Valkey
 from tests.patience import LONG
 from tests.ports import reserved_port
 from tests.shelf.cluster import _wait
