@@ -42,7 +42,6 @@ INSTALLED_APPS = [
     "csp",
     "treebeard",
     "simple_history",
-    "django_htmx",
     "django_structlog",
     "cachecontrol",
     "catalog",
@@ -62,7 +61,6 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
-    "django_htmx.middleware.HtmxMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
 ]
