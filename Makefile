@@ -29,7 +29,7 @@ test: .venv/requirements-dev.txt ## Run all tests; TESTS= names some, in pytest'
 	@$(RUN) -m pytest --numprocesses 2 --dist loadgroup $(TESTS)
 
 lint: export LOCAL = 1
-lint: .venv/requirements-dev.txt ## Check style, types, requirements, the direction of imports, templates, migrations and settings
+lint: .venv/requirements-dev.txt ## Check style, types, requirements, dead code, the direction of imports, templates, migrations and settings
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy $(PACKAGES)
@@ -37,6 +37,7 @@ lint: .venv/requirements-dev.txt ## Check style, types, requirements, the direct
 	$(RUN) -m deptry .
 	$(RUN) -m deptry . --extend-exclude tests --optional-dependencies-dev-groups dev
 	$(RUN) -m tests.gates.lock
+	$(RUN) -m tests.gates.dead
 	$(if $(TEMPLATES),.venv/bin/djade --check --target-version 5.2 $(TEMPLATES))
 	$(RUN) manage.py makemigrations --check --dry-run
 	LOCAL=0 SECRET_KEY=$$($(RUN) -c 'import secrets; print(secrets.token_urlsafe(50))') ALLOWED_HOSTS=shop.example \
