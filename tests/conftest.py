@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, BrowserContext, Page
 
-    from project.embedded import Valkey
+    from project.local.valkey import Valkey
 
 # How long an example takes says nothing on a busy machine.
 hypothesis.settings.register_profile(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from django.test import Client
     from redis import Redis
 
-    from project.embedded import Valkey
+    from project.local.valkey import Valkey
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.cachecontrol.site")]
 

@@ -13,7 +13,7 @@ from tests.shelf.world import World, door, fill_shelves, subject, transactional_
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from project.embedded import Postgres
+    from project.local.postgres import Postgres
 
 __all__ = ["door", "subject", "transactional_db", "world"]
 

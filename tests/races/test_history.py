@@ -17,7 +17,7 @@ from tests.shelf.world import DOORS, World
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from project.embedded import Postgres
+    from project.local.postgres import Postgres
 
 
 door = DOORS["page"]

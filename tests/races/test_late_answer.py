@@ -11,7 +11,7 @@ from cachecontrol.redis import keys, protocol
 from tests.shelf.staging import silent
 
 if TYPE_CHECKING:
-    from project.embedded import Valkey
+    from project.local.valkey import Valkey
     from tests.shelf.world import World
 
 

@@ -14,7 +14,7 @@ from redis import Redis
 from cachecontrol.core.positions import epoch_text, position_text
 from cachecontrol.reasons import Outcome
 from cachecontrol.redis import protocol
-from project.embedded import Valkey
+from project.local.valkey import Valkey
 from tests.shelf.reads import Subject
 
 if TYPE_CHECKING:

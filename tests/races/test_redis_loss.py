@@ -21,7 +21,7 @@ from tests.shelf.world import Door, World, elsewhere
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from project.embedded import Valkey
+    from project.local.valkey import Valkey
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from redis.exceptions import AskError, ResponseError
 from cachecontrol.exceptions import DrainRefused, StoreDown
 from cachecontrol.reasons import Outcome
 from cachecontrol.redis import keys, redis_client
-from project.embedded import Valkey
+from project.local.valkey import Valkey
 from tests.patience import LONG
 from tests.ports import reserved_port
 from tests.shelf.cluster import _wait

@@ -16,7 +16,7 @@ from tests.shelf.reads import CHANGES, Subject
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from project.embedded import Postgres
+    from project.local.postgres import Postgres
     from tests.shelf.world import Door, World
 
 pytestmark = pytest.mark.xdist_group("restore")  # one worker: the tests share a cluster of their own

@@ -25,7 +25,7 @@ from tests.shelf.world import DOORS, Door, World, elsewhere
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from project.embedded import Valkey
+    from project.local.valkey import Valkey
 
 MAX_LAG = 1.0
 PAUSE = 0.005

@@ -25,7 +25,7 @@ from tests.shelf.world import Door, World, elsewhere
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from project.embedded import Postgres
+    from project.local.postgres import Postgres
 
 PRICE = "SELECT price FROM shelf_item WHERE id = 1"
 

@@ -13,7 +13,7 @@ from tests.shelf import cluster
 from tests.shelf.reads import CHANGES, Subject
 
 if TYPE_CHECKING:
-    from project.embedded import Postgres
+    from project.local.postgres import Postgres
     from tests.shelf.world import Door, World
 
 pytestmark = pytest.mark.xdist_group("visible")  # one worker: the tests share a cluster of their own

@@ -19,8 +19,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from cachecontrol.drain import runner
 from cachecontrol.prove.processes import standing_still
-from project import embedded
-from project.embedded import Postgres
+from project.local.account import make_private
+from project.local.postgres import Postgres
 from tests.patience import LONG
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ def clone(*, standby: bool = False, **settings: str) -> Iterator[Postgres]:
 
 def _copy(server: Postgres, *, standby: bool) -> None:
     target = server._data
-    embedded._own(server._place, server._place)
+    make_private(server._place, place=server._place)
     source = " ".join(f"{name}={value}" for name, value in parameters().items() if name != "dbname")
     command = [server._programs / "pg_basebackup", "-d", source, "-D", target, "-c", "fast", "-X", "stream"]
     done = subprocess.run(
         [*command, *(["-R"] if standby else [])], check=False, capture_output=True, timeout=LONG
     )
     assert done.returncode == 0, done.stderr
-    embedded._own(target, server._place, recursive=True)
+    make_private(target, place=server._place, recursive=True)
 
 
 @contextmanager

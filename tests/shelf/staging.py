@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from project.embedded import Valkey
+    from project.local.valkey import Valkey
 
     Act = Callable[[], object]
 

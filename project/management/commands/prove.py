@@ -21,8 +21,8 @@ from django.utils.translation import gettext as _
 from cachecontrol.prove.faults import FAULTS
 from cachecontrol.prove.mutations import RULES
 from cachecontrol.prove.proof import Proof
-from project.pair import Pair
-from project.processes import Leash
+from project.local.pair import Pair
+from project.local.processes import Leash
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -13,9 +13,10 @@ from urllib.parse import quote
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from cachecontrol.prove.faults import await_end
-from project import services
-from project.embedded import Postgres, Valkey
+from project.local import services
+from project.local.postgres import Postgres
+from project.local.processes import await_end
+from project.local.valkey import Valkey
 
 if TYPE_CHECKING:
     import signal
@@ -93,7 +94,7 @@ class Pair:
         """Kill the primary and let the replica take its place, still closed. Returns the URL of the new primary."""
         if pid := self._first.pid():
             os.kill(pid, how)
-            await_end(pid)
+            await_end([pid], seconds=20)
         self._first, self._second = self._second, self._first
         self._ask(self._first, f"SELECT pg_promote(true, {LONGEST})")
         return self._first.url

@@ -3,22 +3,21 @@
 import signal
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
 
-from project import services
-from project.processes import alive
+from project.local.folders import BASE_DIR
+from project.local.processes import alive, await_end
 from tests.patience import LONG
 
 STARTER = """
 import os, sys, time
 from pathlib import Path
-from project import processes
-from project.processes import Runner
+from project.local import procfile
+from project.local.procfile import Runner
 
-processes.SOON = 300.0  # what fails to start does so sooner, however slow the machine
+procfile.SOON = 300.0  # what fails to start does so sooner, however slow the machine
 
 def say(name, line):
     time.sleep(0.3)  # a busy machine: what a program says last has to come out all the same
@@ -40,7 +39,7 @@ def start(tmp_path):
     def start(procfile):
         (tmp_path / "Procfile").write_text(procfile)
         command = [sys.executable, "-c", STARTER, str(tmp_path / "Procfile"), str(tmp_path / "lock")]
-        starters.append(subprocess.Popen(command, cwd=services.BASE_DIR, stdout=subprocess.PIPE, text=True))
+        starters.append(subprocess.Popen(command, cwd=BASE_DIR, stdout=subprocess.PIPE, text=True))
         return starters[-1]
 
     yield start
@@ -50,20 +49,13 @@ def start(tmp_path):
         starter.stdout.close()
 
 
-def gone(pid):
-    deadline = time.monotonic() + LONG
-    while alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not alive(pid)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_no_signal_leaves_a_program_or_its_children_behind(start, number):
     starter = start("one: sh -c 'sleep 77 & echo $!; wait'\n")
     child = int(starter.stdout.readline().removeprefix("one "))
     assert alive(child)
     starter.send_signal(number)
-    assert gone(child)
+    assert await_end([child], seconds=LONG)
 
 
 def test_a_killed_program_comes_back(start, tmp_path):
@@ -74,7 +66,7 @@ def test_a_killed_program_comes_back(start, tmp_path):
     second = int(starter.stdout.readline().removeprefix("one "))
     assert second != first
     starter.terminate()
-    assert gone(second)
+    assert await_end([second], seconds=LONG)
 
 
 def test_a_program_that_never_starts_ends_all_of_them(start):

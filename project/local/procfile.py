@@ -1,27 +1,24 @@
-"""Run the programs of a Procfile together: restart what ends, leave nothing behind however this one ends."""
+"""Run the programs of a Procfile together: restart those that end, and leave no process behind however this one ends."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-import psutil
+from project.local.folders import BASE_DIR
+from project.local.processes import Leash, end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
+    from pathlib import Path
 
-BASE_DIR = Path(__file__).resolve().parent.parent
 SOON = 5.0  # seconds: a process that ends sooner than that has failed to start
 ATTEMPTS = 3  # failed starts in a row before everything stops
-PATIENCE = 15.0  # seconds for a process to end by itself
 
 
 @dataclass
@@ -48,24 +45,6 @@ class Program:
             start_new_session=True,
         )
         return self.process
-
-
-class Leash:
-    """Ends the processes that it was told of when whoever holds it is gone, by ``kill -9`` too."""
-
-    def __init__(self, *, hold: Sequence[int] = ()) -> None:
-        """Files of ``hold`` stay open until the last process is gone."""
-        command = [sys.executable, "-m", "project.processes"]
-        watcher = subprocess.Popen(
-            command, cwd=BASE_DIR, stdin=subprocess.PIPE, pass_fds=hold, start_new_session=True
-        )
-        assert watcher.stdin
-        self._line = watcher.stdin
-
-    def tell(self, pid: int) -> None:
-        """Let it know of a process that started, as the leader of a group, or ended."""
-        self._line.write(b"%d\n" % pid)
-        self._line.flush()
 
 
 @dataclass
@@ -141,35 +120,3 @@ class Runner:
     def _relay(self, name: str, output: IO[bytes]) -> None:
         for line in output:
             self.say(name, line.decode(errors="replace").rstrip())
-
-
-def end(groups: list[int], *, patience: float = PATIENCE) -> None:
-    """Ask the leaders of process groups to end; kill what is left of them then, or in ``patience``."""
-    deadline = time.monotonic() + patience
-    for group in groups:
-        with suppress(ProcessLookupError):
-            os.kill(group, signal.SIGTERM)
-    while any(map(alive, groups)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    for group in groups:
-        with suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not, and may stay one where nobody reaps it."""
-    with suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    return False
-
-
-def hold_leash() -> None:
-    """Read the pids of programs, as they start and as they end, until our starter is gone; end what runs."""
-    running: set[int] = set()
-    for line in sys.stdin:
-        running ^= {int(line)}
-    end(list(running))
-
-
-if __name__ == "__main__":
-    hold_leash()
