@@ -1,4 +1,7 @@
-"""The change log is pruned while somebody may still need it (finding 11, hard cases 13 and 14)."""
+"""The change log is pruned while somebody may still need it.
+
+See docs/races.md, "Pruning by age" and "A drain that died half-way".
+"""
 
 from __future__ import annotations
 
@@ -107,7 +110,7 @@ def test_snapshots_of_a_history_that_broke_delete_nothing(world: World) -> None:
 
 
 def test_a_commit_with_a_lower_id_after_a_higher_one_is_carried(world: World, door: Door) -> None:
-    """Ids are given out of order of commit (hard case 13)."""
+    """See docs/races.md, "Commits out of the order of their ids"."""
     door.ask(Subject.ROW)
     with psycopg.connect(world.rival.info.dsn) as slow:
         slow.execute(CHANGES[Subject.ROW])
@@ -140,7 +143,10 @@ FLAT = 8_000
 
 
 def test_a_long_backlog_is_carried_in_bounded_steps(world: World, tags_moved: list[int]) -> None:
-    """Nobody drained for an hour (hard case 14): memory stays flat and Redis answers others all the time."""
+    """Nobody drained for an hour: memory stays flat and Redis answers others all the time.
+
+    See docs/races.md, "A long backlog of changes".
+    """
     door.ask(Subject.ROW)
     world.run("SET synchronous_commit = off")
     world.run(BACKLOG.format(rows=ROWS))

@@ -1,4 +1,7 @@
-"""A writer's drain carries what it committed, and vouches for nothing else."""
+"""A writer's drain carries what it committed, and vouches for nothing else.
+
+See docs/races.md, "A writer's drain that knows too little".
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,10 @@ def test_it_asks_redis_once_and_the_database_once(world: World) -> None:
 
 
 def test_it_becomes_a_whole_one_on_another_backend(world: World) -> None:
-    """Behind a pooler the next statement may be answered by a server that recovered since (finding 4)."""
+    """Behind a pooler the next statement may be answered by a server that recovered since.
+
+    See docs/races.md, "A crash of PostgreSQL".
+    """
     drain.drain._found = dataclasses.replace(drain.drain._found, backend=0)
     with staged(store, "_clock", after=lambda: None):
         drain.drain.run(certify=False)
