@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from celery.beat import PersistentScheduler
 from celery.schedules import schedule
 from django.conf import settings
 from django.db import connection
@@ -110,6 +112,17 @@ def test_a_worker_runs_every_keeper(celery: Callable[..., object], client: Clien
 
 
 def test_beat_calls_the_keepers(celery: Callable[..., object], tmp_path: Path) -> None:
+    """A beat that called each of them last two days ago, so that all are due now."""
+    leave_a_schedule(tmp_path / "beat", called=timedelta(days=2))
     celery("beat", "--schedule", str(tmp_path / "beat"), "--pidfile", "")
     celery("worker", "--pool", "solo")
-    wait_for(lambda: bool(ended("warm")))
+    wait_for(lambda: all(ended(name) for name in tasks.BEAT_SCHEDULE))
+
+
+def leave_a_schedule(file: Path, *, called: timedelta) -> None:
+    """Write the file of a beat that called everything in its schedule that long ago."""
+    app.loader.import_default_modules()
+    scheduler = PersistentScheduler(app, schedule_filename=str(file))
+    for entry in scheduler.schedule.values():
+        entry.last_run_at -= called
+    scheduler.close()

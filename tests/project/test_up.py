@@ -180,18 +180,19 @@ def test_a_fresh_checkout_comes_up_on_the_servers_that_the_environment_names(
     shutil.rmtree(checkout.folder / "var")  # other tests find a checkout whose own database has everything
 
 
-@pytest.mark.parametrize("whom", ["make", "up", "both"])
-def test_no_kill_leaves_a_process_or_damage_behind_and_the_next_start_prepares_nothing_again(checkout, whom):
+def test_no_kill_leaves_a_process_or_damage_behind_and_the_next_start_prepares_nothing_again(checkout):
+    """Each start after a kill is the one that the next kill ends."""
     make = checkout.up()
-    up = psutil.Process(make.pid).children()[0].pid
-    for pid in {"make": [make.pid], "up": [up], "both": [make.pid, up]}[whom]:
-        os.kill(pid, signal.SIGKILL)
-    make.wait(timeout=LONG)
-    assert checkout.deserted(), checkout.processes()
-    make = checkout.up()
-    for preparation in ("Packages", "Demonstration catalog", "Static files"):
-        assert preparation not in checkout.log
-    assert checkout.get("/admin/login/")[0] == 200
+    for whom in (("make",), ("up",), ("make", "up")):
+        pids = {"make": make.pid, "up": psutil.Process(make.pid).children()[0].pid}
+        for name in whom:
+            os.kill(pids[name], signal.SIGKILL)
+        make.wait(timeout=LONG)
+        assert checkout.deserted(), (whom, checkout.processes())
+        make = checkout.up()
+        for preparation in ("Packages", "Demonstration catalog", "Static files"):
+            assert preparation not in checkout.log, whom
+        assert checkout.get("/admin/login/")[0] == 200
     os.kill(psutil.Process(make.pid).children()[0].pid, signal.SIGINT)
     make.wait(timeout=LONG)
     assert checkout.deserted(), checkout.processes()
@@ -253,7 +254,8 @@ def test_two_runs_in_one_checkout_are_refused_and_two_checkouts_run_side_by_side
         other = Checkout(home, port=port)
         second = other.up()
         assert checkout.get("/")[0] == other.get("/")[0] == 200
-        for make, place in ((first, checkout), (second, other)):
+        for make in (first, second):
             make.terminate()
+        for make, place in ((first, checkout), (second, other)):
             make.wait(timeout=LONG)
             assert place.deserted(), place.processes()

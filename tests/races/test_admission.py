@@ -1,4 +1,7 @@
-"""A full policy: what is asked for twice gets a place, the least recently used entry gives it, and a flood pushes nothing out."""
+"""A full policy: what is asked for twice gets a place, the least recently used entry gives it, and a flood pushes nothing out.
+
+See docs/races.md, "A flood of keys".
+"""
 
 from __future__ import annotations
 

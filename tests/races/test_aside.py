@@ -1,4 +1,7 @@
-"""The cache never stands in the way: of a writer's locks, of interrupted drains, of a process that can start no thread."""
+"""The cache never stands in the way: of a writer's locks, of interrupted drains, of a process that can start no thread.
+
+See docs/races.md, "An answer that costs more than its computation" and "A damaged clock".
+"""
 
 from __future__ import annotations
 

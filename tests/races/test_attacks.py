@@ -1,4 +1,7 @@
-"""Visitors who attack: nothing that a page's key does not hold gets into it, and no flood pushes the good entries out."""
+"""Visitors who attack: nothing that a page's key does not hold gets into it, and no flood pushes the good entries out.
+
+See docs/races.md, "One visitor's data on another's page" and "A flood of keys".
+"""
 
 from __future__ import annotations
 
@@ -300,7 +303,7 @@ def test_more_parameters_than_django_reads_are_refused(world: World, settings: A
 
 
 def test_one_visitors_name_is_on_no_page(world: World, alice: Client) -> None:
-    """Finding 17: not by the request, nor by what middlewares keep in the thread."""
+    """Not by the request, nor by what middlewares keep in the thread."""
     assert alice.get("/plain/").content == b"alice alice"
     mine = alice.get("/echo/").content.decode()
     assert "alice" not in mine

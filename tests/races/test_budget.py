@@ -1,4 +1,7 @@
-"""What the cache may cost a reader or writer in waiting when a process died or a drain is stuck: one budget, spent once."""
+"""What the cache may cost a reader or writer in waiting when a process died or a drain is stuck: one budget, spent once.
+
+See docs/races.md, "An answer that costs more than its computation".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Whoever writes and however, the change is captured (hard case 12, findings 10 and 19)."""
+"""Every write is captured, whatever program makes it and by whatever statement.
+
+See docs/races.md, "A write that no code announces" and "A writer that the capture refuses".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""PostgreSQL crashes: commits are lost that were read, and xids are handed out again (finding 4, hard case 6)."""
+"""PostgreSQL crashes: commits are lost that were read, and xids are handed out again.
+
+See docs/races.md, "A crash of PostgreSQL".
+"""
 
 from __future__ import annotations
 

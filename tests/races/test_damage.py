@@ -1,4 +1,7 @@
-"""Damaged entries in Redis: whatever the bytes, a visitor gets what the database says, and never an error."""
+"""Damaged entries in Redis: whatever the bytes, a visitor gets what the database says, and never an error.
+
+See docs/races.md, "Damaged entries".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The clock in Redis says what no drain wrote: it counts as gone, and stands in nobody's way (finding 26)."""
+"""The clock in Redis says what no drain wrote: it counts as gone, and stands in nobody's way.
+
+See docs/races.md, "A damaged clock".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Two releases run side by side, on a database that one of them migrates (hard case 20)."""
+"""Two releases run side by side, on a database that one of them migrates.
+
+See docs/races.md, "Two releases side by side".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Drains of one process share: each change is moved once, and nobody waits for more than one drain (finding 23)."""
+"""Drains of one process share: each change is moved once, and nobody waits for more than one drain.
+
+See docs/races.md, "Drains at the same time".
+"""
 
 from __future__ import annotations
 

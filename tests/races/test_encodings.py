@@ -1,4 +1,7 @@
-"""Databases that are not in UTF-8: the triggers name the same tags as Python does."""
+"""Databases that are not in UTF-8: the triggers name the same tags as Python does.
+
+See docs/races.md, "A write that no code announces".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A new epoch begins where history broke, and only there (finding 20)."""
+"""A new epoch begins where history broke, and only there.
+
+See docs/races.md, "A history that is put back" and "A new epoch without need".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Redis is full and evicts nothing: fresh pages are served, others cost their computation alone, and everybody is told so."""
+"""Redis is full and evicts nothing: fresh pages are served, others cost their computation alone, and everybody is told so.
+
+See docs/races.md, "A full Redis".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Two servers that share a past: each process must be told whose history it reads (finding 5, hard case 11)."""
+"""Two servers that share a past: each process must be told whose history it reads.
+
+See docs/races.md, "Servers that share a past".
+"""
 
 from __future__ import annotations
 

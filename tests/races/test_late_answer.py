@@ -1,4 +1,7 @@
-"""Redis answers after its reader gave up: that answer belongs to nobody."""
+"""Redis answers after its reader gave up: that answer belongs to nobody.
+
+See docs/races.md, "An answer that comes too late".
+"""
 
 from __future__ import annotations
 

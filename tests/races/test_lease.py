@@ -1,4 +1,7 @@
-"""The lease: one process fills, others wait for its answer, and nobody waits for one that will not come."""
+"""The lease: one process fills, others wait for its answer, and nobody waits for one that will not come.
+
+See docs/races.md, "A lease that passed on".
+"""
 
 from __future__ import annotations
 

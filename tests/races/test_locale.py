@@ -1,4 +1,7 @@
-"""Lua compares text by the server's locale: positions are digits of one length, alike in all (finding 13)."""
+"""Lua compares text by the server's locale: positions are digits of one length, alike in all.
+
+See docs/races.md, "Text ordered by locale".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Redis forgets in the middle of a fill: tags, the clock, everything, or it is full (finding 3, hard case 9)."""
+"""Redis forgets in the middle of a fill: tags, the clock, everything, or it is full.
+
+See docs/races.md, "Redis forgets during a fill" and "A full Redis".
+"""
 
 from __future__ import annotations
 

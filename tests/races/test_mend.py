@@ -1,4 +1,7 @@
-"""Triggers that somebody disabled, dropped or enabled otherwise: it is said what to do, and the keeper does it by itself."""
+"""Triggers that somebody disabled, dropped or enabled otherwise: it is said what to do, and the keeper does it by itself.
+
+See docs/races.md, "Triggers that somebody switched off".
+"""
 
 from __future__ import annotations
 

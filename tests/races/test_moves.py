@@ -1,4 +1,8 @@
-"""How changes are moved: only known tags, in chunks, and looked up by index whoever sits idle (findings 21, 22 and 25)."""
+"""How changes are moved: only known tags, in chunks, and looked up by index although a writer sits idle.
+
+See docs/races.md, "More tags than one call may move", "A drain that died half-way", "A transaction that stays open" and
+"Commits that wait for a notification".
+"""
 
 from __future__ import annotations
 

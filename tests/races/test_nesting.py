@@ -1,4 +1,7 @@
-"""A page is built of an entry that is a little old (finding 6)."""
+"""A page is built of an entry that is a little old.
+
+See docs/races.md, "A page built of an older entry".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""A drain while the transaction that wrote is open (finding 2), and fills within it (hard cases 3 and 4, finding 8)."""
+"""A drain while the transaction that wrote is open, and fills within it.
+
+See docs/races.md, "A drain inside the writer's transaction", "A fill inside a transaction that wrote" and "A fill from
+an older snapshot".
+"""
 
 from __future__ import annotations
 
@@ -181,7 +185,10 @@ def test_a_long_transaction_that_only_reads_may_fill(world: World, door: Door) -
 def test_a_fill_while_a_statement_writes_is_moved_by_its_end(
     world: World, door: Door, subject: Subject
 ) -> None:
-    """Autocommit: the statement has changed rows and not ended (hard case 4)."""
+    """Autocommit: the statement has changed rows and has not ended.
+
+    See docs/races.md, "A fill while a statement runs".
+    """
     before = door.truth(subject)
     world.run("SELECT pg_advisory_lock(7)")
     slow = f"WITH changed AS ({CHANGES[subject]} RETURNING 1) SELECT pg_advisory_lock(7) FROM changed"

@@ -1,4 +1,7 @@
-"""A drain pauses between its statement and its call to Redis (finding 1)."""
+"""A drain pauses between its statement and its call to Redis.
+
+See docs/races.md, "A drain that pauses".
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,7 @@ def test_a_drain_that_paused_does_not_take_back_what_a_later_one_read(world: Wor
 def test_a_change_that_was_carried_is_not_moved_again_by_a_drain_that_paused(
     world: World, door: Door
 ) -> None:
-    """Else it would take what was filled in between with it (finding 23)."""
+    """Else it would end what was filled in between. See docs/races.md, "Drains at the same time"."""
     door.ask(Subject.ROW)
     world.change(Subject.ROW)
 
@@ -75,7 +78,7 @@ def test_a_change_that_was_carried_is_not_moved_again_by_a_drain_that_paused(
 
 
 def test_a_clock_in_the_future_is_not_believed_and_is_set_right(world: World, door: Door) -> None:
-    """Redis' clock steps back (finding 12)."""
+    """See docs/races.md, "Redis' clock steps back"."""
     door.ask(Subject.ROW)
     world.change(Subject.ROW)
     world.redis.hset("cc:{0}:clock", "time", protocol.clock().now + 3600_000_000)

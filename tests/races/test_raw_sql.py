@@ -1,4 +1,7 @@
-"""Raw SQL is uncovered whatever its text says, unless the code declares its tables (finding 14)."""
+"""Raw SQL is uncovered whatever its text says, unless the code declares its tables.
+
+See docs/races.md, "Raw SQL".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Redis restarts or fails over and has lost the last writes it acknowledged (hard case 8)."""
+"""Redis restarts or fails over and has lost the last writes it acknowledged.
+
+See docs/races.md, "Redis lost its last writes".
+"""
 
 from __future__ import annotations
 
@@ -120,7 +123,7 @@ def test_a_redis_that_is_gone_costs_no_answer_and_no_write(
 def test_a_writer_cut_off_from_redis_is_carried_by_whoever_drains_next(
     world: World, door: Door, monkeypatch
 ) -> None:
-    """Only the writer cannot reach Redis (hard case 7): its commit stands, and its drain is made up for."""
+    """Its commit stands, and another drain carries it. See docs/races.md, "A writer cut off from Redis"."""
     door.ask(Subject.LIST)
 
     def cut(*args: Any, **kwargs: Any) -> None:

@@ -1,4 +1,7 @@
-"""Reads that are sent to a replica, which may lag behind (finding 7, hard case 11)."""
+"""Reads that are sent to a replica, which may lag behind.
+
+See docs/races.md, "A replica that lags behind".
+"""
 
 from __future__ import annotations
 

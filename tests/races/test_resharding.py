@@ -1,4 +1,7 @@
-"""A cluster whose slot moves key by key while changes are drained: loud failures, and never an old answer (finding 15)."""
+"""A cluster whose slot moves key by key while changes are drained: loud failures, and never an old answer.
+
+See docs/races.md, "A slot that moves key by key".
+"""
 
 from __future__ import annotations
 

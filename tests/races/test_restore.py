@@ -1,4 +1,7 @@
-"""A dump is restored over the database that it was taken of: rows, triggers, change log and epoch are those of then."""
+"""A dump is restored over the database that it was taken of: rows, triggers, change log and epoch are those of then.
+
+See docs/races.md, "A history that is put back".
+"""
 
 from __future__ import annotations
 

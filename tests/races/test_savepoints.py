@@ -1,4 +1,7 @@
-"""Transactions within transactions: what the outermost one commits is carried, and nothing else is seen (hard case 15)."""
+"""Transactions within transactions: what the outermost one commits is carried, and nothing else is seen.
+
+See docs/races.md, "Savepoints and hooks of a commit".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Redis answers later than anybody waits, always or now and then: pages and writes go on, and nothing is stale (hard case 20)."""
+"""Redis answers later than anybody waits, always or now and then: pages and writes go on, and nothing is stale.
+
+See docs/races.md, "A slow Redis".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""All rows of a large table are changed in one transaction while visitors ask for hot pages (hard case 19)."""
+"""All rows of a large table are changed in one transaction while visitors ask for hot pages.
+
+See docs/races.md, "A storm of changes".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Two databases: only the first has a clock, and nothing of the second gets into what is cached (hard case 15)."""
+"""Two databases: only the first has a clock, and nothing of the second gets into what is cached.
+
+See docs/races.md, "Two databases".
+"""
 
 from __future__ import annotations
 

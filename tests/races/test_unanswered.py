@@ -1,4 +1,7 @@
-"""The cache asks the reader's connection where the database stands. If that fails, the reader does not notice."""
+"""The cache asks the reader's connection where the database stands. If that fails, the reader does not notice.
+
+See docs/races.md, "The position cannot be asked for".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Reads that report to no fill: past Django's cursors, in other threads, on other connections. What they gave is not stored."""
+"""Reads that report to no fill: past Django's cursors, in other threads, on other connections. What they gave is not stored.
+
+See docs/races.md, "Reads that report to no fill" and "Data read before the fill began".
+"""
 
 from __future__ import annotations
 

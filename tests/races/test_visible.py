@@ -1,4 +1,7 @@
-"""A commit is in the WAL before anybody sees it, and a quiet database writes none (finding 26)."""
+"""A commit is in the WAL before anybody sees it, and a quiet database writes none.
+
+See docs/races.md, "A commit that is written and not yet visible" and "A quiet database that is written to".
+"""
 
 from __future__ import annotations
 

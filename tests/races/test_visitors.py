@@ -1,4 +1,7 @@
-"""Visitors whom one worker serves at the same time: neither sees or collects what is the other's (hard case 18)."""
+"""Visitors whom one worker serves at the same time: neither sees or collects what is the other's.
+
+See docs/races.md, "One visitor's data on another's page".
+"""
 
 from __future__ import annotations
 

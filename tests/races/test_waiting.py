@@ -1,4 +1,7 @@
-"""Answers that were refused and are shared with who waited for them (finding 24), stale answers, and time (hard case 17)."""
+"""Answers that were refused and are shared with readers who waited for them, stale answers, and time.
+
+See docs/races.md, "A hot page that keeps changing" and "An entry that ends without a write".
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,10 @@ def test_who_waited_takes_a_refused_answer_if_it_is_as_new_as_the_question(
 def test_a_late_holder_of_a_lease_that_passed_on_does_not_replace_the_newer_entry(
     world: World, door: Door, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its process was suspended and renewed nothing, the lease lapsed, another process filled (hard case 2)."""
+    """Its process was suspended and renewed nothing, the lease lapsed, another process filled.
+
+    See docs/races.md, "A lease that passed on".
+    """
     settings.CACHECONTROL = {**settings.CACHECONTROL, "LEASE": 0.05}
     monkeypatch.setattr(
         leases.running_fills, "running", lambda key, token: nullcontext(leases.RunningFill(key, token))

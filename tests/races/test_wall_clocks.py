@@ -1,4 +1,7 @@
-"""Processes whose wall clocks are half an hour apart: only Redis' clock counts (hard case 20)."""
+"""Processes whose wall clocks are half an hour apart: only Redis' clock counts.
+
+See docs/races.md, "Wall clocks that differ".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Who asks: roles, schemas and row-level security show each session other rows by the same SQL (finding 17)."""
+"""Who asks: roles, schemas and row-level security show each session other rows by the same SQL.
+
+See docs/races.md, "A session that sees other rows".
+"""
 
 from __future__ import annotations
 

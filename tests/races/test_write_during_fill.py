@@ -1,4 +1,7 @@
-"""A writer commits between a reader's SELECT and its store (hard case 1)."""
+"""A writer commits between a reader's SELECT and its store.
+
+See docs/races.md, "A commit between a query and its store".
+"""
 
 from __future__ import annotations
 

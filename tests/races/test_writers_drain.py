@@ -1,4 +1,7 @@
-"""A writer's drain carries what it committed, and vouches for nothing else."""
+"""A writer's drain carries what it committed, and vouches for nothing else.
+
+See docs/races.md, "A writer's drain that knows too little".
+"""
 
 from __future__ import annotations
 
@@ -80,7 +83,10 @@ def test_it_asks_redis_once_and_the_database_once(world: World) -> None:
 
 
 def test_it_becomes_a_whole_one_on_another_backend(world: World) -> None:
-    """Behind a pooler the next statement may be answered by a server that recovered since (finding 4)."""
+    """Behind a pooler the next statement may be answered by a server that recovered since.
+
+    See docs/races.md, "A crash of PostgreSQL".
+    """
     runner.runner._last_state = dataclasses.replace(runner.runner._last_state, backend=0)
     with staged(protocol, "_clock", after=lambda: None):
         runner.runner.run(certify=False)
