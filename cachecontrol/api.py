@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from django.db import models
 
-from cachecontrol.dependencies import tracker
-from cachecontrol.dependencies.tracker import expire_at, independent
+from cachecontrol.dependencies import statements
+from cachecontrol.dependencies.collection import expire_at
+from cachecontrol.dependencies.declarations import independent
 from cachecontrol.drain import catch_up
 from cachecontrol.engine import bypass
 from cachecontrol.frontends.pages import cached_page
@@ -50,7 +51,7 @@ def track(*, slices: Sequence[str] = (), ignore: Sequence[str] = ()) -> Callable
 
 def depends_on(*models: type[models.Model]) -> contextlib.AbstractContextManager[None]:
     """Declare the tables that raw SQL within this block reads. Raises Misconfigured for a model that is not tracked."""
-    return tracker.declaring([model._meta.db_table for model in models])
+    return statements.reading_tables([model._meta.db_table for model in models])
 
 
 def invalidate(tags: Iterable[str]) -> None:

@@ -23,8 +23,13 @@ from cachecontrol import signing
 from cachecontrol.conf import conf
 from cachecontrol.core import codec, registry, tags
 from cachecontrol.core.entry import Head
-from cachecontrol.dependencies import tracker
-from cachecontrol.dependencies.tracker import Collection
+from cachecontrol.dependencies import databases, statements
+from cachecontrol.dependencies.collection import (
+    Collection,
+    collecting,
+    current_collection,
+    outside_collection,
+)
 from cachecontrol.drain import after_commit, catch_up
 from cachecontrol.exceptions import DamagedData, StoreDown, UnknownType
 from cachecontrol.limits import budget
@@ -110,7 +115,7 @@ def read(request: ReadRequest[T]) -> ReadResult[T]:
     Every read is counted once, with its outcome and reason. Raises only what ``request.compute`` raises.
     """
     begun = time.perf_counter()
-    tracker.refuse_for_unknown_thread(request.policy.name)
+    statements.refuse_for_unknown_thread(request.policy.name)
     result = _read(request)
     recording.record_read(
         request.policy.name,
@@ -202,7 +207,7 @@ def _reason_to_bypass(request: ReadRequest[Any]) -> Reason | None:
         return Reason.DISABLED
     if reason := _bypass_reason.get():
         return reason
-    if not tracker.is_captured(request.database):
+    if not databases.is_captured(request.database):
         return Reason.DATABASE
     connection = connections[request.database]
     is_doubtful = read_point.in_transaction(connection) or sessions.may_have_changed(connection)
@@ -214,22 +219,22 @@ def _reason_to_bypass(request: ReadRequest[Any]) -> Reason | None:
 
 
 def _refusal_of_session(database: str) -> Reason | None:
-    with tracker.outside_collection():
+    with outside_collection():
         return Collection(database).first_read_point.refusal
 
 
 def _bypass(request: ReadRequest[T], reason: Reason) -> ReadResult[T]:
     """Compute without the cache. The surrounding work must not be stored either: nothing proves this part of it."""
-    with tracker.reading_primary():
+    with databases.reading_primary():
         value = request.compute()
-    if (surrounding := tracker.current()) is not None and reason not in UNTAINTING:
+    if (surrounding := current_collection()) is not None and reason not in UNTAINTING:
         surrounding.refuse(reason, request.policy.name)
     return ReadResult(value=value, outcome=Outcome.BYPASS, reason=reason)
 
 
 def _look_up_or_wait(request: ReadRequest[Any], token: str) -> Lookup:
     """Look the entry up, and wait while another reader holds its lease. Raises StoreDown."""
-    stale_for = request.policy.stale_for if tracker.current() is None else 0.0
+    stale_for = request.policy.stale_for if current_collection() is None else 0.0
     lookup = look_up(request.key, stale_for=stale_for, token=token)
     return _wait_for_fill(request, token, stale_for, lookup) if _is_held(lookup) else lookup
 
@@ -277,7 +282,7 @@ def _serve(request: ReadRequest[T], lookup: Lookup) -> ReadResult[T]:
     value: T = decode(request.key, lookup.entry)
     if not request.is_sound(value):
         raise DamagedData(f"{request.key} holds a value that {request.policy.name} does not compute")
-    if (surrounding := tracker.current()) is not None:
+    if (surrounding := current_collection()) is not None:
         ends = head.ends / MICROSECONDS if head.ends else None
         surrounding.add_positions(head.tags, ends, scope=sessions.scope_name())
     is_answer = lookup.verdict is Verdict.ANSWER
@@ -312,7 +317,7 @@ def _compute_and_store(
     The answer of a replica counts only if it was stored, since then nothing moved past it; else the primary is asked.
     """
     try:
-        with tracker.collecting(Collection(request.database)) as collection:
+        with collecting(Collection(request.database)) as collection:
             before = collection.first_read_point
             if before.refusal is Reason.POSITION_UNKNOWN:
                 recording.record_refusal(request.policy.name, before.refusal, before.failure)
@@ -327,8 +332,8 @@ def _compute_and_store(
     except BaseException:
         _release(request, fill.token)
         raise
-    if refusal and collection.used_replica and not tracker.reads_primary():
-        with tracker.reading_primary():
+    if refusal and collection.used_replica and not databases.reads_primary():
+        with databases.reading_primary():
             return _compute_and_store(replace(request, database=conf.database), lookup, fill, reason)
     if refusal:
         recording.record_refusal(request.policy.name, *refusal)

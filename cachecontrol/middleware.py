@@ -17,7 +17,8 @@ from django.core.exceptions import DisallowedHost
 
 from cachecontrol import engine
 from cachecontrol.conf import conf
-from cachecontrol.dependencies import tracker
+from cachecontrol.dependencies import declarations
+from cachecontrol.dependencies.collection import current_collection
 from cachecontrol.exceptions import DamagedData
 from cachecontrol.frontends import ambient, pages, responses, routing
 from cachecontrol.frontends.pages import VARY, Page
@@ -47,7 +48,7 @@ class CachedPageMiddleware:
         self.unshared = UnsharedPages()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        tracker.mark_independent()
+        declarations.mark_independent()
         policy = routing.policy_of(request)
         if policy is None:
             return self._pass_on(request)
@@ -155,5 +156,5 @@ def _refusal_of(page: Page, request: HttpRequest, response: HttpResponseBase) ->
 
 
 def _refuse(page: Page, reason: Reason) -> None:
-    if (collection := tracker.current()) is not None:
+    if (collection := current_collection()) is not None:
         collection.refuse(reason, page.recipe.path)

@@ -24,7 +24,9 @@ from psycopg.types.json import Jsonb
 from cachecontrol import engine
 from cachecontrol.core import codec
 from cachecontrol.core.recipe import Recipe
-from cachecontrol.dependencies import query_walk, tracker
+from cachecontrol.dependencies import declarations, query_walk
+from cachecontrol.dependencies.collection import Collection, current_collection
+from cachecontrol.dependencies.databases import database_for, is_captured
 from cachecontrol.dependencies.query_walk import QueryDependencies, QueryWalk
 from cachecontrol.dependencies.trusted_sql import overrides_nothing
 from cachecontrol.exceptions import DamagedData, UnknownType
@@ -81,7 +83,7 @@ class TrackedQuery(Query):
     def get_compiler(
         self, using: str | None = None, connection: Any = None, elide_empty: bool = True
     ) -> SQLCompiler:
-        using = using and tracker.database_for(using)
+        using = using and database_for(using)
         compiler = super().get_compiler(using, connection, elide_empty)
         compiler.__class__ = _tracked(type(compiler))  # type: ignore[arg-type]
         return cast("SQLCompiler", compiler)
@@ -108,7 +110,7 @@ class TrackedQuery(Query):
 
         Django may compile the aggregates in a query around this one, so they are looked at apart.
         """
-        using = tracker.database_for(using)
+        using = database_for(using)
 
         def compute() -> Any:
             query = self.chain()
@@ -224,7 +226,7 @@ class _TrackedCompiler(SQLCompiler):
         return _read(policy, self.using, key, compute, recipe, _is_row if recipe.is_single else _is_chunks)
 
     def _compute(self, source: TrackedQuery, run: Callable[[], Any], result_type: str) -> Any:
-        using = tracker.database_for(str(self.using))
+        using = database_for(str(self.using))
         if using == self.using and source is self.query:
             return _covered(using, run, rows_of=result_type)
         query = _copied(source)
@@ -284,14 +286,14 @@ def _written(compiled: tuple[str, Iterable[Any]]) -> list[Any]:
 
 def _covered(alias: Any, run: Callable[[], Any], *, rows_of: Any = None) -> Any:
     """Run a query and report what it depended on to the collection around it."""
-    collection = tracker.current()
-    if collection is None or not tracker.is_captured(alias):
+    collection = current_collection()
+    if collection is None or not is_captured(alias):
         return run()
     collection.read_point(alias)
     reports = _Reports()
     token = _reports.set(reports)
     try:
-        with tracker.covering():
+        with declarations.reported():
             result = run()
     finally:
         _reports.reset(token)
@@ -303,31 +305,31 @@ def _covered(alias: Any, run: Callable[[], Any], *, rows_of: Any = None) -> Any:
     return _fetched_later(collection, result) if isinstance(result, GeneratorType) else result
 
 
-def _fetched_later(collection: tracker.Collection, chunks: Any) -> Iterator[Any]:
+def _fetched_later(collection: Collection, chunks: Any) -> Iterator[Any]:
     """Chunks of rows that a cursor fetches on demand. Each fetch is covered in the collection that the query reported to."""
     try:
         while True:
-            with tracker.covering() if tracker.current() is collection else contextlib.nullcontext():
+            with declarations.reported() if current_collection() is collection else contextlib.nullcontext():
                 chunk = next(chunks, None)
             if chunk is None:
                 return
             yield chunk
     finally:
-        with tracker.covering():  # closing the cursor reads nothing
+        with declarations.reported():  # closing the cursor reads nothing
             chunks.close()
 
 
 def _report(
-    collection: tracker.Collection, alias: str, dependence: QueryDependencies, result: Any, rows_of: Any
+    collection: Collection, alias: str, dependence: QueryDependencies, result: Any, rows_of: Any
 ) -> None:
     if dependence.refusal:
         collection.refuse(*dependence.refusal)
     if rows_of == MULTI and isinstance(result, list):
-        collection.add(alias, dependence.of_rows(row for chunk in result for row in chunk))
+        collection.add(alias, dependence.tags_of_rows(row for chunk in result for row in chunk))
     elif rows_of == SINGLE:
-        collection.add(alias, dependence.of_rows([result] if result else []))
+        collection.add(alias, dependence.tags_of_rows([result] if result else []))
     else:
-        collection.add(alias, dependence.of_tables())
+        collection.add(alias, dependence.tags_of_tables())
 
 
 def _read(
@@ -414,7 +416,7 @@ def _multiset(rows: list[Any]) -> Counter[bytes]:
 
 def _run_again(recipe: QueryRecipe) -> list[Any]:
     params = [_thawed(parameter) for parameter in recipe.params]
-    with tracker.covering(), connections[recipe.database].cursor() as cursor:
+    with declarations.reported(), connections[recipe.database].cursor() as cursor:
         cursor.execute(recipe.sql, params)
         return [cursor.fetchone()] if recipe.is_single else cursor.fetchall()
 
