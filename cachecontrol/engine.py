@@ -164,7 +164,19 @@ def default_database() -> str:
 
 @contextlib.contextmanager
 def bypass(reason: Reason = Reason.BYPASS_CALLED) -> Iterator[None]:
-    """Neither read nor fill the cache within this block. Each read is counted, with the reason."""
+    """Let the database answer within this block: cached pages, querysets and fragments neither read nor fill the cache.
+
+    Each of their reads is counted as a bypass, with the reason. What is computed around the block may still be stored, and
+    depends on what the queries in the block read.
+
+    Args:
+        reason: the reason that is counted; ``bypass_called`` unless the cache itself calls this.
+
+    Example::
+
+        with bypass():
+            price = Product.objects.cached().get(pk=pk).price
+    """
     token = _bypass_reason.set(reason)
     try:
         yield

@@ -180,7 +180,7 @@ def _fresh_context() -> None:
     """Compute pages in whatever the thread's last visitor left active."""
     from cachecontrol.frontends import ambient
 
-    ambient.Ambient.run = lambda self, act: act()  # type: ignore[method-assign]
+    ambient.Ambient.run = lambda self, function: function()  # type: ignore[method-assign]
     ambient.begin_request = lambda *_: None
 
 

@@ -17,13 +17,14 @@ from cachecontrol.core.policy import Policy, register_policy
 from cachecontrol.dependencies.collection import outside_collection
 from cachecontrol.dependencies.databases import is_captured
 from cachecontrol.exceptions import Misconfigured
-from cachecontrol.frontends.queries import QueryRecipe, TrackedQuery
+from cachecontrol.frontends.queries import TrackedQuery
 from cachecontrol.postgres import captured, guarded, read_point, tracked_models
 from cachecontrol.reasons import Outcome, PolicyKind
 from cachecontrol.stats import recording
 
 if TYPE_CHECKING:
     from cachecontrol.engine import ReadRequest, ReadResult
+    from cachecontrol.frontends.query_recipes import QueryRecipe
 
 _ASKED = {read_point.READ_POINT_SQL, captured._CAPTURED_SQL}
 OWN_STATEMENTS = frozenset(_ASKED | {*map(guarded.in_savepoint, _ASKED)})
