@@ -102,17 +102,18 @@ def cached_page(
         )
     )
 
-    def decorate(view: V) -> V:
-        @functools.wraps(view)
-        def cached_view(*args: Any, **kwargs: Any) -> Response:
-            return view(*args, **kwargs)
+    return functools.partial(_cached_view, policy)
 
-        if iscoroutinefunction(view):
-            markcoroutinefunction(cached_view)
-        cached_view.cache_policy = policy  # type: ignore[attr-defined]
-        return cast("V", cached_view)
 
-    return decorate
+def _cached_view(policy: Policy, view: V) -> V:
+    @functools.wraps(view)
+    def cached_view(*args: Any, **kwargs: Any) -> Response:
+        return view(*args, **kwargs)
+
+    if iscoroutinefunction(view):
+        markcoroutinefunction(cached_view)
+    cached_view.cache_policy = policy  # type: ignore[attr-defined]
+    return cast("V", cached_view)
 
 
 def _language(request: HttpRequest) -> str:
