@@ -152,9 +152,9 @@ class CachedNode(Node):
         """Return the request for this fragment, as the recipe describes it."""
         return engine.ReadRequest(
             policy=self.policy,
-            key=engine.entry_key(self.policy, recipe.encode()),
+            key=frontend.entry_key(self.policy, recipe.scope, recipe.encode()),
             compute=compute,
-            database=engine.default_database(),
+            database=frontend.default_database(),
             recipe=recipe,
             is_sound=lambda value: type(value) is str,
         )

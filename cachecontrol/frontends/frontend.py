@@ -1,4 +1,4 @@
-"""The protocol of the front ends: what the jobs need to compute an entry of any kind again and to compare it.
+"""What the front ends share: the protocol by which the jobs compute an entry of any kind again, and the keys of entries.
 
 A front end (pages, queries, fragments) builds a ``ReadRequest`` for ``engine.read``. Its entries carry a recipe, from which it
 builds the request again. A new front end is one file: a recipe, a class with these methods, and ``register``.
@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from django.db import router
+
+from cachecontrol.conf import conf
+from cachecontrol.core import registry
 from cachecontrol.core.recipe import Recipe
+from cachecontrol.redis import keys
 
 if TYPE_CHECKING:
     from cachecontrol.core.policy import Policy
@@ -45,3 +50,19 @@ def register(front_end: FrontEnd[Any]) -> None:
 def find(kind: str) -> FrontEnd[Any] | None:
     """Return the front end of this kind, or None."""
     return _front_ends.get(kind)
+
+
+def entry_key(policy: Policy, scope: str, *parts: bytes | str) -> str:
+    """Return the key of the entry of this policy and scope that ``parts`` name.
+
+    The columns that the running code reads are a part of every key.
+    """
+    schema = registry.schema()
+    return keys.entry(policy.name, keys.release_mark(conf.release, schema), (scope, schema, *parts))
+
+
+def default_database() -> str:
+    """Return the alias of the database that reads go to when nothing else is said."""
+    from cachecontrol.models import Epoch
+
+    return str(router.db_for_read(Epoch))

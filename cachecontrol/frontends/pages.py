@@ -165,10 +165,29 @@ class Page:
 
     @property
     def key(self) -> str:
+        """The key of the entry."""
         recipe = self.recipe
         mount = [recipe.mount] if recipe.mount else []
         parts = (recipe.scheme, recipe.host, recipe.path, recipe.query, *recipe.vary, *mount)
-        return engine.entry_key(self.policy, *parts)
+        return frontend.entry_key(self.policy, recipe.scope, *parts)
+
+    @property
+    def vary_headers(self) -> list[str]:
+        """Names of the request headers that the page varies by."""
+        return [VARY[name].header for name in self.policy.vary]
+
+    def read_request(self, compute: Callable[[], Any], *, may_warm: bool = False) -> engine.ReadRequest[Any]:
+        """Return the question to the cache for this page. ``may_warm``: whether the warm job may fill it."""
+        is_hot = responses.is_worth_warming if may_warm and self.policy.warm else engine.never
+        return engine.ReadRequest(
+            policy=self.policy,
+            key=self.key,
+            compute=compute,
+            database=frontend.default_database(),
+            recipe=self.recipe,
+            is_hot=is_hot,
+            is_sound=responses.is_sound,
+        )
 
     def hermetic_request(self) -> HttpRequest:
         """Return a request that holds the parts of the key and nothing else."""
@@ -227,13 +246,7 @@ class PageFrontEnd:
         if len(recipe.vary) != len(policy.vary):
             return None
         page = Page(policy, recipe)
-        return engine.ReadRequest(
-            policy=policy,
-            key=page.key,
-            compute=page.ask,
-            database=engine.default_database(),
-            recipe=recipe,
-        )
+        return page.read_request(page.ask)
 
     def is_same(self, recipe: PageRecipe, stored: Any, computed: HttpResponseBase) -> bool:
         """Whether a stored page is what the response, which was computed without the cache, contains."""

@@ -340,7 +340,7 @@ def _read(
 ) -> Any:
     request = engine.ReadRequest(
         policy=policy,
-        key=engine.entry_key(policy, database, key),
+        key=frontend.entry_key(policy, sessions.scope_name(), database, key),
         compute=compute,
         database=database,
         recipe=recipe,
@@ -387,7 +387,7 @@ class QueryFrontEnd:
         """Return how to run the query again. The computed value is a list of rows as the cursor returns them."""
         return engine.ReadRequest(
             policy=policy,
-            key=engine.entry_key(policy, recipe.database, recipe.encode()),
+            key=frontend.entry_key(policy, recipe.scope, recipe.database, recipe.encode()),
             compute=functools.partial(_run_again, recipe),
             database=recipe.database,
             recipe=recipe,

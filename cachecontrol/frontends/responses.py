@@ -95,14 +95,15 @@ def is_sound(value: Any) -> bool:
     """Whether a stored value is a response: another program that can write to Redis could store anything."""
     match value:
         case (int(status), list(headers), bytes(), bytes(), str(etag)):
-            return status in STORED_STATUS and etag.isprintable() and all(map(_is_header, headers))
-    return False
-
-
-def _is_header(value: Any) -> bool:
-    match value:
-        case (str(name), str(text)):
-            return name.isascii() and name.replace("-", "").isalnum() and text.isprintable()
+            are_headers = all(
+                type(header) is tuple
+                and [*map(type, header)] == [str, str]
+                and header[0].isascii()
+                and header[0].replace("-", "").isalnum()
+                and header[1].isprintable()
+                for header in headers
+            )
+            return status in STORED_STATUS and etag.isprintable() and are_headers
     return False
 
 
@@ -148,7 +149,8 @@ def send(request: HttpRequest, result: ReadResult[Any], *, vary_headers: Iterabl
 
 def _visitor_has(request: HttpRequest, etag: str) -> bool:
     """Whether the visitor has this body, or wants one only if there is none (``*``); weakly compared (RFC 9110)."""
-    etags = parse_etags(request.META.get("HTTP_IF_NONE_MATCH", ""))
+    header = request.META.get("HTTP_IF_NONE_MATCH", "")
+    etags = parse_etags(header) if header else []
     return etags == ["*"] or etag in [each.removeprefix("W/") for each in etags]
 
 
