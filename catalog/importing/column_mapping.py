@@ -138,4 +138,6 @@ def _parse_list(
     table = dict(data[name])
     items = build_extractor(table.pop("each", ""), null_texts)
     check_names(table, fields, f"[{name}]")
+    if fields == IMAGE_FIELDS and not table:
+        raise MappingError(_("“alt” is missing in [images]."))
     return ListExtractor(items, build_extractors(table, null_texts))
