@@ -49,8 +49,8 @@ class RecordParsers:
         missing = {name: Extractor(_extract_nothing, (name,)) for name in REQUIRED_FIELDS}
         variants, images = mapping.variants, mapping.images
         return cls(
-            product=_field_parsers(missing | mapping.product, _product_parses(mapping.decimal)),
-            variant=_field_parsers(variants.fields if variants else {}, _variant_parses(mapping.decimal)),
+            product=_combine(missing | mapping.product, _product_parses(mapping.decimal)),
+            variant=_combine(variants.fields if variants else {}, _variant_parses(mapping.decimal)),
             attributes=_field_parser("attributes", mapping.attributes_object, values.parse_object),
             variants=_field_parser("variants", variants.items if variants else None, values.parse_list),
             images=_field_parser("images", images.items if images else None, values.parse_list),
@@ -98,7 +98,7 @@ def _variant_parses(decimal: str) -> dict[str, Parse]:
     }
 
 
-def _field_parsers(extractors: Mapping[str, Extractor], parses: Mapping[str, Parse]) -> Sequence[FieldParser]:
+def _combine(extractors: Mapping[str, Extractor], parses: Mapping[str, Parse]) -> Sequence[FieldParser]:
     return [
         FieldParser(
             name, extractors[name], values.parse_unix_time if extractors[name].is_unix_time else parse
