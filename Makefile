@@ -1,6 +1,6 @@
 # make up: set everything up and run the product. make test: set up what tests need and run them.
 
-.PHONY: help up dev test lint bench prove prove-rules django-suite clean
+.PHONY: help up dev test lint lock bench prove prove-rules django-suite clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= $(or $(shell for python in python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -8,6 +8,9 @@ PYTHON ?= $(or $(shell for python in python3 python3.13 python3.12 python3.11 py
 RUN = .venv/bin/python
 PACKAGES = cachecontrol catalog project
 TEMPLATES = $(shell find $(PACKAGES) templates -name '*.html' 2>/dev/null)
+# Versions that are locked stay, unless pyproject.toml asks for others; UPGRADE=--upgrade takes the newest.
+LOCK = .venv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
+	--custom-compile-command 'make lock' $(UPGRADE)
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1: /p' Makefile
@@ -26,15 +29,23 @@ test: .venv/requirements-dev.txt ## Run all tests; TESTS= names some, in pytest'
 	@$(RUN) -m pytest --numprocesses 2 --dist loadgroup $(TESTS)
 
 lint: export LOCAL = 1
-lint: .venv/requirements-dev.txt ## Check style, types, the direction of imports, templates, migrations and settings
+lint: .venv/requirements-dev.txt ## Check style, types, requirements, dead code, the direction of imports, templates, migrations and settings
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy $(PACKAGES)
 	PYTHONPATH=. .venv/bin/lint-imports
+	$(RUN) -m deptry .
+	$(RUN) -m deptry . --extend-exclude tests --optional-dependencies-dev-groups dev
+	$(RUN) -m tests.gates.lock
+	$(RUN) -m tests.gates.dead
 	$(if $(TEMPLATES),.venv/bin/djade --check --target-version 5.2 $(TEMPLATES))
 	$(RUN) manage.py makemigrations --check --dry-run
 	LOCAL=0 SECRET_KEY=$$($(RUN) -c 'import secrets; print(secrets.token_urlsafe(50))') ALLOWED_HOSTS=shop.example \
 		DATABASE_URL=postgres://db.example/larder REDIS_URL=redis://cache.example $(RUN) manage.py check --deploy --fail-level WARNING
+
+lock: .venv/requirements-dev.txt ## Write the requirements of pyproject.toml, and what they require, into requirements*.txt
+	@$(LOCK) --output-file requirements.txt
+	@$(LOCK) --output-file requirements-dev.txt --extra dev --constraints requirements.txt
 
 bench: .venv/requirements-dev.txt ## Measure the cache against Django's and without one
 	@$(RUN) -m tests.bench

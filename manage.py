@@ -24,12 +24,12 @@ def main() -> None:
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
-    from project import services
-    from project.embedded import ServiceError
+    from project import endpoints
+    from project.local.server import ServiceError
 
     try:
         if not ALONE.intersection(sys.argv[1:2] or ["help"]):
-            services.use()
+            endpoints.start()
         execute_from_command_line(sys.argv)
     except (ServiceError, ImproperlyConfigured) as error:
         sys.exit(f"manage.py: {error}")

@@ -9,7 +9,7 @@ from django.core.paginator import Paginator
 from django.shortcuts import redirect
 from django.utils.functional import cached_property
 
-from cachecontrol.models import Change, Dashboard, KeeperRun
+from cachecontrol.models import Change, Dashboard, JobRun
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -60,8 +60,8 @@ class ChangeAdmin(ReadOnlyAdmin):
     paginator = SomePages
 
 
-@admin.register(KeeperRun)
-class KeeperRunAdmin(ReadOnlyAdmin):
+@admin.register(JobRun)
+class JobRunAdmin(ReadOnlyAdmin):
     list_display = ("name", "started_at", "finished_at", "done", "errors", "note")
     list_filter = ("name",)
     date_hierarchy = "started_at"

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from django.db import models
 
-from cachecontrol import collect, drain, tracking
-from cachecontrol.collect import expire_at, independent
-from cachecontrol.fetch import bypass
-from cachecontrol.pages import cached_page
-from cachecontrol.querysets import TrackedManager, TrackedQuerySet
+from cachecontrol.dependencies import tracker
+from cachecontrol.dependencies.tracker import expire_at, independent
+from cachecontrol.drain import catch_up
+from cachecontrol.engine import bypass
+from cachecontrol.frontends.pages import cached_page
+from cachecontrol.frontends.querysets import TrackedManager, TrackedQuerySet
+from cachecontrol.postgres import tracked_models
 
 if TYPE_CHECKING:
     import contextlib
@@ -40,7 +42,7 @@ def track(*, slices: Sequence[str] = (), ignore: Sequence[str] = ()) -> Callable
     """
 
     def decorate(model: type[M]) -> type[M]:
-        tracking.add(model, slices=slices, ignore=ignore)
+        tracked_models.track(model, slices=slices, ignore=ignore)
         return model
 
     return decorate
@@ -48,9 +50,9 @@ def track(*, slices: Sequence[str] = (), ignore: Sequence[str] = ()) -> Callable
 
 def depends_on(*models: type[models.Model]) -> contextlib.AbstractContextManager[None]:
     """Declare the tables that raw SQL within this block reads. Raises Misconfigured for a model that is not tracked."""
-    return collect.declared([model._meta.db_table for model in models])
+    return tracker.declaring([model._meta.db_table for model in models])
 
 
 def invalidate(tags: Iterable[str]) -> None:
     """Move tags by hand, as if their rows had changed in this transaction."""
-    drain.announce(list(tags))
+    catch_up.invalidate(list(tags))

@@ -16,10 +16,12 @@ class CacheControlConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from cachecontrol import checks, querysets, writers
+        from cachecontrol import checks
+        from cachecontrol.drain import after_commit
+        from cachecontrol.frontends import querysets
 
         checks.register()
-        connection_created.connect(writers.listen, dispatch_uid="cachecontrol.listen")
+        connection_created.connect(after_commit.listen, dispatch_uid="cachecontrol.listen")
         pre_save.connect(querysets.refuse_full_save, dispatch_uid="cachecontrol.refuse_full_save")
         post_migrate.connect(_follow, dispatch_uid="cachecontrol.follow")
 
@@ -29,12 +31,12 @@ def _follow(*, using: str, verbosity: int, app_config: AppConfig, **_: Any) -> N
     from django.apps import apps
     from django.db import connections
 
-    from cachecontrol import capture
     from cachecontrol.conf import conf
+    from cachecontrol.postgres import triggers
 
     last = [config for config in apps.get_app_configs() if config.models_module is not None][-1]
     if app_config.label != last.label or using != conf.database or connections[using].vendor != "postgresql":
         return
-    for relation in capture.synchronise(connections[using]):
+    for relation in triggers.synchronise(connections[using]):
         if verbosity >= 2:
             print(f"  Captures {relation}")  # as migrate itself reports

@@ -9,10 +9,11 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, Warning
 
-from cachecontrol import provable, tracking
 from cachecontrol.conf import conf
+from cachecontrol.core import registry
+from cachecontrol.dependencies import trusted_classes
 
-FIRST = "cachecontrol.pages.CachedPageMiddleware"
+FIRST = "cachecontrol.middleware.CachedPageMiddleware"
 MAY_PRECEDE = frozenset({"debug_toolbar.middleware.DebugToolbarMiddleware"})
 """Middleware that only looks at responses, and only in development."""
 OLDEST_POSTGRESQL = 140000
@@ -68,7 +69,7 @@ def alias(**_: Any) -> list[CheckMessage]:
 
 def asking(**_: Any) -> list[CheckMessage]:
     """W006: connections to the primary do not enable notices of their writes at startup."""
-    from cachecontrol.scope import TELL_OPTION
+    from cachecontrol.postgres.sessions import TELL_OPTION
 
     options = settings.DATABASES.get(conf.database, {}).get("OPTIONS", {})
     if TELL_OPTION in str(options.get("options", "")):
@@ -90,11 +91,11 @@ def models(**_: Any) -> list[CheckMessage]:
     """E004 and E005: a manager of a tracked model does not report, or a cached queryset could be over an untracked model."""
     from django.apps import apps
 
-    from cachecontrol.querysets import TrackedQuerySet
+    from cachecontrol.frontends.querysets import TrackedQuerySet
 
     found: list[CheckMessage] = []
     for model in apps.get_models():
-        is_tracked = tracking.find(model._meta.db_table) is not None
+        is_tracked = registry.find(model._meta.db_table) is not None
         managers = model._default_manager, model._base_manager
         reports = [isinstance(manager.get_queryset(), TrackedQuerySet) for manager in managers]
         if is_tracked and not model._meta.auto_created and not all(reports):
@@ -122,9 +123,9 @@ def models(**_: Any) -> list[CheckMessage]:
 
 def release_of_django(**_: Any) -> list[CheckMessage]:
     """W005: a release of Django whose classes were not reviewed, so that they may write other SQL."""
-    if django.VERSION[:2] in provable.TESTED:
+    if django.VERSION[:2] in trusted_classes.TESTED_DJANGO:
         return []
-    tested = ", ".join(".".join(map(str, release)) for release in provable.TESTED)
+    tested = ", ".join(".".join(map(str, release)) for release in trusted_classes.TESTED_DJANGO)
     found = ".".join(map(str, django.VERSION[:2]))
     hint = f"Use Django {tested}, or turn the cache off (ENABLED) until this release was looked at."
     return [
@@ -147,18 +148,18 @@ def _postgresql() -> list[CheckMessage]:
     from django.db import connections
     from django.db.utils import DatabaseError
 
-    from cachecontrol import capture
+    from cachecontrol.postgres import temporary_files, triggers
 
     connection = connections[conf.database]
     try:
         version = connection.pg_version  # type: ignore[attr-defined]
-        bare = capture.lacking(connection)
+        bare = triggers.tables_without_triggers(connection)
     except DatabaseError:
         return []  # not reachable or not migrated: Django's own checks say so
     if version < OLDEST_POSTGRESQL:
         hint = "Use PostgreSQL 14 or later."
         return [Error(f"PostgreSQL {version // 10000} is too old.", hint, id="cachecontrol.W001")]
-    return [*_bare(bare), *_limited(capture.limits_of_temporary_files(connection))]
+    return [*_bare(bare), *_limited(temporary_files.limits(connection))]
 
 
 def _bare(relations: list[str]) -> list[CheckMessage]:
@@ -178,11 +179,11 @@ def _limited(limits: list[str]) -> list[CheckMessage]:
 
 
 def _redis() -> list[CheckMessage]:
-    from cachecontrol import store
     from cachecontrol.exceptions import StoreDown
+    from cachecontrol.redis import server_state
 
     try:
-        name, version = store.version()
+        name, version = server_state.version()
     except StoreDown as error:
         return [
             Warning(

@@ -1,5 +1,7 @@
 """Exceptions as runbooks: what happened, and what to do about it."""
 
+from cachecontrol.reasons import Reason
+
 
 class CacheControlError(Exception):
     """Base of every error of this package."""
@@ -15,7 +17,7 @@ class StoreDown(CacheControlError):
     Reads go to the database meanwhile; nothing has to be done but to bring Redis back.
     """
 
-    reason = "redis_down"
+    reason = Reason.REDIS_DOWN
     """Why a value was not stored."""
 
 
@@ -26,7 +28,7 @@ class StoreFull(StoreDown):
     Redis more memory or set ``maxmemory-policy volatile-lru``.
     """
 
-    reason = "redis_full"
+    reason = Reason.REDIS_FULL
 
 
 class DrainRefused(CacheControlError):

@@ -115,10 +115,10 @@ class Rollup(models.Model):
         return f"{self.policy} {self.start:%Y-%m-%d %H:%M} {self.get_span_display()}"
 
 
-class KeeperRun(models.Model):
-    """One run of a keeper: what it did, and what went wrong."""
+class JobRun(models.Model):
+    """One run of a job: what it did, and what went wrong."""
 
-    name = models.TextField(_("keeper"))
+    name = models.TextField(_("job"))
     started_at = models.DateTimeField(_("started"))
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
     done = models.PositiveIntegerField(_("done"), default=0)
@@ -126,8 +126,9 @@ class KeeperRun(models.Model):
     note = models.TextField(_("note"), blank=True)
 
     class Meta:
-        verbose_name = _("keeper run")
-        verbose_name_plural = _("keeper runs")
+        db_table = "cachecontrol_keeperrun"  # the name of an earlier release, which may still run
+        verbose_name = _("job run")
+        verbose_name_plural = _("job runs")
         ordering = ("-started_at",)
         indexes = [models.Index("name", models.F("started_at").desc(), name="cachecontrol_keeper_latest")]
 

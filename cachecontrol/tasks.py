@@ -10,8 +10,10 @@ from celery.schedules import crontab
 from celery.signals import task_prerun
 from django.utils import timezone
 
-from cachecontrol import collect, keeper, mend, prune, reconcile, rollup, warm
-from cachecontrol.models import KeeperRun
+from cachecontrol.dependencies import tracker
+from cachecontrol.jobs import mend, prune, reconcile, runs, warm
+from cachecontrol.models import JobRun
+from cachecontrol.stats import rollup
 
 KEEP_RUNS = timedelta(days=7)
 
@@ -19,7 +21,7 @@ KEEP_RUNS = timedelta(days=7)
 @task_prerun.connect
 def _serve(**_: Any) -> None:
     """A task works for itself, whichever thread of a worker runs it."""
-    collect.serve()
+    tracker.mark_independent()
 
 
 @shared_task(name="cachecontrol.warm")
@@ -37,15 +39,15 @@ def reconcile_entries() -> None:
 @shared_task(name="cachecontrol.prune")
 def prune_changes() -> None:
     """Delete changes that every clock has seen, and runs of keepers that nobody asks for any more."""
-    with keeper.recorded("prune") as run:
+    with runs.recorded("prune") as run:
         run.step(prune.prune())
-        KeeperRun.objects.filter(started_at__lt=timezone.now() - KEEP_RUNS).delete()
+        JobRun.objects.filter(started_at__lt=timezone.now() - KEEP_RUNS).delete()
 
 
 @shared_task(name="cachecontrol.mend")
 def mend_triggers() -> None:
     """Put triggers of tracked tables back that somebody dropped, disabled or enabled otherwise."""
-    with keeper.recorded("mend") as run:
+    with runs.recorded("mend") as run:
         for relation, error in mend.mend():
             if error:
                 run.failed(f"{relation}: {error}")
@@ -57,15 +59,15 @@ def mend_triggers() -> None:
 @shared_task(name="cachecontrol.rollup")
 def roll_up() -> None:
     """Carry the last minutes' statistics to PostgreSQL."""
-    with keeper.recorded("rollup") as run:
-        run.step(rollup.rollup())
+    with runs.recorded("rollup") as run:
+        run.step(rollup.roll_up())
 
 
 @shared_task(name="cachecontrol.forget")
 def forget() -> None:
     """Delete statistics that are older than they are kept."""
-    with keeper.recorded("forget") as run:
-        run.step(rollup.forget())
+    with runs.recorded("forget") as run:
+        run.step(rollup.delete_old())
 
 
 def _every(name: str, seconds: float) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from django.urls import include, path
 
-from cachecontrol import health, metrics
+from cachecontrol.monitoring import metrics, probes
 
 urlpatterns = [
-    path("admin/cache/", include("cachecontrol.dashboard.urls")),
+    path("admin/cache/", include("cachecontrol.monitoring.dashboard.urls")),
     path("metrics", metrics.metrics, name="metrics"),
-    path("livez", health.livez, name="livez"),
-    path("readyz", health.readyz, name="readyz"),
+    path("livez", probes.livez, name="livez"),
+    path("readyz", probes.readyz, name="readyz"),
 ]

@@ -4,10 +4,10 @@ import os
 
 from django.core.asgi import get_asgi_application
 
-from project import celery, services
+from project import celery, endpoints
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
-services.use()
+endpoints.start()
 
 __all__ = ["application", "celery"]  # what sends tasks has to know the broker
 

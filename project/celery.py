@@ -11,10 +11,10 @@ from celery.exceptions import SecurityWarning
 from django.conf import settings
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
-from project import services
+from project import endpoints
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
-services.use()
+endpoints.start()
 
 # Celery's command line takes BROKER_URL as it stands, which does not verify certificates; the settings have read it.
 os.environ.pop("CELERY_BROKER_URL", None)

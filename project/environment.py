@@ -21,7 +21,7 @@ from psycopg.conninfo import conninfo_to_dict
 from redis import Redis
 from redis.connection import parse_url
 
-from project import services
+from project.local.folders import make_folder
 
 DATABASE_SCHEMES = ("postgres://", "postgresql://")
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
@@ -208,7 +208,7 @@ def broker_of(url: str, *, redis_url: str) -> tuple[str, dict[str, Any]]:
 def secret_key(file: Path) -> str:
     """Return the key kept in a file that only its owner can read, made at first."""
     if not file.exists():
-        services.make_folder(file.parent)
+        make_folder(file.parent)
         new = file.with_suffix(f".{secrets.token_hex(4)}")
         new.touch(mode=0o600)
         new.write_text(secrets.token_urlsafe(50))

@@ -6,7 +6,7 @@ from project.settings import DATABASES, INSTALLED_APPS, env
 
 INSTALLED_APPS = [*INSTALLED_APPS, "cachecontrol.prove"]
 ROOT_URLCONF = "cachecontrol.prove.urls"
-MIDDLEWARE = ["cachecontrol.pages.CachedPageMiddleware", "django.middleware.common.CommonMiddleware"]
+MIDDLEWARE = ["cachecontrol.middleware.CachedPageMiddleware", "django.middleware.common.CommonMiddleware"]
 ALLOWED_HOSTS = ["127.0.0.1"]
 WHITENOISE_AUTOREFRESH = True
 REPLICA = env.str("LARDER_PROVE_REPLICA", default="")

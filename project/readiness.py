@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import http.client
 import os
@@ -24,8 +23,9 @@ from django.db import connection
 from django.utils.translation import gettext as _
 
 from cachecontrol.exceptions import StoreDown
-from project import services
-from project.processes import PATIENCE
+from project.local.folders import VAR, make_folder
+from project.local.locks import open_lock, try_lock
+from project.local.processes import PATIENCE
 
 SHUTDOWN = (
     "57P"  # the class of errors of a PostgreSQL that is going away; one that is not there sends no code
@@ -52,10 +52,10 @@ def address() -> tuple[str, int]:
 
 def only_one() -> int:
     """Return the lock of this checkout's one run; wait for what is left of a run that was killed."""
-    services.make_folder(services.VAR)
-    lock = os.open(services.VAR / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    make_folder(VAR)
+    lock = open_lock(VAR / "up.lock")
     deadline = time.monotonic() + 2 * PATIENCE
-    while not _try(lock):
+    while not try_lock(lock):
         pid = int(os.pread(lock, 20, 0) or b"0")
         if psutil.pid_exists(pid) or time.monotonic() > deadline:
             raise CommandError(_("Larder already runs from this folder (process %(pid)s).") % {"pid": pid})
@@ -85,10 +85,8 @@ def explain(error: Exception) -> str:
         return _("The database is not up to date, run “manage.py migrate”: %(reason)s") % reason
     if isinstance(cause, (redis.RedisError, StoreDown)):
         return _("Redis does not answer, see REDIS_URL: %(reason)s") % reason
-    if isinstance(error, OSError) and (
-        error.errno == ENOSPC or str(error.filename).startswith(str(services.VAR))
-    ):
-        return f"{error.strerror}: {error.filename or services.VAR}"
+    if isinstance(error, OSError) and (error.errno == ENOSPC or str(error.filename).startswith(str(VAR))):
+        return f"{error.strerror}: {error.filename or VAR}"
     return ""
 
 
@@ -98,7 +96,7 @@ def login() -> str:
     The password is ADMIN_PASSWORD, or a random one kept in a file; one that was changed since is left alone.
     """
     users = get_user_model().objects
-    file, wanted = services.VAR / "admin-password", os.environ.get("ADMIN_PASSWORD", "")
+    file, wanted = VAR / "admin-password", os.environ.get("ADMIN_PASSWORD", "")
     if not users.filter(is_superuser=True).exists():
         if not wanted:
             file.touch(mode=0o600)
@@ -150,11 +148,3 @@ def static_state() -> str:
             status = Path(storage.path(name)).stat()
             digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
-
-
-def _try(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -5,18 +5,16 @@
 """
 
 import logging
-from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from project import environment, logs, services
+from project import endpoints, environment, logs
+from project.local.folders import BASE_DIR, VAR
 from project.masking import url_secrets
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-VAR = BASE_DIR / "var"
 env = environment.Env()
 
 LOCAL = environment.is_local()
@@ -44,7 +42,6 @@ INSTALLED_APPS = [
     "csp",
     "treebeard",
     "simple_history",
-    "django_htmx",
     "django_structlog",
     "cachecontrol",
     "catalog",
@@ -52,7 +49,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "cachecontrol.pages.CachedPageMiddleware",
+    "cachecontrol.middleware.CachedPageMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -64,7 +61,6 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
-    "django_htmx.middleware.HtmxMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
 ]
@@ -75,11 +71,10 @@ if DEBUG:
     INSTALLED_APPS.append("debug_toolbar")
     MIDDLEWARE.insert(0, "debug_toolbar.middleware.DebugToolbarMiddleware")
     INTERNAL_IPS = ["127.0.0.1", "::1"]
-    DEBUG_TOOLBAR_PANELS = ["cachecontrol.panels.CachePanel", *PANELS_DEFAULTS]
+    DEBUG_TOOLBAR_PANELS = ["cachecontrol.monitoring.toolbar.CachePanel", *PANELS_DEFAULTS]
 
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
-ASGI_APPLICATION = "project.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -97,7 +92,7 @@ TEMPLATES = [
 
 # Services
 
-_urls = services.urls()
+_urls = endpoints.find()
 _pooler = env.bool("DATABASE_POOLER", default=False)
 DATABASES = {"default": environment.database(_urls.database, behind_pooler=_pooler)}
 # Behind a pooler, connections cannot send the startup option that this check asks for.

@@ -19,10 +19,10 @@ _end_at_once_while_starting()
 
 from django.core.wsgi import get_wsgi_application  # noqa: E402
 
-from project import celery, services  # noqa: E402
+from project import celery, endpoints  # noqa: E402
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
-services.use()
+endpoints.start()
 
 __all__ = ["application", "celery"]  # what sends tasks has to know the broker
 

@@ -15,9 +15,11 @@ from django.utils import translation
 from redis import Redis
 from redis.connection import AbstractConnection
 
-from cachecontrol import drain as drain_module
-from cachecontrol import position, store, tracking
-from cachecontrol.drain import drain
+from cachecontrol.core import registry
+from cachecontrol.drain import catch_up
+from cachecontrol.drain.runner import runner
+from cachecontrol.postgres import read_point
+from cachecontrol.redis import redis_client
 from tests import settings as test_settings
 from tests.patience import LONG
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, BrowserContext, Page
 
-    from project.embedded import Valkey
+    from project.local.valkey import Valkey
 
 # How long an example takes says nothing on a busy machine.
 hypothesis.settings.register_profile(
@@ -55,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
     """The test database, which cannot be dropped while the drain is connected to it."""
     yield
-    drain.close()
+    runner.close()
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +69,7 @@ def valkey() -> Valkey:
 @pytest.fixture(autouse=True)
 def closed_breaker() -> None:
     """Each test asks Redis and drains, whatever the test before it did to the servers."""
-    for breaker in (store.breaker, store.memory, drain_module.breaker, position.breaker):
+    for breaker in (redis_client.breaker, redis_client.memory_breaker, catch_up.breaker, read_point.breaker):
         breaker.answered()
 
 
@@ -80,7 +82,7 @@ def own_language() -> None:
 @pytest.fixture(autouse=True)
 def whole_schema() -> None:
     """Each test's keys name all columns that the code knows, whatever tables the test before it took away."""
-    tracking.schema.cache_clear()
+    registry.schema.cache_clear()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from django.db import connection
 
-from project.services import BASE_DIR, VAR
+from project.local.folders import BASE_DIR, VAR
 from tests.patience import LONG
 
 if TYPE_CHECKING:

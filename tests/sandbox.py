@@ -19,7 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from project.services import BASE_DIR
+from project.local.folders import BASE_DIR
 
 ALLOW, ERRNO, EQUAL = 0x7FFF0000, 0x00050000, 4
 CLONE_NEWNS = 0x20000

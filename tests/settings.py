@@ -8,8 +8,9 @@ import os
 import tempfile
 from pathlib import Path
 
-from project import services
-from project.embedded import Postgres, Valkey
+from project.local import services
+from project.local.postgres import Postgres
+from project.local.valkey import Valkey
 from tests import patience
 
 HOME = Path(os.environ.setdefault("LARDER_TEST_HOME", "") or tempfile.mkdtemp(prefix="larder-test-"))

@@ -11,10 +11,22 @@ from django.core.management import get_commands
 
 from cachecontrol import api
 from cachecontrol.conf import Conf
+from cachecontrol.reasons import Reason
+from tests.write_tables import TABLES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = {path.name: path.read_text() for path in [*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]}
+LUA = "\n".join(path.read_text() for path in (ROOT / "cachecontrol" / "redis" / "lua").glob("*.lua"))
 EVERYTHING = "\n".join(DOCS.values())
+CODE = [
+    path
+    for package in ("cachecontrol", "catalog", "project", "tests")
+    for path in (ROOT / package).rglob("*")
+    if path.suffix in (".py", ".lua")
+]
+RACES = {path.stem: path for path in (ROOT / "tests" / "races").glob("test_*.py")}
+CITATION = re.compile(r'docs/([a-z-]+\.md),((?: (?:and )?"[^"]+",?)+)')
+"""A page and the titles of some of its sections, as code and tests cite them."""
 OURS = sorted(name for name, app in get_commands().items() if app in ("cachecontrol", "catalog", "project"))
 
 
@@ -54,12 +66,17 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert (folder / target).exists(), f"{name} links to {target}"
 
 
-def test_every_reason_stands_in_the_glossary() -> None:
-    said = r"""(?:bypass|refuse|_refuse)\(\s*"([a-z_]+)"|Outcome\.BYPASS,\s*"([a-z_]+)"|reason="([a-z_]+)\""""
-    texts = [file.read_text() for file in (ROOT / "cachecontrol").glob("*.py")]
-    reasons = {reason for text in texts for found in re.findall(said, text) for reason in found if reason}
-    assert {"uncovered", "key_too_long", "lease"} <= reasons
-    assert sorted(reason for reason in reasons if f"`{reason}`" not in DOCS["glossary.md"]) == []
+def test_the_tables_of_reasons_and_of_keys_are_those_of_the_code() -> None:
+    """Write them with ``python -m tests.write_tables``."""
+    for page, _, table in TABLES:
+        assert table() in DOCS[page], page
+
+
+def test_every_reason_says_where_it_occurs() -> None:
+    code = "\n".join(path.read_text() for path in (ROOT / "cachecontrol").rglob("*.py"))
+    unused = [reason for reason in Reason if f"Reason.{reason.name}" not in code and f"'{reason}'" not in LUA]
+    assert unused == []
+    assert all(reason.meanings for reason in Reason)
 
 
 def test_every_variable_of_the_environment_is_documented() -> None:
@@ -67,3 +84,45 @@ def test_every_variable_of_the_environment_is_documented() -> None:
     read = {*re.findall(r'(?:env\.\w+\(|environ\.get\(|environ\[)\s*"([A-Z_]+)"', code)}
     assert {"DEBUG", "RELEASE", "HOST", "PORT", "ADMIN_PASSWORD"} <= read
     assert [name for name in read - {"PATH"} if f"`{name}`" not in DOCS["deploy.md"]] == []
+
+
+def _joined(path: Path) -> str:
+    """The text of a file in one line, without the signs that begin a comment."""
+    return re.sub(r"\s*\n\s*(?:#|--)?\s*", " ", path.read_text())
+
+
+def _cited(path: Path) -> list[tuple[str, str]]:
+    """The pages and sections that a file cites."""
+    found = CITATION.findall(_joined(path))
+    return [(page, title) for page, titles in found for title in re.findall(r'"([^"]+)"', titles)]
+
+
+def test_every_section_that_code_and_tests_cite_exists() -> None:
+    cited = {(page, title, path.name) for path in CODE for page, title in _cited(path)}
+    assert {"architecture.md", "races.md"} <= {page for page, _, _ in cited}
+    headings = {
+        (page, title) for page in DOCS for title in re.findall(r"^#+ (.+)$", DOCS[page], re.MULTILINE)
+    }
+    assert [(page, title, name) for page, title, name in cited if (page, title) not in headings] == []
+
+
+def test_tests_cite_a_race_by_its_name_and_by_no_number() -> None:
+    for path in {path for path in CODE if path.is_relative_to(ROOT / "tests")} - {Path(__file__)}:
+        text = _joined(path)
+        pages = [page for page, _ in CITATION.findall(text)]
+        assert pages.count("races.md") == text.count("docs/races.md"), (
+            f"{path} cites a page without a section"
+        )
+        assert not re.search(r"\b(?:hard cases?|findings?|attacks?) \d", text, re.IGNORECASE), path
+
+
+def test_races_and_the_tests_that_stage_them_name_each_other() -> None:
+    sections = re.findall(r"^### (.+)\n((?:(?!#).*\n)*)", DOCS["races.md"], re.MULTILINE)
+    told = {title: re.findall(r"^Staged in .*", text, re.MULTILINE) for title, text in sections}
+    assert [title for title, lines in told.items() if len(lines) != 1] == []
+    staged = {(name, title) for title in told for name in re.findall(r"`(\w+)`", told[title][0])}
+    cited = {
+        (name, title) for name, path in RACES.items() for page, title in _cited(path) if page == "races.md"
+    }
+    assert sorted(staged ^ cited) == []
+    assert sorted({*RACES} - {name for name, _ in cited}) == []

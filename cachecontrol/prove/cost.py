@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cachecontrol import budget, fetch, leases
+from cachecontrol import engine
+from cachecontrol.limits import budget
+from cachecontrol.redis import leases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -66,8 +68,8 @@ def measured() -> Iterator[Cost]:
 
 def install() -> None:
     """Measure every read of this process from now on."""
-    fetch.get = _timed(fetch.get)  # type: ignore[assignment]
-    leases.Fill.wait = _free(leases.Fill.wait)  # type: ignore[method-assign]
+    engine.read = _timed(engine.read)  # type: ignore[assignment]
+    leases.RunningFill.wait = _free(leases.RunningFill.wait)  # type: ignore[method-assign]
     budget.charge = _counted(budget.charge)  # type: ignore[assignment]
     threading.Thread(target=_beat, name="heartbeat", daemon=True).start()
 
@@ -110,7 +112,7 @@ def _timed(get: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _free(wait: Callable[..., None]) -> Callable[..., None]:
-    def waiting(fill: leases.Fill, seconds: float) -> None:
+    def waiting(fill: leases.RunningFill, seconds: float) -> None:
         begun = time.monotonic()
         wait(fill, seconds)
         _current.cost.own -= time.monotonic() - begun

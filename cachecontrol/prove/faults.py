@@ -13,15 +13,15 @@ import psutil
 import psycopg
 import redis
 
-from cachecontrol import keys
-from cachecontrol.prove.cast import standing_still
+from cachecontrol.prove.processes import standing_still
+from cachecontrol.redis import keys
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    from cachecontrol.prove.cast import Cast
     from cachecontrol.prove.observer import Observer
+    from cachecontrol.prove.processes import Processes
 
 
 class Servers(Protocol):
@@ -56,7 +56,7 @@ class Faults:
     """Strikes by chance, one fault after the other, and keeps a record."""
 
     chance: random.Random
-    cast: Cast
+    cast: Processes
     database: str
     store: str
     servers: Servers | None

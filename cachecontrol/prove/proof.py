@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import redis
 
-from cachecontrol.prove.cast import Cast
+from cachecontrol.prove.checker import Answer, Checker, Limits, Violation, Wrong
 from cachecontrol.prove.faults import FULL, NO_DATABASE, SILENT, UNREACHABLE, Faults, Servers, Window
+from cachecontrol.prove.forensics import look_around
 from cachecontrol.prove.history import History
 from cachecontrol.prove.observer import Observer
-from cachecontrol.prove.oracle import Answer, Limits, Oracle, Violation, Wrong
+from cachecontrol.prove.processes import Processes
 from cachecontrol.prove.report import Report
-from cachecontrol.prove.scene import look_around
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -76,9 +76,9 @@ class Proof:
     def run(self) -> Report:
         """Prove, and report. Leaves no process behind."""
         history = History()
-        oracle = Oracle(history=history, max_lag=self.max_lag)
+        oracle = Checker(history=history, max_lag=self.max_lag)
         observer = Observer(self.database, history)
-        cast = Cast(
+        cast = Processes(
             folder=self.folder,
             store=self.store,
             seed=self.seed,
@@ -133,7 +133,7 @@ class Proof:
             violations=oracle.violations,
         )
 
-    def _strike(self, striking: Faults, oracle: Oracle) -> None:
+    def _strike(self, striking: Faults, oracle: Checker) -> None:
         """Let faults strike one after the other until the time is over."""
         deadline, told = time.monotonic() + self.seconds, time.monotonic()
         while (now := time.monotonic()) < deadline and not (self.until_wrong and oracle.violations):
@@ -150,7 +150,7 @@ class Proof:
                 )
             time.sleep(min(striking.chance.uniform(0.5, self.apart), max(0.0, deadline - time.monotonic())))
 
-    def _rest(self, cast: Cast) -> None:
+    def _rest(self, cast: Processes) -> None:
         """Let nobody write; what is read then has to be what is there."""
         for name in cast.named("writer"):
             cast.kill(name)
@@ -173,7 +173,7 @@ class Proof:
                 self._failed_reads[error[:90]] += 1
                 self._refusals.append((Answer(**said, facts=[]), error, why))
 
-    def _judge(self, oracle: Oracle, observer: Observer, striking: Faults) -> None:
+    def _judge(self, oracle: Checker, observer: Observer, striking: Faults) -> None:
         """Judge answers in the order of their arrival, each once the observer looked after it."""
         while not (self._over.is_set() and not self._answers):
             if not self._answers:
@@ -188,7 +188,7 @@ class Proof:
                     self._judge_one(oracle, answer, striking.windows, usual)
             time.sleep(0.02)
 
-    def _judge_one(self, oracle: Oracle, answer: Answer, windows: list[Window], usual: Limits) -> None:
+    def _judge_one(self, oracle: Checker, answer: Answer, windows: list[Window], usual: Limits) -> None:
         if answer.own and _struck(windows, UNREACHABLE, answer.sent - GRACE, answer.got):
             answer.own.clear()
         known = len(oracle.violations)
@@ -199,7 +199,7 @@ class Proof:
                 violation, scene=look_around(self.database, self.store, violation)
             )
 
-    def _accuse_refusals(self, oracle: Oracle, windows: list[Window]) -> None:
+    def _accuse_refusals(self, oracle: Checker, windows: list[Window]) -> None:
         """A read may fail where the database was away, and nowhere else."""
         for answer, error, why in self._refusals:
             if not _struck(windows, NO_DATABASE, answer.sent - GRACE, answer.got):

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from django.db import Error, close_old_connections, connection, transaction
 
-from cachecontrol import stats
 from cachecontrol.prove import facts, shapes
 from cachecontrol.prove.cost import HEADER, Cost, measured
 from cachecontrol.prove.facts import ITEMS, SHELVES
-from cachecontrol.prove.wire import tell
+from cachecontrol.prove.messages import tell
+from cachecontrol.stats import recording
 
 if TYPE_CHECKING:
     from cachecontrol.prove.facts import Fact
@@ -160,7 +160,7 @@ def queryset(chance: random.Random, reader: str) -> None:
     close_old_connections()  # as between two requests: one that the server ended meanwhile is no surprise
     sent = time.monotonic()
     try:
-        with stats.trace() as trace, measured() as cost:
+        with recording.trace() as trace, measured() as cost:
             found: list[Fact] = shapes.any_of(chance, shelf, pk)
     except Error as error:
         tell(

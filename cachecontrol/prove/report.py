@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable
 
-    from cachecontrol.prove.oracle import Oracle, Violation
+    from cachecontrol.prove.checker import Checker, Violation
 
 SHOWN = 5
 """Violations that are printed; the file has them all."""
@@ -24,7 +24,7 @@ class Report:
     seconds: float
     max_lag: float
     rule: str
-    oracle: Oracle
+    oracle: Checker
     writes: Counter[str]
     failed_writes: Counter[str]
     failed_reads: Counter[str]

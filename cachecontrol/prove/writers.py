@@ -14,8 +14,8 @@ from django.db.models.functions import Concat
 
 from cachecontrol.prove import readers, shapes
 from cachecontrol.prove.facts import ITEMS, SHELVES
+from cachecontrol.prove.messages import tell
 from cachecontrol.prove.models import Item, Shelf
-from cachecontrol.prove.wire import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -1,5 +1,5 @@
 """The pages of the proof for the production server."""
 
-from cachecontrol.prove import entry
+from cachecontrol.prove import process_main
 
-application = entry.application()
+application = process_main.application()

@@ -14,7 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.bench.settings")
 import django
 from django.core.management import call_command
 
-from project.services import VAR, make_folder
+from project.local.folders import VAR, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

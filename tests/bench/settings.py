@@ -7,8 +7,10 @@ import os
 import tempfile
 from pathlib import Path
 
-from project import environment, services
-from project.embedded import Postgres, Valkey
+from project import environment
+from project.local import services
+from project.local.postgres import Postgres
+from project.local.valkey import Valkey
 
 HOME = Path(os.environ.get("LARDER_BENCH_HOME") or tempfile.mkdtemp(prefix="larder-bench-"))
 PEER = os.environ.get("BENCH_PEER", "")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import F
 
-from cachecontrol.drain import catch_up
+from cachecontrol.drain.catch_up import catch_up
 from tests.bench.goods import GOODS
 from tests.bench.measure import Measured, compare, medians
 from tests.bench.models import Goods, Kept, Plain

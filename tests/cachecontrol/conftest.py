@@ -4,13 +4,13 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 
-from cachecontrol import stats
+from cachecontrol.stats import recording
 
 
 @pytest.fixture
 def redis(redis):
     """An empty Valkey that gets nothing of what earlier tests recorded."""
-    stats.flush()
+    recording.flush()
     redis.flushall()
     return redis
 

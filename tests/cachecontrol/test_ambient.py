@@ -18,9 +18,15 @@ from django.urls import get_script_prefix, get_urlconf, include, path, reverse, 
 from django.utils import timezone, translation
 from django.utils.translation import gettext
 
-from cachecontrol import drain, fetch, keys, pages, recipes, reconcile, stats, store, warm
+from cachecontrol import engine
 from cachecontrol.api import cached_page
-from cachecontrol.reconcile import Finding
+from cachecontrol.drain import runner
+from cachecontrol.frontends import pages, recipes
+from cachecontrol.jobs import reconcile, warm
+from cachecontrol.jobs.reconcile import Finding
+from cachecontrol.reasons import Verdict
+from cachecontrol.redis import entry_store, keys
+from cachecontrol.stats import recording
 from catalog.models import Brand
 from tests.shelf.world import elsewhere, transactional_db
 
@@ -163,7 +169,7 @@ def client() -> Client:
 
 
 def entry(policy: str) -> str:
-    (key,) = [key for key in store.entry_keys(at_least=100) if keys.policy_of(key) == policy]
+    (key,) = [key for key in entry_store.scan_entry_keys(at_least=100) if keys.policy_of(key) == policy]
     return key
 
 
@@ -239,9 +245,9 @@ def occupy() -> tuple[Any, ...]:
 
 
 def test_what_a_computation_sets_ends_with_it() -> None:
-    page = pages.Page.of(leaving.cache_policy, RequestFactory().get("/leaving/"))  # type: ignore[attr-defined]
+    page = pages.Page.of_request(leaving.cache_policy, RequestFactory().get("/leaving/"))  # type: ignore[attr-defined]
     before = occupy()
-    assert pages.ask(page).content == b"left"
+    assert page.ask().content == b"left"
     assert state() == before
 
 
@@ -258,20 +264,20 @@ def test_a_keeper_computes_what_a_visitor_gets_and_keeps_its_own_state(
     client.get("/links/")
     key = entry("ambient.spoken")
     before = occupy()
-    assert {reconcile.look_at(key) for key in store.entry_keys(at_least=10)} == {Finding.SAME}
+    assert {reconcile.look_at(key) for key in entry_store.scan_entry_keys(at_least=10)} == {Finding.SAME}
     brand()
-    drain.drain.run()
-    page = recipes.page_of(key, recipes.recipe_of(key))
-    assert page is not None
-    assert recipes.asked(page).content == answer.content.replace(b" 0", b" 1")
-    assert fetch.peek(key).judgement == "hit"
+    runner.runner.run()
+    recomputation = recipes.recomputation(key, recipes.read_recipe(key))
+    assert recomputation is not None
+    assert recomputation.request.compute().content == answer.content.replace(b" 0", b" 1")
+    assert engine.look_up(key).verdict is Verdict.FRESH
     assert state() == before
 
 
 def test_warm_keeps_the_state_of_whoever_runs_it(client: Client) -> None:
     client.get("/spoken/")
-    stats.flush()
-    store.forget(entry("ambient.spoken"))
+    recording.flush()
+    entry_store.delete(entry("ambient.spoken"))
     before = occupy()
     assert warm.warm() == 1
     assert state() == before
@@ -282,7 +288,9 @@ def test_a_fragment_links_to_where_the_project_is_mounted_there() -> None:
     for url in ("/links/", "/hours/"):
         for mount in ("/shop", "", "/shop", ""):
             assert mounted(mount, url).endswith(f"{mount}/hours/")
-    found = [key for key in store.entry_keys(at_least=100) if keys.policy_of(key) == "ambient.link"]
+    found = [
+        key for key in entry_store.scan_entry_keys(at_least=100) if keys.policy_of(key) == "ambient.link"
+    ]
     assert len(found) == 2
     occupy()
     assert {reconcile.look_at(key) for key in found} == {Finding.SAME}
@@ -293,7 +301,9 @@ def test_a_fragment_links_by_the_urls_of_its_host(settings: Any) -> None:
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.ByHost"]
     for host, link in [("a.example", "/hours/"), ("b.example", "/times/")] * 2:
         assert mounted("", "/links/", host) == link
-    found = [key for key in store.entry_keys(at_least=100) if keys.policy_of(key) == "ambient.link"]
+    found = [
+        key for key in entry_store.scan_entry_keys(at_least=100) if keys.policy_of(key) == "ambient.link"
+    ]
     assert len(found) == 2
     occupy()
     assert {reconcile.look_at(key) for key in found} == {Finding.SAME}
@@ -303,7 +313,7 @@ def test_urls_and_mount_that_change_nothing_share_a_fragment(other_urls: ModuleT
     fragment()
     set_urlconf(__name__)
     set_script_prefix("/")
-    with stats.trace() as trace:
+    with recording.trace() as trace:
         fragment()
         set_urlconf(sys.modules[__name__])
         fragment()
@@ -316,7 +326,7 @@ def test_urls_and_mount_that_change_nothing_share_a_fragment(other_urls: ModuleT
 
 def test_urls_without_a_name_are_a_counted_bypass(other_urls: ModuleType) -> None:
     set_urlconf(tuple(other_urls.urlpatterns))
-    with stats.trace() as trace:
+    with recording.trace() as trace:
         assert fragment() == "/times/"
     assert [(read.outcome, read.reason) for read in trace.reads] == [("bypass", "unknown_type")]
 

@@ -10,7 +10,7 @@ from django.core import checks
 from django.db import connection, models
 
 from cachecontrol import checks as ours
-from cachecontrol.querysets import TrackedManager
+from cachecontrol.frontends.querysets import TrackedManager
 from catalog.models import Brand
 
 if TYPE_CHECKING:

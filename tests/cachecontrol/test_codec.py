@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from psycopg.types import multirange as pg_multirange
 from psycopg.types import range as pg_range
 
-from cachecontrol import codec
+from cachecontrol.core import codec
 from cachecontrol.exceptions import DamagedData, UnknownType
 
 ZONES = ["UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Asia/Kathmandu"]

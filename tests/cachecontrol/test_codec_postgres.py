@@ -15,7 +15,7 @@ from django.test.utils import isolate_apps
 from psycopg.types.multirange import Multirange
 from psycopg.types.range import Range
 
-from cachecontrol import codec
+from cachecontrol.core import codec
 from tests.cachecontrol.test_codec import exact
 
 EXPRESSIONS = {

@@ -8,8 +8,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 
-from cachecontrol import stats, store
-from cachecontrol.rollup import rollup
+from cachecontrol.redis import redis_client
+from cachecontrol.stats import recording
+from cachecontrol.stats.rollup import roll_up
+from tests.cachecontrol.page_recipes import page_recipe
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -19,7 +21,7 @@ PAGE, DATA = "/admin/cache/", "/admin/cache/data.json"
 @pytest.fixture(autouse=True)
 def closed_breaker():
     yield
-    store.breaker.answered()
+    redis_client.breaker.answered()
 
 
 @pytest.fixture
@@ -32,10 +34,12 @@ def logged_in(client, operator, redis):
 def reads(redis):
     """Nine hits, one miss, one refusal."""
     for _ in range(9):
-        stats.record("catalog.product_page", "hit", "", 0.0005, key="k", recipe={"path": "/p/lamp/"})
-    stats.record("catalog.product_page", "miss", "moved", 0.02)
-    stats.refused("catalog.product_page", "uncovered", "SELECT secret FROM somewhere")
-    stats.flush()
+        recording.record_read(
+            "catalog.product_page", "hit", "", 0.0005, key="k", recipe=page_recipe("/p/lamp/")
+        )
+    recording.record_read("catalog.product_page", "miss", "moved", 0.02)
+    recording.record_refusal("catalog.product_page", "uncovered", "SELECT secret FROM somewhere")
+    recording.flush()
 
 
 def test_strangers_are_asked_to_log_in(client, redis):
@@ -104,7 +108,7 @@ def test_exports_hold_the_same_counts(logged_in, reads):
 def test_redis_down_is_said_and_the_past_is_shown(logged_in, reads, valkey):
     from datetime import UTC, datetime, timedelta
 
-    rollup(now=datetime.now(UTC) + timedelta(minutes=2))
+    roll_up(now=datetime.now(UTC) + timedelta(minutes=2))
     valkey.stop()
     text = logged_in.get(PAGE).content.decode()
     assert "Redis does not answer" in text
@@ -132,8 +136,8 @@ def test_a_failing_table_leaves_the_rest_of_the_page(logged_in, reads):
 
 
 def test_counters_are_shown_with_their_meaning_whatever_the_policy(logged_in, reads):
-    stats.count("epoch.renewed", 3)
-    stats.flush()
+    recording.count("epoch.renewed", 3)
+    recording.flush()
     for policy in ("", "catalog.search"):
         text = logged_in.get(DATA, {"policy": policy}).json()["sections"]["counters"]
         assert "nothing cached before counted any more" in text
@@ -146,7 +150,7 @@ def test_counters_are_shown_with_their_meaning_whatever_the_policy(logged_in, re
 )
 def test_drift_is_never_passed_over(logged_in, counted, state):
     for finding, n in counted.items():
-        stats.count(f"reconcile.{finding}", n)
-    stats.flush()
+        recording.count(f"reconcile.{finding}", n)
+    recording.flush()
     found = logged_in.get(PAGE).context["checks"]
     assert {check.name: check.state for check in found}["Drift"] == state

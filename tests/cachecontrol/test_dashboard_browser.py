@@ -4,7 +4,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from cachecontrol import stats
+from cachecontrol.stats import recording
+from tests.cachecontrol.page_recipes import page_recipe
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -15,10 +16,14 @@ WATCH_CSP = "window.violations = []; addEventListener('securitypolicyviolation',
 def dashboard(live_server, client, operator, redis, page):
     """Open the dashboard as an operator, with some reads recorded."""
     for number in range(20):
-        stats.record("catalog.product_page", "hit", "", 0.0004, key="k", recipe={"path": "/p/lamp/"})
-        stats.record("catalog.search", "hit" if number % 3 else "miss", "" if number % 3 else "absent", 0.02)
-    stats.refused("catalog.search", "uncovered", "SELECT 1 FROM somewhere")
-    stats.flush()
+        recording.record_read(
+            "catalog.product_page", "hit", "", 0.0004, key="k", recipe=page_recipe("/p/lamp/")
+        )
+        recording.record_read(
+            "catalog.search", "hit" if number % 3 else "miss", "" if number % 3 else "absent", 0.02
+        )
+    recording.record_refusal("catalog.search", "uncovered", "SELECT 1 FROM somewhere")
+    recording.flush()
     client.force_login(operator)
     page.context.add_cookies(
         [{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}]
@@ -62,14 +67,14 @@ def test_new_reads_appear_by_themselves_and_pausing_by_keyboard_holds(dashboard)
     page = dashboard()
     summary = page.locator("[data-section=summary]")
     for _ in range(100):
-        stats.record("catalog.product_page", "hit", "", 0.0004)
-    stats.flush()
+        recording.record_read("catalog.product_page", "hit", "", 0.0004)
+    recording.flush()
     summary.get_by_text("140", exact=True).wait_for()
     page.get_by_role("button", name="Pause").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_text("Paused at")).to_be_visible()
-    stats.record("catalog.product_page", "hit", "", 0.0004)
-    stats.flush()
+    recording.record_read("catalog.product_page", "hit", "", 0.0004)
+    recording.flush()
     page.wait_for_timeout(2500)
     assert summary.get_by_text("140", exact=True).is_visible()
     page.keyboard.press("Enter")

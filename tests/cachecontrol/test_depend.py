@@ -26,8 +26,8 @@ from django.db.models import (
 from django.db.models.lookups import Exact
 from django.test.utils import isolate_apps, register_lookup
 
-from cachecontrol import depend
 from cachecontrol.api import TrackedManager
+from cachecontrol.dependencies import query_walk
 from tests.library import shelf
 from tests.library.collected import collection_of, tags_of
 from tests.library.models import Author, Book, Genre, Manual, Profile, Review, Sale
@@ -167,7 +167,7 @@ def test_a_plain_queryset_in_the_condition_of_an_aggregate_counts_with_all_its_t
             )
         )
         assert {*collection.tags} == {"library_book", "library_review"}
-        assert collection.verdict() is None
+        assert collection.final_refusal() is None
 
 
 def test_a_plain_queryset_inside_reports_for_itself() -> None:
@@ -213,7 +213,7 @@ def test_aggregates_depend_on_what_they_join() -> None:
     }
     collection = collection_of(lambda: Book.objects.filter(author=1).aggregate(Max("editor__born")))
     assert {*collection.tags} == {"library_book.author_id=1", "library_author"}
-    assert collection.verdict() is None
+    assert collection.final_refusal() is None
 
 
 def test_a_union_depends_on_its_parts() -> None:
@@ -275,7 +275,7 @@ def test_a_row_is_not_named_by_what_another_model_takes_for_its_key() -> None:
         )
         compiler = signed.objects.select_related("author").query.get_compiler("default")
         compiler.as_sql()
-        assert depend._came_back(compiler) == {}
+        assert query_walk._came_back(compiler) == {}
 
 
 class Alike(Exact):

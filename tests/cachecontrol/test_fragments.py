@@ -12,9 +12,9 @@ from django.template import Context, Engine, Template
 from django.urls import path
 from django.utils import translation
 
-from cachecontrol import stats
 from cachecontrol.api import cached_page
 from cachecontrol.exceptions import Unhermetic
+from cachecontrol.stats import recording
 from catalog.models import Brand
 
 if TYPE_CHECKING:
@@ -61,14 +61,14 @@ def card_page(request: HttpRequest, pk: int) -> HttpResponse:
 urlpatterns = [path("card/<int:pk>/", card_page)]
 
 
-def outcomes(trace: stats.Trace) -> list[tuple[str, str]]:
+def outcomes(trace: recording.Trace) -> list[tuple[str, str]]:
     return [(read.policy, read.outcome) for read in trace.reads]
 
 
 def test_the_second_render_is_a_hit_without_sql(brand: Brand, django_assert_num_queries: Any) -> None:
     card = Template(CARD)
     assert card.render(Context({"brand": brand})) == "<b>Acme</b>"
-    with django_assert_num_queries(0), stats.trace() as trace:
+    with django_assert_num_queries(0), recording.trace() as trace:
         assert card.render(Context({"brand": brand})) == "<b>Acme</b>"
     assert outcomes(trace) == [("test.card", "hit")]
 
@@ -97,7 +97,7 @@ class Moment(datetime):
 
 def test_a_plain_value_that_cannot_be_written_is_a_counted_bypass(brand: Brand) -> None:
     source = '{% load cachecontrol %}{% cached "test.moment" brand.pk at %}{{ at.year }} {% brand_name brand.pk %}{% endcached %}'
-    with stats.trace() as trace:
+    with recording.trace() as trace:
         told = Template(source).render(Context({"brand": brand, "at": Moment(2026, 2, 3)}))
     assert told == "2026 Acme"
     assert [(read.outcome, read.reason) for read in trace.reads] == [("bypass", "unknown_type")]
@@ -119,7 +119,7 @@ def test_equal_text_of_another_type_is_another_entry() -> None:
     )
     typed = Template(source)
     assert typed.render(Context({"value": 2})) == "yes"
-    with stats.trace() as trace:
+    with recording.trace() as trace:
         typed.render(Context({"value": "2"}))
     assert outcomes(trace) == [("test.typed", "miss")]
 
@@ -139,7 +139,7 @@ def test_a_page_depends_on_what_its_fragment_depends_on(client: Client, brand: B
 
 def test_a_page_built_of_a_fragment_hit_depends_on_it_too(client: Client, brand: Brand) -> None:
     Template(CARD).render(Context({"brand": brand}))
-    with stats.trace() as trace:
+    with recording.trace() as trace:
         client.get(f"/card/{brand.pk}/")
     assert outcomes(trace) == [("test.card", "hit"), ("test.card_page", "miss")]
     Brand.objects.filter(pk=brand.pk).update(name="Zenith")

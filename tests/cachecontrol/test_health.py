@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from cachecontrol import store
-from cachecontrol.drain import catch_up
+from cachecontrol.drain.catch_up import catch_up
+from cachecontrol.redis import redis_client, server_state
 from tests.product import running, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def closed_breaker():
     yield
-    store.breaker.answered()
+    redis_client.breaker.answered()
 
 
 def checks(client):
@@ -29,13 +29,13 @@ def test_alive_asks_nobody(client, redis, valkey, postgresql_down):
 
 def test_ready_with_everything_in_order(client, redis):
     assert catch_up()
-    store.note_drain()
+    server_state.note_drain()
     checked = {"postgresql": "ok", "redis": "ok", "clock": "ok", "drain": "ok", "triggers": "ok"}
     assert checks(client) == (200, {"status": "ready", "degraded": [], "checks": checked})
 
 
 def test_degraded_without_a_clock(client, redis):
-    store.note_drain()
+    server_state.note_drain()
     code, answer = checks(client)
     assert (code, answer["status"], answer["degraded"]) == (200, "degraded", ["clock_missing"])
 
@@ -48,7 +48,7 @@ def test_degraded_without_a_drain_process_though_readers_keep_the_clock_going(cl
 
 def test_the_dashboard_misses_a_drain_process_too(client, redis, operator):
     client.force_login(operator)
-    for note, text in ((lambda: None, "none drains"), (store.note_drain, "at work")):
+    for note, text in ((lambda: None, "none drains"), (server_state.note_drain, "at work")):
         note()
         page = client.get("/admin/cache/").content.decode()
         assert re.search(rf"Drain process.{{1,200}}?\b{text}\b", page, re.DOTALL)

@@ -3,7 +3,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachecontrol import histogram
+from cachecontrol.stats import histogram
 
 
 @given(st.floats(min_value=2e-6, max_value=100))

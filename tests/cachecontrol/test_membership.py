@@ -32,8 +32,8 @@ from django.db.models.functions import Coalesce, RowNumber, Upper
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from cachecontrol import stats
-from cachecontrol.policy import Outcome
+from cachecontrol.reasons import Outcome
+from cachecontrol.stats import recording
 from tests.library import shelf
 from tests.library.models import Author, Book, Genre, Manual, Profile, Publisher, Review, Sale
 
@@ -445,7 +445,7 @@ outcomes: Counter[Outcome] = Counter()
 
 
 def check(asked: list[Any]) -> None:
-    with stats.trace() as trace:
+    with recording.trace() as trace:
         for name, model, steps, end in asked:
             expected = answer(
                 model.objects.defer("stock") if model in (Book, Manual) else model.objects.all(), steps, end

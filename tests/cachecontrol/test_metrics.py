@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cachecontrol import stats
+from cachecontrol.stats import recording
 
 LABELS = ("policy", "outcome", "reason", "name", "le")
 
@@ -46,11 +46,11 @@ def test_an_operator_may_look(client, redis, operator):
 
 def test_counts_and_durations_are_exported(client, redis):
     for _ in range(9):
-        stats.record("p", "hit", "", 0.001)
-    stats.record("p", "miss", "absent", 0.05)
-    stats.refused("p", "uncovered", "SELECT 1")
-    stats.count("drain.runs", 3)
-    stats.flush()
+        recording.record_read("p", "hit", "", 0.001)
+    recording.record_read("p", "miss", "absent", 0.05)
+    recording.record_refusal("p", "uncovered", "SELECT 1")
+    recording.count("drain.runs", 3)
+    recording.flush()
     found = scrape(client)
     assert found["cachecontrol_up",] == 1
     assert found["cachecontrol_reads_total", "p", "hit", ""] == 9

@@ -18,10 +18,11 @@ from django.test import Client
 from django.urls import include, path
 from django.utils import timezone, translation
 
-from cachecontrol import stats, store
 from cachecontrol.api import bypass, cached_page, expire_at
 from cachecontrol.conf import conf
-from cachecontrol.drain import drain
+from cachecontrol.drain.runner import runner
+from cachecontrol.redis import redis_client
+from cachecontrol.stats import recording
 from catalog.models import Brand
 from tests.patience import LONG
 from tests.shelf.staging import let_pass
@@ -100,7 +101,7 @@ def busy_page(request: HttpRequest, pk: int) -> HttpResponse:
         dbname=parameters["dbname"], user=parameters["user"], host=parameters["host"]
     ) as foreign:
         foreign.execute("INSERT INTO auth_group (name) VALUES (%s)", [str(uuid.uuid4())])
-    drain.run()
+    runner.run()
     return HttpResponse(str(found))
 
 
@@ -233,7 +234,7 @@ def test_a_host_that_is_not_ours_is_refused_and_stores_nothing(client: Client, r
 def test_what_cannot_be_proven_is_served_and_not_stored(
     client: Client, redis: Redis, url: str, reason: str
 ) -> None:
-    with stats.trace() as trace:
+    with recording.trace() as trace:
         first, second = client.get(url), client.get(url)
     assert [refusal.reason for refusal in trace.refusals] == [reason, reason]
     assert f"detail={reason}" in status(first)
@@ -242,7 +243,7 @@ def test_what_cannot_be_proven_is_served_and_not_stored(
 
 
 def test_uncovered_sql_is_named(client: Client) -> None:
-    with stats.trace() as trace:
+    with recording.trace() as trace:
         client.get("/raw/")
     assert "SELECT * FROM catalog_brand" in trace.refusals[0].detail
 
@@ -313,7 +314,7 @@ def test_an_entry_ends_at_the_moment_it_was_given(client: Client, redis: Redis) 
 
 
 def test_a_bypass_is_counted_with_its_reason(client: Client) -> None:
-    with bypass(), stats.trace() as trace:
+    with bypass(), recording.trace() as trace:
         assert status(client.get("/plain/")) == "larder; fwd=bypass; detail=bypass_called"
     assert [(read.outcome, read.reason) for read in trace.reads] == [("bypass", "bypass_called")]
 
@@ -340,7 +341,7 @@ def test_without_redis_pages_come_from_the_database(
         == 1
     )
     valkey.start()
-    store.breaker.answered()
+    redis_client.breaker.answered()
     assert b"Zenith" in client.get(f"/brand/{brand.pk}/").content
     assert status(client.get(f"/brand/{brand.pk}/")) == "larder; hit"
 
@@ -373,7 +374,7 @@ def test_a_flood_of_new_keys_cannot_push_good_entries_out(
 ) -> None:
     settings.CACHECONTROL = {**settings.CACHECONTROL, "ENTRIES_PER_POLICY": 3}
     client.get(f"/brand/{brand.pk}/")
-    with stats.trace() as trace:
+    with recording.trace() as trace:
         for number in range(6):
             client.get(f"/brand/{brand.pk}/?colour={number}")
     assert [refusal.reason for refusal in trace.refusals] == ["full"] * 4

@@ -8,9 +8,9 @@ from django.test import RequestFactory
 from django.urls import path
 
 from cachecontrol.api import cached_page
-from cachecontrol.drain import catch_up
-from cachecontrol.pages import CachedPageMiddleware
-from cachecontrol.panels import CachePanel
+from cachecontrol.drain.catch_up import catch_up
+from cachecontrol.middleware import CachedPageMiddleware
+from cachecontrol.monitoring.toolbar import CachePanel
 from catalog.models import Brand
 
 pytestmark = [

@@ -14,9 +14,11 @@ from django.test import Client
 from django.urls import include, path
 from django.views.decorators.cache import never_cache
 
-from cachecontrol import personal, stats, store
 from cachecontrol.api import cached_page
-from cachecontrol.policy import Outcome
+from cachecontrol.frontends import unshared
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import redis_client
+from cachecontrol.stats import recording
 from tests.shelf.world import transactional_db
 
 if TYPE_CHECKING:
@@ -162,12 +164,12 @@ def test_a_form_can_be_posted_without_redis(valkey: Any) -> None:
             )
     finally:
         valkey.start()
-        store.breaker.answered()
+        redis_client.breaker.answered()
 
 
 def test_it_costs_two_computations_once_and_one_from_then_on(client: Client) -> None:
     client.cookies["name"] = "alice"
-    with stats.trace() as trace:
+    with recording.trace() as trace:
         told = [status(client.get("/form/")) for _ in range(3)]
     assert runs == ["", "alice", "alice", "alice"]
     assert told == ["larder; fwd=uri-miss; detail=csrf_token", *["larder; fwd=bypass; detail=csrf_token"] * 2]
@@ -245,7 +247,7 @@ def test_no_cache_on_the_way_may_keep_it(client: Client) -> None:
 
 
 def test_a_page_that_may_be_shared_by_now_is_shared(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(personal, "SECONDS", 0.0)
+    monkeypatch.setattr(unshared, "SECONDS", 0.0)
     client.get("/changing/")
     monkeypatch.setitem(states, "changing", False)
     assert status(client.get("/changing/")) == "larder; fwd=uri-miss; stored"
@@ -253,11 +255,11 @@ def test_a_page_that_may_be_shared_by_now_is_shared(client: Client, monkeypatch:
 
 
 def test_a_flood_of_paths_fills_no_memory_and_pushes_the_oldest_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(personal, "PAGES", 3)
-    known = personal.Personal()
+    monkeypatch.setattr(unshared, "PAGES", 3)
+    known = unshared.UnsharedPages()
     for page in (1, 2, 3, 1, 4):
         known.remember(page, "set_cookie")
-    assert [known.reason(page) for page in range(5)] == ["", "set_cookie", "", "set_cookie", "set_cookie"]
+    assert [known.reason(page) for page in range(5)] == [None, "set_cookie", None, "set_cookie", "set_cookie"]
 
 
 def test_what_is_too_long_for_a_key_is_not_remembered(client: Client, settings: Any) -> None:

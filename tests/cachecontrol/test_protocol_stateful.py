@@ -13,9 +13,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from cachecontrol import keys, prune, store
-from cachecontrol.drain import Drain
-from cachecontrol.history import broken
+from cachecontrol.drain.runner import DrainRunner
+from cachecontrol.jobs import prune
+from cachecontrol.postgres import clock_check
+from cachecontrol.postgres.clock_check import reason_to_renew
+from cachecontrol.redis import keys, protocol
 from tests.shelf import reads
 from tests.shelf.cluster import parameters
 from tests.shelf.reads import Subject
@@ -82,13 +84,13 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(door=st.sampled_from(DOOR_NAMES), subject=st.sampled_from(Subject))
     def compute_and_store_later(self, door: str, subject: Subject) -> None:
-        original, late = store.fill, self.late_stores
+        original, late = protocol.fill, self.late_stores
 
         def hold(*args: Any, **kwargs: Any) -> str:
             late.append(lambda: original(*args, **kwargs))
             return "moved"
 
-        with mock.patch.object(store, "fill", hold):
+        with mock.patch.object(protocol, "fill", hold):
             assert ask(door, subject) in self.possible[subject]
 
     @precondition(lambda self: self.late_stores)
@@ -103,10 +105,10 @@ class Protocol(RuleBasedStateMachine):
 
     @rule()
     def drain_and_pause(self) -> None:
-        drain, clock = Drain(), store.clock()
-        found = drain._look(clock)
-        if not broken(clock, found):
-            self.late_moves.append(lambda: (drain._certify(clock, found), drain.close()))
+        drain, clock = DrainRunner(), protocol.clock()
+        primary = drain._primary_state(clock.snapshot if clock_check.is_readable(clock) else "")
+        if not reason_to_renew(clock, primary):
+            self.late_moves.append(lambda: (drain._certify(clock, primary), drain.close()))
         else:
             drain.close()
 

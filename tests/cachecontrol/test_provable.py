@@ -64,10 +64,11 @@ from django.db.models.lookups import Exact, GreaterThan, IsNull
 from django.db.models.sql.query import Query
 from django.test.utils import isolate_apps, register_lookup
 
-from cachecontrol import provable, tracking
 from cachecontrol.api import TrackedManager, depends_on
+from cachecontrol.core import registry
+from cachecontrol.dependencies import trusted_classes, trusted_sql
 from cachecontrol.exceptions import Misconfigured
-from cachecontrol.queries import TrackedQuery
+from cachecontrol.frontends.queries import TrackedQuery
 from tests.library import shelf
 from tests.library.collected import refusal_of, tags_of
 from tests.library.models import Author, Book, Loan, Review
@@ -164,9 +165,11 @@ def test_text_that_is_a_moment_to_nobody_is_kept() -> None:
 
 
 def test_a_join_along_an_ignored_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    tracked = tracking.find("library_book")
-    without = dataclasses.replace(tracked, ignored=("stock", "editor"), blind=tracked.blind | {"editor_id"})
-    monkeypatch.setitem(tracking._trackings, "library_book", without)
+    tracked = registry.find("library_book")
+    without = dataclasses.replace(
+        tracked, ignored_fields=("stock", "editor"), ignored_columns=tracked.ignored_columns | {"editor_id"}
+    )
+    monkeypatch.setitem(registry._tables, "library_book", without)
     books = Book.objects.defer("stock", "editor")
     for read in (
         lambda: [*books.filter(editor__name="Bob")],
@@ -531,9 +534,9 @@ def test_a_column_that_another_model_of_the_table_has_is_not_captured() -> None:
 @pytest.fixture
 def forgotten() -> Iterator[None]:
     """What is known of Django's classes is asked for anew, before and after."""
-    provable._trusted.cache_clear()
+    trusted_sql._trusted.cache_clear()
     yield
-    provable._trusted.cache_clear()
+    trusted_sql._trusted.cache_clear()
 
 
 def test_a_class_of_django_with_a_method_of_a_projects_own_is_refused(
@@ -628,7 +631,9 @@ UNTRUSTED = {
 
 def test_every_class_of_django_was_read() -> None:
     """A class of a later Django is refused until it stands in one of the two lists."""
-    trusted = {f"{module}.{name}" for module, names in provable.KNOWN.items() for name in names.split()}
+    trusted = {
+        f"{module}.{name}" for module, names in trusted_classes.KNOWN.items() for name in names.split()
+    }
     found = {f"{kind.__module__}.{kind.__qualname__}" for kind in classes_of_django()}
     assert trusted <= found
     assert {name.rpartition(".")[2] for name in found - trusted} == UNTRUSTED

@@ -28,9 +28,10 @@ from django.test.utils import CaptureQueriesContext
 from psycopg.adapt import Dumper
 from redis.connection import AbstractConnection
 
-from cachecontrol import drain, stats
 from cachecontrol.api import bypass
+from cachecontrol.drain import catch_up
 from cachecontrol.exceptions import FullSaveRefused, Misconfigured
+from cachecontrol.stats import recording
 from tests.library import shelf
 from tests.library.models import Author, Book, Genre, Loan, Manual, Review
 
@@ -65,7 +66,7 @@ def cost(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Cost]
 
         with (
             monkeypatch.context() as patch,
-            stats.trace() as trace,
+            recording.trace() as trace,
             CaptureQueriesContext(connection) as queries,
         ):
             patch.setattr(AbstractConnection, "send_command", count)
@@ -142,7 +143,7 @@ def test_the_second_read_asks_redis_once_and_the_database_nothing(
     read = SHAPES[shape]
     expected = read(Book.objects)
     Author.objects.cached().first()
-    drain.catch_up()
+    catch_up.catch_up()
     first = cost(lambda: read(Book.objects.cached()))
     second = cost(lambda: read(Book.objects.cached()))
     assert (first.value, second.value) == (expected, expected)

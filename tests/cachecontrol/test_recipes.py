@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.template import engines
 
-from cachecontrol import codec, drain, fetch, keys, recipes, store
+from cachecontrol import signing
+from cachecontrol.core import codec
+from cachecontrol.drain import runner
 from cachecontrol.exceptions import DamagedData, RecomputationFailed
+from cachecontrol.frontends import recipes
+from cachecontrol.redis import entry_store, keys, redis_client
 from catalog.models import Brand
 
 if TYPE_CHECKING:
@@ -22,20 +26,20 @@ FRAGMENT = "{% load cachecontrol %}<p>{% cached 'tests.hello' name=who %}Hello {
 
 @pytest.fixture(autouse=True)
 def brands(redis: Redis) -> list[Brand]:
-    drain.drain.run()
+    runner.runner.run()
     return [Brand.objects.create(name=name, slug=name.lower()) for name in ("Acme", "Bolt", "Cork")]
 
 
 def entry_key(policy: str) -> str:
-    (key,) = [key for key in store.entry_keys(at_least=100) if keys.policy_of(key) == policy]
+    (key,) = [key for key in entry_store.scan_entry_keys(at_least=100) if keys.policy_of(key) == policy]
     return key
 
 
 def holds(key: str) -> bool:
     """Whether what is stored is what its recipe gives now."""
-    compare = recipes.comparison(key, recipes.recipe_of(key))
-    assert compare is not None
-    return compare(codec.decode(store.redis().hget(key, "body")))
+    recomputation = recipes.recomputation(key, recipes.read_recipe(key))
+    assert recomputation is not None
+    return recomputation.is_same(codec.decode(redis_client.client().hget(key, "body")))
 
 
 def test_a_page_is_the_same_until_its_data_changes(client: Client) -> None:
@@ -103,71 +107,78 @@ def test_a_fragment_is_rendered_again_from_its_template(page_template: Any) -> N
     assert page_template.render({"who": "<b>"}) == "<p>Hello &lt;b&gt;</p>"
     key = entry_key("tests.hello")
     assert holds(key)
-    store.redis().hset(key, "body", codec.encode("Hello <b>"))
+    redis_client.client().hset(key, "body", codec.encode("Hello <b>"))
     assert not holds(key)
 
 
 def test_a_fragment_of_a_template_that_changed_is_not_judged(page_template: Any) -> None:
     page_template.render({"who": "Ann"})
     key = entry_key("tests.hello")
-    recipe = recipes.recipe_of(key)
-    assert recipes.comparison(key, recipe | {"source": "another"}) is None
-    assert recipes.comparison(key, recipe | {"template": "gone.html"}) is None
+    recipe = recipes.read_recipe(key)
+    assert recipes.recomputation(key, recipe | {"source": "another"}) is None
+    assert recipes.recomputation(key, recipe | {"template": "gone.html"}) is None
     with pytest.raises(DamagedData):
-        recipes.comparison(key, recipe | {"values": {"name": "Bob"}})
+        recipes.recomputation(key, recipe | {"values": {"name": "Bob"}})
 
 
 def test_a_recipe_that_nobody_signed_is_refused(client: Client) -> None:
     client.get("/brand/acme/")
     key = entry_key("tests.brand")
-    sealed = store.recipe(key)
+    sealed = entry_store.read_recipe(key)
     plain = codec.encode({"kind": "query", "alias": "default", "sql": "SELECT 1", "params": [], "one": True})
-    for forged in (plain, b"\0" * 32 + plain, sealed[:-1] + b"\0", sealed[:32] + plain, b"x", sealed[:31]):
-        store.redis().hset(key, "recipe", forged)
+    for forged in (
+        plain,
+        bytes(signing.SIGNATURE_BYTES) + plain,
+        sealed[:-1] + b"\0",
+        sealed[: signing.SIGNATURE_BYTES] + plain,
+        b"x",
+        sealed[:42],
+    ):
+        redis_client.client().hset(key, "recipe", forged)
         with pytest.raises(DamagedData):
-            recipes.recipe_of(key)
+            recipes.read_recipe(key)
 
 
 def test_the_recipe_of_another_entry_is_refused(client: Client) -> None:
     client.get("/brands/", {"q": "a"})
     victim = entry_key("tests.brands")
     client.get("/brand/acme/")
-    store.redis().hset(victim, "recipe", store.recipe(entry_key("tests.brand")))
+    redis_client.client().hset(victim, "recipe", entry_store.read_recipe(entry_key("tests.brand")))
     with pytest.raises(DamagedData, match="signature"):
-        recipes.recipe_of(victim)
+        recipes.read_recipe(victim)
 
 
 def test_the_signature_of_another_purpose_is_refused(client: Client, settings: Any) -> None:
     client.get("/brand/acme/")
     key = entry_key("tests.brand")
-    recipe = codec.encode(recipes.recipe_of(key))
-    store.redis().hset(key, "recipe", fetch.seal(key, "body", recipe))
+    recipe = codec.encode(recipes.read_recipe(key))
+    redis_client.client().hset(key, "recipe", signing.seal("body", key, recipe))
     with pytest.raises(DamagedData, match="signature"):
-        recipes.recipe_of(key)
+        recipes.read_recipe(key)
 
 
 def test_a_signed_recipe_that_asks_for_another_entry_is_refused(client: Client) -> None:
     client.get("/brand/acme/")
     key = entry_key("tests.brand")
-    recipe = recipes.recipe_of(key) | {"path": "/brand/bolt/"}
-    store.redis().hset(key, "recipe", fetch.seal(key, "recipe", codec.encode(recipe)))
-    with pytest.raises(DamagedData, match="asks for"):
-        recipes.comparison(key, recipes.recipe_of(key))
+    recipe = recipes.read_recipe(key) | {"path": "/brand/bolt/"}
+    redis_client.client().hset(key, "recipe", signing.seal("recipe", key, codec.encode(recipe)))
+    with pytest.raises(DamagedData, match="describes"):
+        recipes.recomputation(key, recipes.read_recipe(key))
     list(Brand.objects.filter(slug="acme").cached("tests.rows"))
     key = entry_key("tests.rows")
-    recipe = recipes.recipe_of(key) | {"sql": "SELECT pg_sleep(10)", "params": []}
-    with pytest.raises(DamagedData, match="asks for"):
-        recipes.comparison(key, recipe)
+    recipe = recipes.read_recipe(key) | {"sql": "SELECT pg_sleep(10)", "params": []}
+    with pytest.raises(DamagedData, match="describes"):
+        recipes.recomputation(key, recipe)
 
 
 def test_an_entry_without_a_recipe_or_of_an_unknown_policy_is_not_judged(client: Client) -> None:
     client.get("/brand/acme/")
     key = entry_key("tests.brand")
-    recipe = recipes.recipe_of(key)
-    store.redis().hdel(key, "recipe")
-    assert recipes.recipe_of(key) == {}
-    assert recipes.comparison(key, {}) is None
-    assert recipes.comparison(key.replace("tests.brand", "tests.gone"), recipe) is None
+    recipe = recipes.read_recipe(key)
+    redis_client.client().hdel(key, "recipe")
+    assert recipes.read_recipe(key) == {}
+    assert recipes.recomputation(key, {}) is None
+    assert recipes.recomputation(key.replace("tests.brand", "tests.gone"), recipe) is None
 
 
 @pytest.mark.parametrize(
@@ -201,7 +212,7 @@ def test_an_entry_without_a_recipe_or_of_an_unknown_policy_is_not_judged(client:
 )
 def test_a_visitor_never_meets_a_damaged_page(client: Client, body: bytes) -> None:
     client.get("/brand/acme/")
-    store.redis().hset(entry_key("tests.brand"), "body", body)
+    redis_client.client().hset(entry_key("tests.brand"), "body", body)
     answer = client.get("/brand/acme/")
     assert (answer.status_code, answer.content) == (200, b"Acme")
 
@@ -210,5 +221,5 @@ def test_a_visitor_never_meets_a_damaged_page(client: Client, body: bytes) -> No
 def test_a_visitor_never_meets_damaged_rows(value: Any) -> None:
     query = Brand.objects.filter(slug="acme").cached("tests.rows")
     names = [brand.name for brand in query.all()]
-    store.redis().hset(entry_key("tests.rows"), "body", codec.encode(value))
+    redis_client.client().hset(entry_key("tests.rows"), "body", codec.encode(value))
     assert [brand.name for brand in query.all()] == names

@@ -10,9 +10,16 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
-from cachecontrol import codec, drain, fetch, keys, pages, recipes, reconcile, recorder, stats, store
-from cachecontrol.models import Change, KeeperRun
-from cachecontrol.reconcile import Finding
+from cachecontrol import engine, signing
+from cachecontrol.core import codec
+from cachecontrol.drain import runner
+from cachecontrol.frontends import pages, recipes
+from cachecontrol.jobs import reconcile
+from cachecontrol.jobs.reconcile import Finding
+from cachecontrol.models import Change, JobRun
+from cachecontrol.reasons import Verdict
+from cachecontrol.redis import entry_store, keys, protocol, redis_client
+from cachecontrol.stats import recording
 from catalog.models import Brand
 
 if TYPE_CHECKING:
@@ -27,7 +34,7 @@ SAMPLES = 300
 
 @pytest.fixture(autouse=True)
 def brands(redis: Redis) -> None:
-    drain.drain.run()
+    runner.runner.run()
     for name in ("Acme", "Bolt", "Cork"):
         Brand.objects.create(name=name, slug=name.lower())
 
@@ -36,7 +43,9 @@ def brands(redis: Redis) -> None:
 def key(client: Client) -> str:
     """The key of a page that is fresh."""
     client.get("/brand/acme/")
-    (found,) = [key for key in store.entry_keys(at_least=10) if keys.policy_of(key) == "tests.brand"]
+    (found,) = [
+        key for key in entry_store.scan_entry_keys(at_least=10) if keys.policy_of(key) == "tests.brand"
+    ]
     return found
 
 
@@ -61,18 +70,18 @@ def elsewhere(sql: str) -> None:
         other.execute(sql)
 
 
-def last_run() -> KeeperRun:
-    return KeeperRun.objects.filter(name="reconcile").latest("started_at")
+def last_run() -> JobRun:
+    return JobRun.objects.filter(name="reconcile").latest("started_at")
 
 
 def counted(name: str) -> int:
-    assert stats.flush()
-    return int(store.redis().hget(recorder.TOTAL, f"counter||{name}|") or 0)
+    assert recording.flush()
+    return int(redis_client.client().hget(keys.STATS_TOTAL, f"counter||{name}|") or 0)
 
 
 def test_drift_is_found_counted_shown_and_repaired(client: Client, key: str) -> None:
     write_uncaptured("Apex")
-    assert (client.get("/brand/acme/").content, fetch.peek(key).judgement) == (b"Acme", "hit")
+    assert (client.get("/brand/acme/").content, engine.look_up(key).verdict) == (b"Acme", Verdict.FRESH)
     assert reconcile.reconcile() == {Finding.DRIFT: 1}
     assert counted("reconcile.drift") == 1
     run = last_run()
@@ -85,48 +94,48 @@ def test_drift_is_found_counted_shown_and_repaired(client: Client, key: str) -> 
 def test_what_is_true_stays(client: Client, key: str) -> None:
     client.get("/brands/")
     list(Brand.objects.cached("tests.rows"))
-    before = fetch.peek(key).head
+    before = engine.look_up(key).entry
     assert reconcile.reconcile() == {Finding.SAME: 3}
-    assert fetch.peek(key).head == before
+    assert engine.look_up(key).entry == before
     assert (last_run().done, last_run().errors, last_run().note) == (3, 0, "3 same")
 
 
 def test_a_write_that_was_not_drained_yet_is_no_drift(key: str) -> None:
     elsewhere("UPDATE catalog_brand SET name = 'Apex' WHERE slug = 'acme'")
-    assert store.peek(key).judgement == "hit"
+    assert protocol.read(key).verdict is Verdict.FRESH
     assert reconcile.look_at(key) is Finding.MOVED
-    assert fetch.peek(key).reason == "moved"
+    assert engine.look_up(key).reason == "moved"
 
 
 def test_a_write_while_it_computes_is_no_drift(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    ask = pages.ask
+    ask = pages.Page.ask
 
     def ask_after_a_write(page: pages.Page) -> Any:
         elsewhere("UPDATE catalog_brand SET name = 'Apex' WHERE slug = 'acme'")
         return ask(page)
 
-    monkeypatch.setattr(pages, "ask", ask_after_a_write)
+    monkeypatch.setattr(pages.Page, "ask", ask_after_a_write)
     assert reconcile.look_at(key) in (Finding.MOVED, Finding.SAME)
 
 
 def test_an_entry_that_was_replaced_while_it_computed_is_no_drift(
     client: Client, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = pages.ask
+    ask = pages.Page.ask
     write_uncaptured("Apex")
 
     def ask_and_replace(page: pages.Page) -> Any:
-        store.redis().delete(key)
+        redis_client.client().delete(key)
         return ask(page)
 
     def fill_before_the_drain_is_over() -> None:
         monkeypatch.undo()
         client.get("/brand/acme/")
 
-    monkeypatch.setattr(pages, "ask", ask_and_replace)
-    monkeypatch.setattr(drain.drain, "run", fill_before_the_drain_is_over)
+    monkeypatch.setattr(pages.Page, "ask", ask_and_replace)
+    monkeypatch.setattr(runner.runner, "run", fill_before_the_drain_is_over)
     assert reconcile.look_at(key) is Finding.MOVED
-    assert fetch.peek(key).judgement == "hit"
+    assert engine.look_up(key).verdict is Verdict.FRESH
 
 
 def test_it_computes_in_one_read_only_snapshot_and_not_from_the_cache(
@@ -140,14 +149,14 @@ def test_it_computes_in_one_read_only_snapshot_and_not_from_the_cache(
                 "SELECT current_setting('transaction_isolation'), current_setting('transaction_read_only')"
             )
             seen.append(cursor.fetchone())
-        with stats.trace() as trace:
+        with recording.trace() as trace:
             answer = ask(page)
         seen.extend((read.outcome, read.reason) for read in trace.reads)
         return answer
 
-    ask = pages.ask
-    monkeypatch.setattr(pages, "ask", look)
-    monkeypatch.setattr(stats, "muted", stats.trace)
+    ask = pages.Page.ask
+    monkeypatch.setattr(pages.Page, "ask", look)
+    monkeypatch.setattr(recording, "muted", recording.trace)
     assert reconcile.look_at(key) is Finding.SAME
     assert seen == [("repeatable read", "on"), ("bypass", "isolation")]
 
@@ -164,7 +173,7 @@ def test_a_page_that_fails_is_an_error_and_stays(client: Client) -> None:
     elsewhere("INSERT INTO catalog_brand (name, slug) VALUES ('Broken', 'broken')")
     assert reconcile.reconcile() == {Finding.FAILED: 1}
     assert "/broken/ answers 500" in last_run().note
-    assert store.entry_keys(at_least=1)
+    assert entry_store.scan_entry_keys(at_least=1)
 
 
 def forged_recipes(key: str) -> list[bytes]:
@@ -175,16 +184,16 @@ def forged_recipes(key: str) -> list[bytes]:
         "params": [],
         "one": False,
     }
-    sealed = store.recipe(key)
+    sealed = entry_store.read_recipe(key)
     return [
         codec.encode(sql),
-        bytes(32) + codec.encode(sql),
-        sealed[:32] + codec.encode(sql),
+        bytes(signing.SIGNATURE_BYTES) + codec.encode(sql),
+        sealed[: signing.SIGNATURE_BYTES] + codec.encode(sql),
         sealed[:-1] + bytes([sealed[-1] ^ 1]),
-        fetch.seal(
-            keys.entry("tests.brand", "0" * 8, ["other"]), "recipe", codec.encode(recipes.recipe_of(key))
+        signing.seal(
+            "recipe", keys.entry("tests.brand", "0" * 8, ["other"]), codec.encode(recipes.read_recipe(key))
         ),
-        fetch.seal(key, "recipe", codec.encode(recipes.recipe_of(key) | {"path": "/brand/bolt/"})),
+        signing.seal("recipe", key, codec.encode(recipes.read_recipe(key) | {"path": "/brand/bolt/"})),
         b"\x80\x04cos\nsystem\n",
     ]
 
@@ -194,24 +203,26 @@ def test_forged_recipes_run_nothing_are_counted_and_go_with_their_entry(
     key: str, index: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[Any] = []
-    store.redis().hset(key, "recipe", forged_recipes(key)[index])
-    monkeypatch.setattr(pages, "ask", ran.append)
+    redis_client.client().hset(key, "recipe", forged_recipes(key)[index])
+    monkeypatch.setattr(pages.Page, "ask", ran.append)
     assert reconcile.reconcile() == {Finding.FORGED: 1}
     assert not ran
     assert counted("reconcile.forged") == 1
-    assert fetch.peek(key).reason == "absent"
+    assert engine.look_up(key).reason == "absent"
     assert Brand.objects.count() == 3
 
 
 def test_a_recipe_moved_to_another_entry_is_refused(client: Client, key: str) -> None:
     client.get("/brands/")
-    (other,) = [found for found in store.entry_keys(at_least=10) if keys.policy_of(found) == "tests.brands"]
-    store.redis().hset(other, "recipe", store.recipe(key))
+    (other,) = [
+        found for found in entry_store.scan_entry_keys(at_least=10) if keys.policy_of(found) == "tests.brands"
+    ]
+    redis_client.client().hset(other, "recipe", entry_store.read_recipe(key))
     assert reconcile.reconcile() == {Finding.FORGED: 1, Finding.SAME: 1}
 
 
 def test_a_body_that_was_altered_is_drift_or_damage(key: str) -> None:
-    store.redis().hset(key, "body", codec.encode((200, [], b"<script>", b"", "")))
+    redis_client.client().hset(key, "body", codec.encode((200, [], b"<script>", b"", "")))
     assert reconcile.reconcile() == {Finding.DRIFT: 1}
 
 
@@ -219,9 +230,9 @@ def test_a_body_that_was_altered_is_drift_or_damage(key: str) -> None:
     "body", [b"", b"\x01", codec.encode(5), codec.encode((200, [], b"", b"not gzip", ""))]
 )
 def test_a_body_that_cannot_be_read_is_damage(key: str, body: bytes) -> None:
-    store.redis().hset(key, "body", body)
+    redis_client.client().hset(key, "body", body)
     assert reconcile.reconcile() == {Finding.DAMAGED: 1}
-    assert fetch.peek(key).reason == "absent"
+    assert engine.look_up(key).reason == "absent"
 
 
 def test_every_entry_comes_up_in_time_and_the_sample_is_bounded(client: Client) -> None:

@@ -5,21 +5,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cachecontrol import recorder
 from cachecontrol.models import Rollup, Span
-from cachecontrol.rollup import forget, rollup
-from cachecontrol.series import RANGES, series
-from cachecontrol.tally import Field, Kind, read_fields
+from cachecontrol.stats import sender
+from cachecontrol.stats.counters import CountKind, CountName, read_fields
+from cachecontrol.stats.rollup import delete_old, roll_up
+from cachecontrol.stats.timeseries import RANGES, time_series
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NOW = datetime.now(UTC).replace(second=30, microsecond=0)
-READS = Field(Kind.READS, "hit", "", "p")
+READS = CountName(CountKind.READS, "hit", "", "p")
 
 
 def send(reads, *, minutes_ago, policy="p"):
     """Send reads of a past minute the way a process does."""
-    own = recorder.Recorder()
+    own = sender.Sender()
     minute = int(NOW.timestamp()) // 60 - minutes_ago
     own.open.minutes[minute] = Counter(read_fields(policy, "hit", "", [0.001] * reads))
     assert own.flush()
@@ -32,39 +32,39 @@ def counted(span):
 def test_running_it_again_changes_nothing(redis):
     send(5, minutes_ago=2)
     send(7, minutes_ago=3)
-    assert rollup(now=NOW) == 2
+    assert roll_up(now=NOW) == 2
     before = list(Rollup.objects.order_by("pk").values())
-    assert rollup(now=NOW) == 0
+    assert roll_up(now=NOW) == 0
     assert list(Rollup.objects.order_by("pk").values()) == before
 
 
 def test_every_span_sums_to_the_same(redis):
     for minutes_ago in range(1, 100):
         send(1, minutes_ago=minutes_ago)
-    rollup(now=NOW)
+    roll_up(now=NOW)
     assert {span: counted(span) for span in Span} == dict.fromkeys(Span, 99)
 
 
 def test_counts_that_arrive_late_are_added(redis):
     send(5, minutes_ago=30)
-    rollup(now=NOW)
+    roll_up(now=NOW)
     send(2, minutes_ago=30)
-    rollup(now=NOW)
+    roll_up(now=NOW)
     assert {span: counted(span) for span in Span} == dict.fromkeys(Span, 7)
 
 
 def test_the_minute_that_is_not_over_waits(redis):
     send(5, minutes_ago=0)
-    assert rollup(now=NOW) == 0
+    assert roll_up(now=NOW) == 0
 
 
 def test_redis_losing_its_data_takes_nothing_away(redis):
     send(2, minutes_ago=2)
     send(3, minutes_ago=2)
-    rollup(now=NOW)
+    roll_up(now=NOW)
     redis.flushall()
     send(1, minutes_ago=2)
-    rollup(now=NOW)
+    roll_up(now=NOW)
     assert counted(Span.MINUTE) == 5
 
 
@@ -72,37 +72,37 @@ def test_series_joins_rollups_and_live_minutes_without_counting_twice(redis):
     for minutes_ago in range(50):
         send(1, minutes_ago=minutes_ago)
     for range_ in RANGES.values():
-        live = series(range_, now=NOW.timestamp()).whole.counts[READS]
+        live = time_series(range_, now=NOW.timestamp()).whole.counts[READS]
         assert live == min(50, range_.seconds // 60)
-    rollup(now=NOW - timedelta(minutes=20))
+    roll_up(now=NOW - timedelta(minutes=20))
     for range_ in RANGES.values():
-        merged = series(range_, now=NOW.timestamp()).whole.counts[READS]
+        merged = time_series(range_, now=NOW.timestamp()).whole.counts[READS]
         assert merged == min(50, range_.seconds // 60)
 
 
 def test_series_of_one_policy_leaves_the_others_out(redis):
     send(4, minutes_ago=1)
     send(6, minutes_ago=2, policy="q")
-    rollup(now=NOW - timedelta(minutes=1))
-    found = series(RANGES["1h"], policy="q", now=NOW.timestamp()).whole
+    roll_up(now=NOW - timedelta(minutes=1))
+    found = time_series(RANGES["1h"], policy="q", now=NOW.timestamp()).whole
     assert (found.reads(), found.policies()) == (6, ["q"])
 
 
 def test_a_range_has_a_point_for_each_step(redis):
     for range_ in RANGES.values():
-        assert len(series(range_, now=NOW.timestamp()).points) == range_.seconds // range_.step
+        assert len(time_series(range_, now=NOW.timestamp()).points) == range_.seconds // range_.step
 
 
 def test_old_rollups_are_forgotten_by_span(redis):
     for span in Span:
         Rollup.objects.create(span=span, start=NOW - timedelta(days=30), policy="p", counts={})
-    forget(now=NOW)
+    delete_old(now=NOW)
     assert set(Rollup.objects.values_list("span", flat=True)) == {Span.HOUR, Span.DAY}
 
 
 def test_series_says_when_redis_is_away(redis, valkey):
     send(4, minutes_ago=5)
-    rollup(now=NOW)
+    roll_up(now=NOW)
     valkey.stop()
-    found = series(RANGES["1h"], now=NOW.timestamp())
+    found = time_series(RANGES["1h"], now=NOW.timestamp())
     assert (found.missing, found.whole.reads()) == (["redis"], 4)

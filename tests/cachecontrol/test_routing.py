@@ -14,8 +14,8 @@ from django.urls import include, path, re_path, reverse
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from cachecontrol import routing
 from cachecontrol.api import cached_page
+from cachecontrol.frontends import routing
 from tests.shelf.world import transactional_db
 
 if TYPE_CHECKING:

@@ -13,8 +13,11 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisGone
 from redis.exceptions import TimeoutError as RedisSlow
 
-from cachecontrol import recorder, stats, store
-from cachecontrol.tally import Field, Tally
+from cachecontrol.exceptions import UnknownType
+from cachecontrol.redis import keys, redis_client
+from cachecontrol.stats import recording, sender
+from cachecontrol.stats.counters import Counters, CountName
+from tests.cachecontrol.page_recipes import page_recipe
 from tests.patience import LONG
 
 
@@ -26,28 +29,30 @@ def policy():
 @pytest.fixture
 def own(monkeypatch):
     """A recorder of the test's own; that of the process, whose thread may wake at any moment, takes nothing meanwhile."""
-    with recorder._recorder._sending:
-        monkeypatch.setattr(recorder, "_recorder", own := recorder.Recorder())
+    with sender._sender._sending:
+        monkeypatch.setattr(sender, "_sender", own := sender.Sender())
         yield own
 
 
 def total(policy):
-    fields = store.redis().hgetall(recorder.TOTAL)
-    return Tally.parse({name.decode(): n for name, n in fields.items()}).by_policy().get(policy, Tally())
+    fields = redis_client.client().hgetall(keys.STATS_TOTAL)
+    return (
+        Counters.parse({name.decode(): n for name, n in fields.items()}).by_policy().get(policy, Counters())
+    )
 
 
 def test_reads_of_many_threads_are_all_counted(policy):
     def work():
-        for _ in range(recorder.FOLD_AT):
-            stats.record(policy, "hit", "", 0.0002)
+        for _ in range(sender.FOLD_AT):
+            recording.record_read(policy, "hit", "", 0.0002)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert stats.flush()
-    assert total(policy).reads("hit") == 4 * recorder.FOLD_AT
+    assert recording.flush()
+    assert total(policy).reads("hit") == 4 * sender.FOLD_AT
 
 
 def test_the_thread_sends_by_itself_each_second(policy, own, monkeypatch):
@@ -59,7 +64,7 @@ def test_the_thread_sends_by_itself_each_second(policy, own, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(time, "sleep", pause)
-        stats.record(policy, "miss", "absent", 0.02)
+        recording.record_read(policy, "miss", "absent", 0.02)
         deadline = time.monotonic() + LONG
         while not total(policy).reads() and time.monotonic() < deadline:
             sleep(0.05)
@@ -71,58 +76,61 @@ def test_the_thread_sends_by_itself_each_second(policy, own, monkeypatch):
 
 def test_recording_makes_no_round_trip(policy, monkeypatch):
     """Statistics are sent by a thread of their own, which may do so now."""
-    asking, redis = [], store.redis
+    asking, run = [], sender._count_script._run
+
+    def note(*arguments):
+        asking.append(threading.current_thread())
+        return run(*arguments)
+
     with monkeypatch.context() as patch:
-        patch.setattr(store, "redis", lambda: asking.append(threading.current_thread()) or redis())
-        stats.record(policy, "hit", "", 0.001)
-        stats.refused(policy, "uncovered", "SELECT 1")
-        stats.count("test.counter")
+        patch.setattr(sender._count_script, "_run", note)
+        recording.record_read(policy, "hit", "", 0.001)
+        recording.record_refusal(policy, "uncovered", "SELECT 1")
+        recording.count("test.counter")
         assert threading.current_thread() not in asking
-        stats.flush()
-        assert threading.current_thread() in asking
+        recording.flush()
+        assert asking
 
 
 def test_a_child_process_counts_its_own_reads_only(policy):
-    stats.flush()
-    stats.record(policy, "hit", "", 0.001)
+    recording.flush()
+    recording.record_read(policy, "hit", "", 0.001)
     child = os.fork()
     if child == 0:
-        stats.record(policy, "miss", "absent", 0.001)
-        os._exit(0 if stats.flush() else 1)
+        recording.record_read(policy, "miss", "absent", 0.001)
+        os._exit(0 if recording.flush() else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert stats.flush()
+    assert recording.flush()
     assert (total(policy).reads("hit"), total(policy).reads("miss")) == (1, 1)
 
 
 def test_counts_wait_while_redis_is_down_and_arrive_once(policy, monkeypatch):
     nowhere = Redis(port=1, retry=None)
-    stats.flush()
+    recording.flush()
     with monkeypatch.context() as patch:
-        patch.setattr(store, "redis", lambda: nowhere)
+        patch.setattr(redis_client, "client", lambda: nowhere)
+        patch.setattr(redis_client._ThreadConnection, "settings_read", -1)  # connects anew
         for _ in range(3):
-            stats.record(policy, "bypass", "redis_down", 0.01)
-            assert stats.flush() is False
-    assert stats.flush()
+            recording.record_read(policy, "bypass", "redis_down", 0.01)
+            assert recording.flush() is False
+    assert recording.flush()
     assert total(policy).reads("bypass") == 3
 
 
-class AnswerLost(Redis):
-    """A server that does what it is asked and whose answer is lost on the way."""
-
-    def execute_command(self, *args, **options):
-        super().execute_command(*args, **options)
-        raise RedisSlow("answer lost")
-
-
 def test_a_lost_answer_does_not_count_twice(policy, monkeypatch):
-    stats.flush()
-    real = store.redis()
+    recording.flush()
+    exchange = redis_client._exchange
+
+    def lose_the_reply(connection, command):
+        exchange(connection, command)
+        raise RedisSlow("reply lost")
+
     with monkeypatch.context() as patch:
-        patch.setattr(store, "redis", lambda: AnswerLost(connection_pool=real.connection_pool))
-        stats.record(policy, "hit", "", 0.001)
-        assert stats.flush() is False
-        assert stats.flush() is False
-    assert stats.flush()
+        patch.setattr(redis_client, "_exchange", lose_the_reply)
+        recording.record_read(policy, "hit", "", 0.001)
+        assert recording.flush() is False
+        assert recording.flush() is False
+    assert recording.flush()
     assert total(policy).reads("hit") == 1
 
 
@@ -130,45 +138,45 @@ def test_memory_stays_bounded_while_redis_is_away(policy, monkeypatch, time_mach
     def gone():
         raise RedisGone("away")
 
-    own = recorder.Recorder()
-    monkeypatch.setattr(store, "redis", gone)
+    own = sender.Sender()
+    monkeypatch.setattr(redis_client, "client", gone)
     now = int(time.time())
     for minute in range(60 * time_machine_hours):
         for reason in range(300):
-            recorder.add_count(own.open, now + 60 * minute, f"{policy}.{reason}", 1)
-    stats.count(policy)
+            sender.add_count(own.open, now + 60 * minute, f"{policy}.{reason}", 1)
+    recording.count(policy)
     own.fold()
     kept = sum(map(len, own.open.minutes.values()))
-    lost = sum(counts[Field("counter", "", "stats.lost", "")] for counts in own.open.minutes.values())
-    assert kept <= recorder.KEEP_FIELDS + 1
+    lost = sum(counts[CountName("counter", "", "stats.lost", "")] for counts in own.open.minutes.values())
+    assert kept <= sender.KEEP_FIELDS + 1
     assert lost + kept >= 300 * 60 * time_machine_hours
 
 
 def test_what_cannot_be_sent_does_not_stop_what_follows(policy, own):
     own.thread = threading.current_thread()
-    stats.record(policy, "hit", "", 0.001, key="k", recipe={"path": object()})
-    with pytest.raises(TypeError):
-        stats.flush()
-    stats.record(policy, "hit", "", 0.001)
-    assert stats.flush()
+    recording.record_read(policy, "hit", "", 0.001, key="k", recipe=page_recipe(object()))
+    with pytest.raises(UnknownType):
+        recording.flush()
+    recording.record_read(policy, "hit", "", 0.001)
+    assert recording.flush()
     assert total(policy).reads("hit") == 1
 
 
 def test_the_last_thing_to_blame_is_kept(policy):
-    stats.refused(policy, "uncovered", "SELECT 1")
-    stats.refused(policy, "uncovered", "SELECT 2" + " " * 5000)
-    stats.flush()
-    text = store.redis().hget(recorder.BLAME, f"refusals||uncovered|{policy}").decode()
+    recording.record_refusal(policy, "uncovered", "SELECT 1")
+    recording.record_refusal(policy, "uncovered", "SELECT 2" + " " * 5000)
+    recording.flush()
+    text = redis_client.client().hget(keys.STATS_BLAME, f"refusals||uncovered|{policy}").decode()
     assert '"detail": "SELECT 2' in text
-    assert len(text) < recorder.LONGEST_DETAIL + 100
+    assert len(text) < sender.LONGEST_DETAIL + 100
 
 
 def test_counts_are_sent_at_exit(policy, settings):
     script = f"""
         import django
         django.setup()
-        from cachecontrol import stats
-        stats.record({policy!r}, "hit", "", 0.001)
+        from cachecontrol.stats import recording
+        recording.record_read({policy!r}, "hit", "", 0.001)
     """
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.cachecontrol.worker"}
     subprocess.run(
@@ -182,11 +190,11 @@ def test_counts_are_sent_at_exit(policy, settings):
 
 
 def test_a_trace_collects_what_was_recorded_inside_it(policy):
-    stats.record(policy, "hit", "", 0.001)
-    with stats.trace() as trace:
-        stats.record(policy, "miss", "moved", 0.02, key="k", tags=["catalog_product#5"])
-        stats.refused(policy, "set_cookie")
-    stats.record(policy, "hit", "", 0.001)
+    recording.record_read(policy, "hit", "", 0.001)
+    with recording.trace() as trace:
+        recording.record_read(policy, "miss", "moved", 0.02, key="k", tags=["catalog_product#5"])
+        recording.record_refusal(policy, "set_cookie")
+    recording.record_read(policy, "hit", "", 0.001)
     assert [(read.outcome, read.reason, read.tags) for read in trace.reads] == [
         ("miss", "moved", ("catalog_product#5",))
     ]

@@ -1,13 +1,13 @@
 from collections import Counter
 
-from cachecontrol.tally import Field, Kind, Tally, read_fields
+from cachecontrol.stats.counters import Counters, CountKind, CountName, read_fields
 
 
 def tally(*reads):
     counts = Counter()
     for policy, outcome, reason, seconds, n in reads:
         counts.update(read_fields(policy, outcome, reason, [seconds] * n))
-    return Tally(counts)
+    return Counters(counts)
 
 
 def test_the_hit_rate_counts_stale_answers_as_answers_of_the_cache():
@@ -18,7 +18,7 @@ def test_the_hit_rate_counts_stale_answers_as_answers_of_the_cache():
 
 
 def test_nothing_counted_has_no_hit_rate():
-    assert Tally().hit_rate() is None
+    assert Counters().hit_rate() is None
 
 
 def test_worth_is_hits_times_what_a_hit_saves():
@@ -38,5 +38,5 @@ def test_a_policy_is_seen_alone():
 
 
 def test_names_of_counts_survive_being_written():
-    name = Field(Kind.REFUSALS, "", "uncovered", "odd|policy")
-    assert Field.parse(str(name)) == name
+    name = CountName(CountKind.REFUSALS, "", "uncovered", "odd|policy")
+    assert CountName.parse(str(name)) == name

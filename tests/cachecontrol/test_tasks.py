@@ -7,15 +7,21 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from celery.beat import PersistentScheduler
 from celery.schedules import schedule
 from django.conf import settings
 from django.db import connection
 
-from cachecontrol import drain, fetch, keys, stats, store, tasks
-from cachecontrol.models import KeeperRun
+from cachecontrol import engine, tasks
+from cachecontrol.drain import runner
+from cachecontrol.models import JobRun
+from cachecontrol.reasons import Verdict
+from cachecontrol.redis import entry_store, keys, redis_client
+from cachecontrol.stats import recording
 from catalog.models import Brand
 from project.celery import app
 from tests.patience import LONG
@@ -67,8 +73,8 @@ def wait_for(is_there: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def ended(name: str) -> list[KeeperRun]:
-    return list(KeeperRun.objects.filter(name=name, finished_at__isnull=False))
+def ended(name: str) -> list[JobRun]:
+    return list(JobRun.objects.filter(name=name, finished_at__isnull=False))
 
 
 def test_the_schedule_names_every_task_and_beat_has_it() -> None:
@@ -86,28 +92,37 @@ def test_reconcile_runs_every_minute_and_no_call_outlives_the_next() -> None:
 
 
 def test_a_worker_runs_every_keeper(celery: Callable[..., object], client: Client) -> None:
-    drain.drain.run()
+    runner.runner.run()
     Brand.objects.create(name="Acme", slug="acme")
     client.get("/brand/acme/", SERVER_NAME="localhost")
-    assert stats.flush()
-    (key,) = [key for key in store.entry_keys(at_least=10) if keys.policy_of(key) == "tests.brand"]
-    store.redis().delete(key)
+    assert recording.flush()
+    (key,) = [key for key in entry_store.scan_entry_keys(at_least=10) if keys.policy_of(key) == "tests.brand"]
+    redis_client.client().delete(key)
     celery("worker", "--pool", "solo", "--loglevel", "INFO")
     names = ("warm", "mend", "prune", "rollup", "forget")
     for name in names:
         app.send_task(f"cachecontrol.{name}")
     wait_for(lambda: all(ended(name) for name in names))
     assert (ended("warm")[0].done, ended("warm")[0].note) == (1, "")
-    assert fetch.peek(key).judgement == "hit"
+    assert engine.look_up(key).verdict is Verdict.FRESH
     app.send_task("cachecontrol.reconcile")
     wait_for(lambda: bool(ended("reconcile")))
     assert ended("reconcile")[0].note == "1 same"
-    assert not any(run.errors for run in KeeperRun.objects.all()), [
-        run.note for run in KeeperRun.objects.all()
-    ]
+    assert not any(run.errors for run in JobRun.objects.all()), [run.note for run in JobRun.objects.all()]
 
 
 def test_beat_calls_the_keepers(celery: Callable[..., object], tmp_path: Path) -> None:
+    """A beat that called each of them last two days ago, so that all are due now."""
+    leave_a_schedule(tmp_path / "beat", called=timedelta(days=2))
     celery("beat", "--schedule", str(tmp_path / "beat"), "--pidfile", "")
     celery("worker", "--pool", "solo")
-    wait_for(lambda: bool(ended("warm")))
+    wait_for(lambda: all(ended(name) for name in tasks.BEAT_SCHEDULE))
+
+
+def leave_a_schedule(file: Path, *, called: timedelta) -> None:
+    """Write the file of a beat that called everything in its schedule that long ago."""
+    app.loader.import_default_modules()
+    scheduler = PersistentScheduler(app, schedule_filename=str(file))
+    for entry in scheduler.schedule.values():
+        entry.last_run_at -= called
+    scheduler.close()

@@ -9,8 +9,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.test.utils import isolate_apps
 
-from cachecontrol import tracking
 from cachecontrol.api import track
+from cachecontrol.core import registry
 from cachecontrol.exceptions import Misconfigured
 from tests.library.models import Book, Genre, Manual, Profile, Rate, Review
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def only_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test tracks is forgotten after it."""
-    monkeypatch.setattr(tracking, "_trackings", {**tracking._trackings})
+    monkeypatch.setattr(registry, "_tables", {**registry._tables})
     with isolate_apps("tests.library"):
         yield
 
@@ -58,26 +58,30 @@ def model_with(**fields: models.Field[Any, Any]) -> type[models.Model]:
 
 
 def test_a_table_is_known_by_its_own_columns() -> None:
-    manual = tracking.find("library_manual")
+    manual = registry.find("library_manual")
     assert manual is not None
-    assert (manual.model, manual.pk, manual.columns) == (Manual, "book_ptr_id", ("book_ptr_id", "topic"))
+    assert (manual.label, manual.pk, manual.columns) == (
+        "library.Manual",
+        "book_ptr_id",
+        ("book_ptr_id", "topic"),
+    )
 
 
 def test_ignored_columns_are_not_watched() -> None:
-    book = tracking.find("library_book")
+    book = registry.find("library_book")
     assert book is not None
     assert "stock" not in book.columns
-    assert (book.ignored, book.blind) == (("stock",), {"stock"})
+    assert (book.ignored_fields, book.ignored_columns) == (("stock",), {"stock"})
 
 
 def test_the_table_between_many_and_many_is_tracked_with_its_model_sliced_by_both_keys() -> None:
-    between = tracking.find(Book.genres.through._meta.db_table)
+    between = registry.find(Book.genres.through._meta.db_table)
     assert between is not None
     assert between.slices == ("book_id", "genre_id")
 
 
 def test_slices_are_columns_even_of_keys() -> None:
-    review = tracking.find(Review._meta.db_table)
+    review = registry.find(Review._meta.db_table)
     assert review is not None
     assert review.slices == ("book_id",)
 
@@ -88,7 +92,7 @@ def test_slices_are_columns_even_of_keys() -> None:
 def test_integers_uuids_and_text_name_rows_and_other_keys_do_not(
     model: type[models.Model], nameable: bool
 ) -> None:
-    tracked = tracking.find(model._meta.db_table)
+    tracked = registry.find(model._meta.db_table)
     assert tracked is not None
     assert tracked.can_name(tracked.pk) is nameable
 
@@ -105,7 +109,7 @@ def test_integers_uuids_and_text_name_rows_and_other_keys_do_not(
 )
 def test_a_key_that_the_database_may_write_otherwise_names_no_rows(pk: models.Field[Any, Any]) -> None:
     model = track()(model_with(key=pk))
-    tracked = tracking.find(model._meta.db_table)
+    tracked = registry.find(model._meta.db_table)
     assert tracked is not None
     assert not tracked.can_name("key")
 
@@ -114,7 +118,7 @@ def test_a_field_of_a_projects_own_that_writes_as_django_does_names_rows() -> No
     model = track(slices=["kind"])(
         model_with(key=OwnText(primary_key=True, max_length=9), kind=OwnText(max_length=9))
     )
-    tracked = tracking.find(model._meta.db_table)
+    tracked = registry.find(model._meta.db_table)
     assert tracked is not None
     assert tracked.can_name("key")
     assert tracked.can_name("kind")

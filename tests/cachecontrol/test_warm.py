@@ -10,17 +10,24 @@ from django.core.management import CommandError, call_command
 from django.db.models import Value
 from django.db.models.functions import Concat
 from django.utils import timezone
-from redis.exceptions import RedisError
 
-from cachecontrol import drain, fetch, hot, keeper, keys, policy, recorder, stats, store, warm
-from cachecontrol.models import KeeperRun
+from cachecontrol import engine
+from cachecontrol.core.policy import Policy, find_policy
+from cachecontrol.drain import runner
+from cachecontrol.exceptions import StoreDown
+from cachecontrol.frontends.pages import PageRecipe
+from cachecontrol.jobs import runs, warm
+from cachecontrol.models import JobRun
+from cachecontrol.reasons import Verdict
+from cachecontrol.redis import keys, redis_client
+from cachecontrol.stats import hot_keys, recording
 from catalog.models import Brand
 
 if TYPE_CHECKING:
     from django.test import Client
     from redis import Redis
 
-    from project.embedded import Valkey
+    from project.local.valkey import Valkey
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.cachecontrol.site")]
 
@@ -30,7 +37,7 @@ ALL_TIME = 10**12
 
 @pytest.fixture(autouse=True)
 def brands(redis: Redis) -> None:
-    drain.drain.run()
+    runner.runner.run()
     for name in ("Acme", "Bolt", "Cork"):
         Brand.objects.create(name=name, slug=name.lower())
 
@@ -38,103 +45,106 @@ def brands(redis: Redis) -> None:
 @pytest.fixture
 def visited(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Keys of three pages that were asked for, all in one window: the hottest first."""
-    monkeypatch.setattr(recorder, "HOT_WINDOW", ALL_TIME)
+    monkeypatch.setattr(hot_keys, "WINDOW", ALL_TIME)
     for slug, times in (("acme", 5), ("bolt", 3), ("cork", 1)):
         for _ in range(times):
             client.get(f"/brand/{slug}/")
-    assert stats.flush()
-    return [entry.key for entry in hot.hottest("tests.brand", 10)]
+    assert recording.flush()
+    return [entry.key for entry in hot_keys.hottest("tests.brand", 10)]
 
 
 def test_a_page_that_is_never_kept_is_never_warmed(client: Client, settings: Any) -> None:
     settings.CACHECONTROL = {**settings.CACHECONTROL, "MAX_KEY_BYTES": 10}
     assert client.get("/brand/acme/").headers["Cache-Status"].endswith("key_too_long")
-    assert stats.flush()
-    assert hot.hottest("tests.brand", 10) == []
+    assert recording.flush()
+    assert hot_keys.hottest("tests.brand", 10) == []
 
 
 def test_an_address_that_somebody_invented_is_never_warmed(client: Client) -> None:
     for _ in range(3):
         assert client.get("/brand/invented/").status_code == 404
     assert status(client, "/brand/invented/") == "larder; hit"
-    assert stats.flush()
-    assert hot.hottest("tests.brand", 10) == []
+    assert recording.flush()
+    assert hot_keys.hottest("tests.brand", 10) == []
 
 
 def status(client: Client, path: str) -> str:
     return client.get(path).headers["Cache-Status"]
 
 
-def judgements(found: list[str]) -> list[str]:
-    return [fetch.peek(key).judgement for key in found]
+def verdicts(entry_keys: list[str]) -> list[Verdict]:
+    return [engine.look_up(key).verdict for key in entry_keys]
 
 
-def last_run() -> KeeperRun:
-    return KeeperRun.objects.filter(name="warm").latest("started_at")
+def last_run() -> JobRun:
+    return JobRun.objects.filter(name="warm").latest("started_at")
 
 
 def test_pages_that_moved_are_filled_and_the_next_visitor_hits(client: Client, visited: list[str]) -> None:
     Brand.objects.update(name=Concat("name", Value("!")))
-    assert judgements(visited) == ["free"] * 3
+    assert verdicts(visited) == [Verdict.UNUSABLE] * 3
     assert warm.warm() == 3
-    assert judgements(visited) == ["hit"] * 3
+    assert verdicts(visited) == [Verdict.FRESH] * 3
     answer = client.get("/brand/acme/")
     assert (answer.content, answer.headers["Cache-Status"]) == (b"Acme!", "larder; hit")
 
 
 def test_pages_that_are_gone_are_filled(visited: list[str]) -> None:
-    store.redis().delete(*visited)
+    redis_client.client().delete(*visited)
     assert warm.warm() == 3
-    assert judgements(visited) == ["hit"] * 3
+    assert verdicts(visited) == [Verdict.FRESH] * 3
 
 
 def test_fresh_pages_are_left_alone(visited: list[str]) -> None:
-    before = [fetch.peek(key).head for key in visited]
+    before = [engine.look_up(key).entry for key in visited]
     assert warm.warm() == 0
-    assert [fetch.peek(key).head for key in visited] == before
+    assert [engine.look_up(key).entry for key in visited] == before
 
 
 def test_pages_near_their_end_are_filled_while_visitors_go_on_hitting(
     client: Client, visited: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = [fetch.peek(key) for key in visited]
+    before = [engine.look_up(key) for key in visited]
     monkeypatch.setattr(warm, "NEAR_END", 1.0)
     assert warm.warm() == 3
-    after = [fetch.peek(key) for key in visited]
-    assert [reading.judgement for reading in before + after] == ["hit"] * 6
-    assert all(new.stored > old.stored for old, new in zip(before, after, strict=True))
+    after = [engine.look_up(key) for key in visited]
+    assert [lookup.verdict for lookup in before + after] == [Verdict.FRESH] * 6
+    assert all(
+        new.entry and old.entry and new.entry.stored > old.entry.stored
+        for old, new in zip(before, after, strict=True)
+    )
 
 
 def test_only_what_is_left_of_a_ttl_matters(visited: list[str]) -> None:
-    known = policy.find("tests.brand")
+    known = find_policy("tests.brand")
     assert known is not None
     assert not warm.needs_filling(known, visited[0])
-    longer = policy.Policy(name="tests.longer", kind="page", ttl=known.ttl * 11)
+    longer = Policy(name="tests.longer", kind="page", ttl=known.ttl * 11)
     assert warm.needs_filling(longer, visited[0])
 
 
 def test_the_hottest_come_first_within_the_limit(visited: list[str]) -> None:
-    store.redis().delete(*visited)
+    redis_client.client().delete(*visited)
     assert warm.warm(limit=2) == 2
-    assert judgements(visited) == ["hit", "hit", "free"]
+    assert verdicts(visited) == [Verdict.FRESH, Verdict.FRESH, Verdict.UNUSABLE]
 
 
 def test_a_run_ends_with_its_budget(visited: list[str]) -> None:
-    store.redis().delete(*visited)
+    redis_client.client().delete(*visited)
     assert warm.warm(seconds=0) == 0
     assert last_run().note == "out of time after 0 of 3"
 
 
 def test_its_reads_are_no_traffic(visited: list[str]) -> None:
-    before = store.redis().hgetall(recorder.TOTAL)
-    store.redis().delete(*visited)
+    before = redis_client.client().hgetall(keys.STATS_TOTAL)
+    redis_client.client().delete(*visited)
     warm.warm()
-    assert stats.flush()
-    assert store.redis().hgetall(recorder.TOTAL) == before
+    assert recording.flush()
+    assert redis_client.client().hgetall(keys.STATS_TOTAL) == before
 
 
 def test_a_run_is_recorded(visited: list[str]) -> None:
-    store.redis().delete(visited[0])
+    redis_client.client().delete(visited[0])
     warm.warm()
     run = last_run()
     assert (run.done, run.errors, run.note) == (1, 0, "")
@@ -143,7 +153,7 @@ def test_a_run_is_recorded(visited: list[str]) -> None:
 
 
 def test_a_page_that_is_not_stored_is_said(client: Client, visited: list[str], settings: Any) -> None:
-    store.redis().delete(visited[0])
+    redis_client.client().delete(visited[0])
     settings.ALLOWED_HOSTS = ["elsewhere.example"]
     assert warm.warm() == 0
     assert last_run().note == "/brand/acme/: not a cached page on this host"
@@ -151,37 +161,39 @@ def test_a_page_that_is_not_stored_is_said(client: Client, visited: list[str], s
 
 def test_a_page_that_fails_is_counted_and_the_rest_goes_on(client: Client, visited: list[str]) -> None:
     client.get("/broken/")
-    stats.flush()
+    recording.flush()
     Brand.objects.create(name="Broken", slug="broken")
     Brand.objects.update(name=Concat("name", Value("!")))
     assert warm.warm() == 3
-    assert judgements(visited) == ["hit"] * 3
+    assert verdicts(visited) == [Verdict.FRESH] * 3
     assert last_run().errors == 1
     assert "/broken/ answers 500" in last_run().note
 
 
 def test_a_hot_key_with_the_recipe_of_another_page_is_refused(visited: list[str]) -> None:
-    acme, bolt, _ = hot.hottest("tests.brand", 10)
-    store.redis().flushall()
-    drain.drain.run()
-    stats.record("tests.brand", "hit", "", 0.0, key=acme.key, recipe=bolt.recipe)
-    assert stats.flush()
+    acme, bolt, _ = hot_keys.hottest("tests.brand", 10)
+    redis_client.client().flushall()
+    runner.runner.run()
+    recording.record_read(
+        "tests.brand", "hit", "", 0.0, key=acme.key, recipe=PageRecipe.of_plain(bolt.recipe)
+    )
+    assert recording.flush()
     assert warm.warm() == 0
     assert last_run().errors == 1
-    assert "asks for" in last_run().note
-    assert judgements(visited) == ["free"] * 3
+    assert "describes" in last_run().note
+    assert verdicts(visited) == [Verdict.UNUSABLE] * 3
 
 
 def test_one_run_at_a_time(visited: list[str]) -> None:
-    with store.redis().lock(keys.KEEPER + "warm", timeout=600):
+    with redis_client.client().lock(keys.JOB + "warm", timeout=600):
         assert warm.warm() is None
     assert last_run().note == "another process is at it"
     assert warm.warm() == 0
 
 
 def test_a_run_whose_process_died_is_closed_by_the_next(visited: list[str]) -> None:
-    dead = KeeperRun.objects.create(name="warm", started_at=timezone.now(), done=7)
-    other = KeeperRun.objects.create(name="reconcile", started_at=timezone.now())
+    dead = JobRun.objects.create(name="warm", started_at=timezone.now(), done=7)
+    other = JobRun.objects.create(name="reconcile", started_at=timezone.now())
     warm.warm()
     dead.refresh_from_db()
     other.refresh_from_db()
@@ -196,15 +208,15 @@ def test_a_run_whose_process_died_is_closed_by_the_next(visited: list[str]) -> N
 
 def test_a_run_without_redis_says_so(visited: list[str], valkey: Valkey) -> None:
     valkey.stop()
-    with pytest.raises(RedisError):
+    with pytest.raises(StoreDown):
         warm.warm()
     assert last_run().errors == 1
     assert last_run().finished_at is not None
 
 
 def test_progress_is_seen_while_it_runs(visited: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "REPORT_EVERY", 0.0)
-    store.redis().delete(*visited)
+    monkeypatch.setattr(runs, "REPORT_EVERY", 0.0)
+    redis_client.client().delete(*visited)
     seen: list[tuple[int, int, int, Any]] = []
 
     def look(done: int, total: int) -> None:
@@ -217,7 +229,7 @@ def test_progress_is_seen_while_it_runs(visited: list[str], monkeypatch: pytest.
 
 def test_the_command_warms_a_policy_or_all(visited: list[str]) -> None:
     for arguments in (["tests.brand"], ["--all"]):
-        store.redis().delete(*visited)
+        redis_client.client().delete(*visited)
         out = StringIO()
         call_command("warm", *arguments, stdout=out)
         assert out.getvalue() == "3 pages filled.\n"

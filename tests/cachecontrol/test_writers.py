@@ -10,9 +10,11 @@ import psycopg
 import pytest
 from django.db import connection, connections, transaction
 
-from cachecontrol import stats, store, writers
-from cachecontrol.drain import drain
-from cachecontrol.scope import TELL_OPTION, TELL_SETTING
+from cachecontrol.drain import after_commit
+from cachecontrol.drain.runner import runner
+from cachecontrol.postgres.sessions import TELL_OPTION, TELL_SETTING
+from cachecontrol.redis import redis_client
+from cachecontrol.stats import recording
 from catalog.models import Brand
 from project import environment
 from tests.shelf import cluster
@@ -235,7 +237,7 @@ WRITERS = [
 @pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
 def test_once_a_commit_returned_every_process_sees_it(brand: Brand, write: Callable[[Brand], None]) -> None:
     assert read_elsewhere(brand) == "Acme"
-    with stats.trace() as trace:
+    with recording.trace() as trace:
         assert Brand.objects.cached().get(pk=brand.pk).name == "Acme"
     assert trace.reads[0].outcome == "hit"
     write(brand)
@@ -344,7 +346,7 @@ def test_a_connection_of_a_pool_tells_whoever_has_it(brand: Brand, pool: None) -
         read_elsewhere(brand)
         with transaction.atomic():
             Brand.objects.filter(pk=brand.pk).update(name=name)
-        assert not writers.has_pending()
+        assert not after_commit.has_undrained_write()
         connection.close()
         assert read_elsewhere(brand) == name
 
@@ -356,7 +358,7 @@ def test_a_page_that_takes_a_connection_from_a_pool_is_stored(
     monkeypatch.setitem(connection.settings_dict, "CONN_HEALTH_CHECKS", True)
     for name in ("default", "taken again"):
         connection.close()
-        with stats.trace() as trace:
+        with recording.trace() as trace:
             Brand.objects.cached(f"writers.{name}").get(pk=brand.pk)
         assert trace.refusals == []
 
@@ -375,7 +377,7 @@ def test_a_transaction_begun_by_hand_reads_its_own_writes(brand: Brand) -> None:
     transaction.set_autocommit(False)
     try:
         by_update(brand)
-        with stats.trace() as trace:
+        with recording.trace() as trace:
             assert Brand.objects.cached().get(pk=brand.pk).name == "Zenith"
         assert (trace.reads[0].outcome, trace.reads[0].reason) == ("bypass", "transaction")
         transaction.rollback()
@@ -388,24 +390,24 @@ def test_a_write_succeeds_without_redis_and_is_drained_by_the_next_read(brand: B
     Brand.objects.cached().get(pk=brand.pk)
     with silent(valkey):
         by_update(brand)
-    store.breaker.answered()
-    assert writers.has_pending()
+    redis_client.breaker.answered()
+    assert after_commit.has_undrained_write()
     assert Brand.objects.cached().get(pk=brand.pk).name == "Zenith"
-    assert not writers.has_pending()
+    assert not after_commit.has_undrained_write()
 
 
 def test_a_forked_child_drains_on_a_connection_of_its_own(brand: Brand) -> None:
-    drain.run()
+    runner.run()
     pid = os.fork()
     if pid == 0:
         try:
             connection.connection = None
-            drain.run()
+            runner.run()
         except BaseException:
             os._exit(1)
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
-    drain.run()
+    runner.run()
 
 
 def test_other_programs_get_no_notice() -> None:

@@ -20,7 +20,7 @@ from django.test import Client
 from django.utils import timezone
 
 from cachecontrol.api import bypass
-from cachecontrol.drain import drain
+from cachecontrol.drain.runner import runner
 from catalog import listing
 from catalog.models import Brand, Category, Product, ProductImage, Variant
 from tests.catalog import shelves
@@ -107,7 +107,7 @@ def update_by_another_program(row: Any, field: str, value: Any) -> None:
         other.execute(
             f"UPDATE {row._meta.db_table} SET {column.column} = %s WHERE id = %s", [prepared, row.pk]
         )
-    drain.run()
+    runner.run()
 
 
 APPLY_METHODS = [save, update, update_in_bulk, update_by_another_program]

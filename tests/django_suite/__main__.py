@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import django
 
-from project.services import BASE_DIR, VAR, make_folder
+from project.local.folders import BASE_DIR, VAR, make_folder
 from tests.django_suite.explained import EXPLAINED
 
 if TYPE_CHECKING:

@@ -12,16 +12,20 @@ from django.db import connections, models
 from django.db.models import sql
 from psycopg.types.json import Jsonb
 
-from cachecontrol import capture, collect, fetch, position, stats, tracking
+from cachecontrol import engine
+from cachecontrol.core.policy import Policy, register_policy
+from cachecontrol.dependencies import tracker
 from cachecontrol.exceptions import Misconfigured
-from cachecontrol.policy import Outcome, Policy, register
-from cachecontrol.queries import TrackedQuery
+from cachecontrol.frontends.queries import QueryRecipe, TrackedQuery
+from cachecontrol.postgres import captured, guarded, read_point, tracked_models
+from cachecontrol.reasons import Outcome, PolicyKind
+from cachecontrol.stats import recording
 
 if TYPE_CHECKING:
-    from cachecontrol.fetch import Fetched
+    from cachecontrol.engine import ReadRequest, ReadResult
 
-_ASKED = {position.STANDING_SQL, capture._CAPTURED_SQL}
-OWN_STATEMENTS = frozenset(_ASKED | {*map(position.guarded, _ASKED)})
+_ASKED = {read_point.READ_POINT_SQL, captured._CAPTURED_SQL}
+OWN_STATEMENTS = frozenset(_ASKED | {*map(guarded.in_savepoint, _ASKED)})
 """What a fill asks beside its query."""
 
 outcomes: Counter[str] = Counter()
@@ -33,7 +37,7 @@ wrong: list[str] = []
 class CachedQuery(TrackedQuery):
     """What every queryset of the suite asks with."""
 
-    policy = register(Policy(name="django.suite", kind="query"))
+    policy = register_policy(Policy(name="django.suite", kind=PolicyKind.QUERY))
 
 
 def track() -> None:
@@ -43,9 +47,9 @@ def track() -> None:
         if options.proxy or not options.managed or options.app_label == "cachecontrol":
             continue
         fields = options.local_concrete_fields
-        slices = [f.name for f in fields if not f.primary_key and tracking._may_have_written_form(f)]
+        slices = [f.name for f in fields if not f.primary_key and tracked_models._may_have_written_form(f)]
         try:
-            tracking.add(model, slices=slices)
+            tracked_models.track(model, slices=slices)
         except Misconfigured as error:
             print(f"not tracked: {error}")
 
@@ -54,8 +58,8 @@ def cache() -> None:
     """From here on every new queryset is cached, and counted."""
     sql.Query = CachedQuery
     models.query.sql.Query = CachedQuery
-    fetch.get = twice
-    stats.record, stats.refused = _record, _refused
+    engine.read = twice
+    recording.record_read, recording.record_refusal = _record, _refused
 
 
 def _record(policy: str, outcome: Outcome, reason: str, seconds: float, **_: Any) -> None:
@@ -70,19 +74,19 @@ def _refused(policy: str, reason: str, detail: str = "") -> None:
 LATELY = 12
 """Reads that are asked for again at the end of each test."""
 
-_get = fetch.get
-_asked: dict[str, fetch.Request[Any]] = {}
+_get = engine.read
+_asked: dict[str, ReadRequest[Any]] = {}
 _ran: dict[str, list[dict[str, str]]] = {}
 """What a query executed when it was computed last: what a test that counts queries would have seen."""
 
 
-def twice(request: fetch.Request[Any]) -> Fetched[Any]:
+def twice(request: ReadRequest[Any]) -> ReadResult[Any]:
     """Read, read again, and leave in the log of queries what one read of the database would have left."""
-    if "sql" in request.recipe and collect.known(request.alias):
+    if request.recipe is not None and tracker.is_captured(request.database):
         _asked[request.key] = request
         while len(_asked) > LATELY:
             del _asked[next(iter(_asked))]
-    log = connections[request.alias].queries_log
+    log = connections[request.database].queries_log
     before = [*log]
     first = _get(request)
     if first.outcome is not Outcome.HIT:
@@ -117,12 +121,12 @@ def ask_again() -> None:
             _compare(request, _unordered(fetched.value), _unordered(answer))
 
 
-def _answer(recipe: dict[str, Any]) -> Any:
+def _answer(recipe: QueryRecipe) -> Any:
     """What the database says now to the SQL of a read."""
-    params = [Jsonb(json.loads(p["jsonb"])) if isinstance(p, dict) else p for p in recipe["params"]]
-    with connections[recipe["alias"]].cursor() as cursor:
-        cursor.execute(recipe["sql"], params)
-        return cursor.fetchone() if recipe["one"] else [cursor.fetchall()]
+    params = [Jsonb(json.loads(p["jsonb"])) if isinstance(p, dict) else p for p in recipe.params]
+    with connections[recipe.database].cursor() as cursor:
+        cursor.execute(recipe.sql, params)
+        return cursor.fetchone() if recipe.is_single else [cursor.fetchall()]
 
 
 def _cut(answer: Any, like: Any) -> Any:
@@ -135,20 +139,22 @@ def _cut(answer: Any, like: Any) -> Any:
     return answer
 
 
-def _judge(request: fetch.Request[Any], first: Fetched[Any], second: Fetched[Any]) -> None:
+def _judge(request: ReadRequest[Any], first: ReadResult[Any], second: ReadResult[Any]) -> None:
     """A second read that hits gives the very same value; a first one gives what the database gives now."""
     if first is not second:
         expected = repr(first.value)
     else:
-        with collect.apart():
+        with tracker.outside_collection():
             expected = _unordered(request.compute())
     got = repr(second.value) if first is not second else _unordered(second.value)
     _compare(request, got, expected)
 
 
-def _compare(request: fetch.Request[Any], got: str, expected: str) -> None:
+def _compare(request: ReadRequest[Any], got: str, expected: str) -> None:
     if got != expected:
-        wrong.append(f"{request.recipe.get('sql', 'an aggregate')}: {got[:300]} instead of {expected[:300]}")
+        wrong.append(
+            f"{request.recipe.sql if request.recipe else 'an aggregate'}: {got[:300]} instead of {expected[:300]}"
+        )
 
 
 def _unordered(value: Any) -> str:

@@ -4,8 +4,10 @@ import os
 import tempfile
 from pathlib import Path
 
-from project import environment, services
-from project.embedded import Postgres, Valkey
+from project import environment
+from project.local import services
+from project.local.postgres import Postgres
+from project.local.valkey import Valkey
 
 HOME = Path(os.environ.get("LARDER_SUITE_HOME") or tempfile.mkdtemp(prefix="larder-suite-"))
 os.environ["LARDER_SUITE_HOME"] = str(HOME)

@@ -70,7 +70,7 @@ class Runner(DiscoverRunner):
         """The models do not say that they are tracked, as the checks would have it: this tool says it for them."""
 
     def run_suite(self, suite: Any, **kwargs: Any) -> Any:
-        from cachecontrol.drain import drain
+        from cachecontrol.drain.runner import runner
         from tests.django_suite import committed, everything
 
         committed.begin()
@@ -80,7 +80,7 @@ class Runner(DiscoverRunner):
             everything.cache()
             committed.after.append(everything.ask_again)
         result = super().run_suite(suite, **kwargs)
-        drain.close()
+        runner.close()
         self.ended = result.ended
         return result
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cachecontrol import collect
-from cachecontrol.collect import Collection
+from cachecontrol.dependencies import tracker
+from cachecontrol.dependencies.tracker import Collection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def collection_of(read: Callable[[], Any]) -> Collection:
     """What reading collects."""
-    with collect.collecting(Collection("default")) as collection:
+    with tracker.collecting(Collection("default")) as collection:
         read()
     return collection
 
@@ -21,11 +21,11 @@ def collection_of(read: Callable[[], Any]) -> Collection:
 def tags_of(queryset: Any) -> set[str]:
     """The tags of a queryset's rows, without the name of the application. It must be storable."""
     collection = collection_of(lambda: [*queryset])
-    assert collection.verdict() is None
+    assert collection.final_refusal() is None
     return {tag.removeprefix("library_") for tag in collection.tags}
 
 
 def refusal_of(read: Callable[[], Any]) -> str:
     """Why what was read must not be stored, or nothing."""
-    verdict = collection_of(read).verdict()
+    verdict = collection_of(read).final_refusal()
     return verdict[0] if verdict else ""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from project.celery import app
-from project.services import BASE_DIR
+from project.local.folders import BASE_DIR
 from tests.certificates import self_signed
 from tests.patience import LONG
 from tests.ports import reserved_port

@@ -11,8 +11,9 @@ from celery import Celery
 from redis import Redis
 from redis.exceptions import OutOfMemoryError
 
-from project import environment, services
-from project.embedded import Valkey
+from project import environment
+from project.local import services
+from project.local.valkey import Valkey
 from tests.product import running, until
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from django.contrib.auth.models import User
 from django.db import connection
 from redis import Redis
 
-from project import environment, services
-from project.embedded import Valkey
+from project import environment
+from project.local import services
+from project.local.valkey import Valkey
 from tests.patience import LONG
 from tests.ports import reserved_port
 from tests.product import SECRET_KEY, database_url, listens, running, until

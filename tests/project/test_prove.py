@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from project.processes import alive
-from project.services import BASE_DIR
+from project.local.folders import BASE_DIR
+from project.local.processes import alive
 from tests.patience import LONG
 
 OTHERS = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "LARDER_TEST_HOME"}

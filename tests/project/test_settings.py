@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from project.services import BASE_DIR
+from project.local.folders import BASE_DIR
 from tests.patience import LONG
 
 NAMES = (

@@ -13,10 +13,12 @@ import time
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
-from project.processes import alive
-from project.services import BASE_DIR
+from project.local.folders import BASE_DIR
+from project.local.postgres import Postgres
+from project.local.processes import alive
 from tests.patience import LONG
 from tests.ports import reserved_port
 
@@ -142,18 +144,55 @@ def test_it_comes_up_with_a_catalog_and_a_login_that_works_and_an_interrupt_stop
     assert checkout.deserted(), checkout.processes()
 
 
-@pytest.mark.parametrize("whom", ["make", "up", "both"])
-def test_no_kill_leaves_a_process_or_damage_behind_and_the_next_start_prepares_nothing_again(checkout, whom):
-    make = checkout.up()
-    up = psutil.Process(make.pid).children()[0].pid
-    for pid in {"make": [make.pid], "up": [up], "both": [make.pid, up]}[whom]:
-        os.kill(pid, signal.SIGKILL)
+@pytest.fixture
+def foreign(home):
+    """The URL of a database that the checkout has nothing to do with, on another server, for the role that owns it."""
+    server = Postgres(home / "elsewhere")
+    try:
+        server.start()
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("CREATE ROLE shop LOGIN PASSWORD 's3:cret&'")
+            connection.execute("CREATE DATABASE shop OWNER shop")
+        yield server.url.replace("postgres@/larder", "shop:s3%3Acret%26@/shop")
+    finally:
+        server.stop()
+        server.remove()
+
+
+def test_a_fresh_checkout_comes_up_on_the_servers_that_the_environment_names(
+    checkout, foreign, redis, valkey
+):
+    shutil.rmtree(checkout.folder / "var", ignore_errors=True)
+    make = checkout.up(DATABASE_URL=foreign, REDIS_URL=valkey.url)
+    assert f"http://localhost:{checkout.port}/" in checkout.log
+    assert checkout.get("/")[0] == 200
+    with psycopg.connect(foreign) as connection:
+        products = connection.execute("SELECT count(*) FROM catalog_product").fetchone()[0]
+        web = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'shop' AND application_name LIKE '%granian'"
+        assert connection.execute(web).fetchone()[0]
+    assert products
+    assert re.search(r"Login +admin \S+", checkout.log), "local comforts stay on"
+    assert not list(checkout.folder.glob("var/postgres*")), "no server of the checkout's own was needed"
+    assert not list(checkout.folder.glob("var/valkey*"))
+    os.kill(psutil.Process(make.pid).children()[0].pid, signal.SIGINT)
     make.wait(timeout=LONG)
     assert checkout.deserted(), checkout.processes()
+    shutil.rmtree(checkout.folder / "var")  # other tests find a checkout whose own database has everything
+
+
+def test_no_kill_leaves_a_process_or_damage_behind_and_the_next_start_prepares_nothing_again(checkout):
+    """Each start after a kill is the one that the next kill ends."""
     make = checkout.up()
-    for preparation in ("Packages", "Demonstration catalog", "Static files"):
-        assert preparation not in checkout.log
-    assert checkout.get("/admin/login/")[0] == 200
+    for whom in (("make",), ("up",), ("make", "up")):
+        pids = {"make": make.pid, "up": psutil.Process(make.pid).children()[0].pid}
+        for name in whom:
+            os.kill(pids[name], signal.SIGKILL)
+        make.wait(timeout=LONG)
+        assert checkout.deserted(), (whom, checkout.processes())
+        make = checkout.up()
+        for preparation in ("Packages", "Demonstration catalog", "Static files"):
+            assert preparation not in checkout.log, whom
+        assert checkout.get("/admin/login/")[0] == 200
     os.kill(psutil.Process(make.pid).children()[0].pid, signal.SIGINT)
     make.wait(timeout=LONG)
     assert checkout.deserted(), checkout.processes()
@@ -215,7 +254,8 @@ def test_two_runs_in_one_checkout_are_refused_and_two_checkouts_run_side_by_side
         other = Checkout(home, port=port)
         second = other.up()
         assert checkout.get("/")[0] == other.get("/")[0] == 200
-        for make, place in ((first, checkout), (second, other)):
+        for make in (first, second):
             make.terminate()
+        for make, place in ((first, checkout), (second, other)):
             make.wait(timeout=LONG)
             assert place.deserted(), place.processes()

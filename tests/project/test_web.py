@@ -14,21 +14,21 @@ from contextlib import suppress
 import pytest
 
 from project import readiness
-from project.processes import PATIENCE
-from project.services import BASE_DIR
+from project.local.folders import BASE_DIR
+from project.local.processes import PATIENCE
 from tests.patience import LONG
 from tests.ports import reserved_port
 from tests.product import environment, listens, running, until
 
 SLOW = """
 import time
-from project import services
+from project import endpoints
 
-def use():
+def start():
     print("loading", flush=True)
     time.sleep(600)
 
-services.use = use
+endpoints.start = start
 from project.wsgi import application
 """
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cachecontrol import store
+from cachecontrol.redis import protocol
 from tests.shelf import cluster
 from tests.shelf.world import World, door, fill_shelves, subject, transactional_db, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from project.embedded import Postgres
+    from project.local.postgres import Postgres
 
 __all__ = ["door", "subject", "transactional_db", "world"]
 
@@ -22,13 +22,13 @@ __all__ = ["door", "subject", "transactional_db", "world"]
 def tags_moved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many tags each call to Redis moves: for how long it answers nobody else, whatever else the machine does."""
     calls: list[int] = []
-    move = store._move
+    move = protocol._move
 
     def note(names: Sequence[str], arguments: Sequence[Any]) -> Any:
         calls.append(len(names) - 2)
         return move(names, arguments)
 
-    monkeypatch.setattr(store, "_move", note)
+    monkeypatch.setattr(protocol, "_move", note)
     return calls
 
 

@@ -1,4 +1,7 @@
-"""A full policy: what is asked for twice gets a place, the least recently used entry gives it, and a flood pushes nothing out."""
+"""A full policy: what is asked for twice gets a place, the least recently used entry gives it, and a flood pushes nothing out.
+
+See docs/races.md, "A flood of keys".
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.test import Client
 
-from cachecontrol import keys
+from cachecontrol.redis import keys
 from tests.shelf.staging import let_seconds_pass
 
 if TYPE_CHECKING:

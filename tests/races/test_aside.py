@@ -1,4 +1,7 @@
-"""The cache never stands in the way: of a writer's locks, of interrupted drains, of a process that can start no thread."""
+"""The cache never stands in the way: of a writer's locks, of interrupted drains, of a process that can start no thread.
+
+See docs/races.md, "An answer that costs more than its computation" and "A damaged clock".
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,13 @@ import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import connection, connections, transaction
 
-from cachecontrol import budget, drain, fetch, keys, position, store
+from cachecontrol import engine
+from cachecontrol.drain import catch_up, runner
 from cachecontrol.exceptions import DrainRefused
-from cachecontrol.policy import Outcome
+from cachecontrol.limits import budget
+from cachecontrol.postgres import read_point
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys, redis_client
 from tests.patience import LONG
 from tests.races.test_budget import locked, use
 from tests.shelf.cluster import _wait
@@ -26,7 +33,7 @@ from tests.shelf.world import DOORS, elsewhere
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cachecontrol.breaker import Breaker
+    from cachecontrol.limits.breaker import Breaker
     from tests.shelf.world import Door, World
 
 
@@ -66,9 +73,9 @@ def test_who_shares_an_interrupted_drain_is_told_that_it_failed(
     """Ctrl-C, a server's signal or a task's time limit ends the thread that drains, for another that waits as well."""
     gate, runs = threading.Event(), itertools.count()
     outcomes: list[object] = []
-    original = drain.Drain._drain
+    original = runner.DrainRunner._drain
 
-    def interrupted(self: drain.Drain, *, certify: bool) -> drain.Drained:
+    def interrupted(self: runner.DrainRunner, *, certify: bool) -> runner.DrainResult:
         match next(runs):
             case 0:
                 assert gate.wait(LONG)
@@ -78,22 +85,22 @@ def test_who_shares_an_interrupted_drain_is_told_that_it_failed(
 
     def share() -> None:
         try:
-            outcomes.append(drain.drain.run())
+            outcomes.append(runner.runner.run())
         except (DrainRefused, interrupt) as error:
             outcomes.append(error)
 
-    monkeypatch.setattr(drain.Drain, "_drain", interrupted)
+    monkeypatch.setattr(runner.DrainRunner, "_drain", interrupted)
     threads = [threading.Thread(target=share) for _ in range(3)]
     threads[0].start()
-    _wait(lambda: drain.drain._running)
+    _wait(lambda: runner.runner._running)
     for thread in threads[1:]:
         thread.start()
-    _wait(lambda: len(drain.drain._turn._waiters) == 2)  # type: ignore[attr-defined]
+    _wait(lambda: len(runner.runner._turn._waiters) == 2)  # type: ignore[attr-defined]
     gate.set()
     for thread in threads:
         thread.join(LONG)
-    assert {type(outcome) for outcome in outcomes} == {drain.Drained, DrainRefused, interrupt}
-    assert drain.drain.run().epoch
+    assert {type(outcome) for outcome in outcomes} == {runner.DrainResult, DrainRefused, interrupt}
+    assert runner.runner.run().epoch
 
 
 def test_a_reader_with_little_budget_left_stops_no_writers_drain(
@@ -108,8 +115,8 @@ def test_a_reader_with_little_budget_left_stops_no_writers_drain(
         budget.left()
         monkeypatch.setattr(budget._budget, "seconds", 0.001)
         query.ask(Subject.COUNT)
-        assert not drain.breaker.is_down
-        work = drain.drain.in_background()
+        assert not catch_up.breaker.is_down
+        work = catch_up._background.start()
     assert work
     work.join(LONG)
     assert work.went_well
@@ -182,18 +189,20 @@ def test_who_holds_the_connection_that_a_fill_needs_does_not_wait_for_it(
     waits = threading.Event()
     answers: list[str] = []
     filler = threading.Thread(target=lambda: answers.append(elsewhere(lambda: door.ask(Subject.ROW))))
-    with staged(position, "standing", before=waits.set):
+    with staged(read_point, "read_point", before=waits.set):
         filler.start()
         assert waits.wait(LONG)
     begun = monotonic()
     assert door.ask(Subject.ROW) == truth
-    assert monotonic() - begun < fetch.LONGEST_FILL
+    assert monotonic() - begun < engine.LONGEST_FILL
     connection.close()
     filler.join(LONG)
     assert answers == [truth]
 
 
-@pytest.mark.parametrize("guarded", [store.breaker, store.memory, drain.breaker, position.breaker])
+@pytest.mark.parametrize(
+    "guarded", [redis_client.breaker, redis_client.memory_breaker, catch_up.breaker, read_point.breaker]
+)
 def test_a_child_forked_while_a_breaker_is_held_does_not_wait_for_it(guarded: Breaker) -> None:
     """The thread that held it stayed in the parent, and gives nothing back in the child."""
     with guarded._lock:
@@ -211,7 +220,7 @@ def test_a_clock_whose_tables_are_too_deep_to_read_refuses_no_write(world: World
     """Whoever can write to Redis wrote it; the writer has to drain whole, as it connects anew."""
     door.ask(Subject.ROW)
     world.redis.hset(keys.CLOCK, "tables", "[" * 100_000)
-    drain.drain.close()
+    runner.runner.close()
     with connection.cursor() as cursor:
         cursor.execute(CHANGES[Subject.ROW])
     assert door.ask(Subject.ROW) == elsewhere(lambda: door.ask(Subject.ROW)) == door.truth(Subject.ROW)

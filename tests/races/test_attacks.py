@@ -1,4 +1,7 @@
-"""Visitors who attack: nothing that a page's key does not hold gets into it, and no flood pushes the good entries out."""
+"""Visitors who attack: nothing that a page's key does not hold gets into it, and no flood pushes the good entries out.
+
+See docs/races.md, "One visitor's data on another's page" and "A flood of keys".
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,13 @@ from django.utils import translation
 from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 
-from cachecontrol import keys, reconcile, recorder, stats
 from cachecontrol.api import cached_page
 from cachecontrol.conf import conf
-from cachecontrol.policy import Outcome
-from cachecontrol.tally import Kind, Tally
+from cachecontrol.jobs import reconcile
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys
+from cachecontrol.stats import recording
+from cachecontrol.stats.counters import Counters, CountKind
 from tests.shelf import urls
 from tests.shelf.models import Item
 
@@ -298,7 +303,7 @@ def test_more_parameters_than_django_reads_are_refused(world: World, settings: A
 
 
 def test_one_visitors_name_is_on_no_page(world: World, alice: Client) -> None:
-    """Finding 17: not by the request, nor by what middlewares keep in the thread."""
+    """Not by the request, nor by what middlewares keep in the thread."""
     assert alice.get("/plain/").content == b"alice alice"
     mine = alice.get("/echo/").content.decode()
     assert "alice" not in mine
@@ -341,7 +346,7 @@ def test_one_visitors_language_is_on_no_others_page(world: World, alice: Client)
     ],
 )
 def test_what_is_for_one_visitor_is_not_stored(world: World, url: str, reason: str) -> None:
-    with stats.trace() as trace:
+    with recording.trace() as trace:
         ask(url)
     assert reason in {refusal.reason for refusal in trace.refusals}
     assert not [key for key in entries(world) if b"inner" not in key]
@@ -378,16 +383,16 @@ def test_a_flood_of_invented_keys_costs_neither_entries_nor_memory(world: World,
 
 def test_a_flood_is_counted_and_shown(world: World, settings: Any) -> None:
     settings.CACHECONTROL = {**settings.CACHECONTROL, "ENTRIES_PER_POLICY": 1, "MAX_ENTRY_BYTES": 400}
-    stats.flush()
-    world.redis.delete(recorder.TOTAL)
-    with stats.trace() as trace:
+    recording.flush()
+    world.redis.delete(keys.STATS_TOTAL)
+    with recording.trace() as trace:
         for number in range(3):
             ask(f"/item/{number}/")
         ask("/echo/")
         ask(f"/echo/?colour={'x' * 3000}")
     assert [refusal.reason for refusal in trace.refusals] == ["full", "full", "too_large"]
     assert [(read.outcome, read.reason) for read in trace.reads][-1] == (Outcome.BYPASS, "key_too_long")
-    assert stats.flush()
-    counted = Tally.parse({name.decode(): n for name, n in world.redis.hgetall(recorder.TOTAL).items()})
-    refused = {(name.policy, name.mark): n for name, n in counted.of_kind(Kind.REFUSALS)}
+    assert recording.flush()
+    counted = Counters.parse({name.decode(): n for name, n in world.redis.hgetall(keys.STATS_TOTAL).items()})
+    refused = {(name.policy, name.mark): n for name, n in counted.of_kind(CountKind.REFUSALS)}
     assert (refused["attack.item", "full"], refused["attack.echo", "too_large"]) == (2, 1)

@@ -1,4 +1,7 @@
-"""What the cache may cost a reader or writer in waiting when a process died or a drain is stuck: one budget, spent once."""
+"""What the cache may cost a reader or writer in waiting when a process died or a drain is stuck: one budget, spent once.
+
+See docs/races.md, "An answer that costs more than its computation".
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,12 @@ import psycopg
 import pytest
 from django.db import connection, transaction
 
-from cachecontrol import budget, drain, fetch, keys, leases, position, store
-from cachecontrol.policy import Outcome
+from cachecontrol import engine
+from cachecontrol.drain import catch_up, runner
+from cachecontrol.limits import budget
+from cachecontrol.postgres import read_point
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys, leases, protocol
 from tests.patience import LONG
 from tests.shelf.cluster import _wait, parameters
 from tests.shelf.reads import Subject
@@ -46,7 +53,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
             paused.append(seconds)
             time.sleep(seconds)
 
-    monkeypatch.setattr(fetch, "time", Time())
+    monkeypatch.setattr(engine, "time", Time())
     return paused
 
 
@@ -116,14 +123,14 @@ def test_a_fill_keeps_its_lease_for_as_long_as_it_runs(
     def outlast() -> None:
         (lease,) = world.redis.scan_iter(f"{keys.LEASE}*")
         if not is_alone:
-            with leases.leases.held(lease.decode().replace(keys.LEASE, keys.ENTRY), "no lease"):
+            with leases.running_fills.running(lease.decode().replace(keys.LEASE, keys.ENTRY), "no lease"):
                 pass
         deadline = time.monotonic() + 3 * 0.3
         while time.monotonic() < deadline:
             seen.append(bool(world.redis.exists(lease)))
             time.sleep(0.01)
 
-    with staged(store, "fill", before=outlast):
+    with staged(protocol, "fill", before=outlast):
         door.ask(Subject.ROW)
     assert seen
     assert all(seen)
@@ -132,7 +139,7 @@ def test_a_fill_keeps_its_lease_for_as_long_as_it_runs(
 def test_a_lease_lapses_when_its_process_stands_still(world: World, door: Door, settings: Any) -> None:
     use(settings, LEASE=0.1)
     lease = lease_of(world, door)
-    store.read(lease.replace(keys.LEASE, keys.ENTRY), stale_for=0.0, token="of a process that was killed")
+    protocol.read(lease.replace(keys.LEASE, keys.ENTRY), stale_for=0.0, token="of a process that was killed")
     assert world.redis.exists(lease)
     _wait(lambda: not world.redis.exists(lease))
 
@@ -145,11 +152,11 @@ def test_a_fill_of_the_same_process_is_waited_for_and_computed_once(world: World
     waiter = threading.Thread(target=lambda: answers.append(elsewhere(lambda: page.ask(Subject.ROW))))
 
     def join() -> None:
-        with staged(leases.Fill, "wait", before=waits.set):
+        with staged(leases.RunningFill, "wait", before=waits.set):
             waiter.start()
             assert waits.wait(LONG)
 
-    with staged(store, "fill", before=join):
+    with staged(protocol, "fill", before=join):
         answers.append(page.ask(Subject.ROW))
     waiter.join(LONG)
     assert answers == [page.truth(Subject.ROW)] * 2
@@ -162,7 +169,7 @@ def test_a_thread_does_not_wait_for_its_own_fill(world: World, settings: Any) ->
     def ask_again() -> None:
         assert page.ask(Subject.ROW) == page.truth(Subject.ROW)
 
-    with staged(store, "fill", before=ask_again):
+    with staged(protocol, "fill", before=ask_again):
         page.ask(Subject.ROW)
 
 
@@ -171,14 +178,14 @@ def test_a_stuck_drain_is_asked_for_once_and_then_left_alone(
 ) -> None:
     door = DOORS["query"]
     use(settings, WAIT=WAIT, MAX_LAG=0.05, BREAKER_SECONDS=LONG)
-    begun: list[drain._Work] = []
-    start = drain._Work.start
-    monkeypatch.setattr(drain._Work, "start", lambda work: (begun.append(work), start(work)))
+    begun: list[catch_up.BackgroundDrain] = []
+    start = catch_up.BackgroundDrain.start
+    monkeypatch.setattr(catch_up.BackgroundDrain, "start", lambda work: (begun.append(work), start(work)))
     door.ask(Subject.ROW)
     with caplog.at_level(logging.WARNING, "cachecontrol"), stuck_drains():
         time.sleep(0.1)
         answers = [door.ask(Subject.COUNT) for _ in range(READS)]
-        _wait(lambda: bool(door.ask(Subject.COUNT)) and drain.breaker.is_down)
+        _wait(lambda: bool(door.ask(Subject.COUNT)) and catch_up.breaker.is_down)
     assert answers == [door.truth(Subject.COUNT)] * READS
     assert len(begun) == 1
     assert [record.getMessage().partition(" (")[0] for record in caplog.records] == ["A drain failed"]
@@ -190,23 +197,23 @@ def test_a_process_that_can_start_no_thread_is_served_by_the_database(
 ) -> None:
     door.ask(Subject.ROW)
     world.redis.hset(keys.CLOCK, "time", 1)
-    monkeypatch.setattr(leases, "leases", leases.Leases())
-    monkeypatch.setattr(fetch, "leases", leases.leases)
+    monkeypatch.setattr(leases, "running_fills", leases.RunningFills())
+    monkeypatch.setattr(engine, "running_fills", leases.running_fills)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", _refuse)
         assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
         assert (world.last.outcome, world.last.reason) == (Outcome.BYPASS, "clock_old")
         world.drain()
         assert door.ask(Subject.COUNT) == door.truth(Subject.COUNT)
-    assert leases.leases._thread is None
-    with leases.leases.held("a key", "a token"):
-        assert leases.leases._thread is not None
+    assert leases.running_fills._thread is None
+    with leases.running_fills.running("a key", "a token"):
+        assert leases.running_fills._thread is not None
 
 
 def test_a_writers_drain_is_limited_whatever_the_budget(world: World, settings: Any) -> None:
     """PostgreSQL takes a ``statement_timeout`` of 0 for none. A statement that is cancelled has a limit, too."""
     use(settings, WAIT=0.0)
-    own = drain.Drain()
+    own = runner.DrainRunner()
     try:
         with suppress(psycopg.errors.QueryCanceled):
             own.run(certify=False)
@@ -245,7 +252,7 @@ def test_a_locked_table_of_the_cache_holds_up_one_reader_once(
     told = [message for message in caplog.messages if "are locked" in message]
     assert len(told) == len(charged) == 1
     assert charged[0] >= 0.05
-    position.breaker.answered()
+    read_point.breaker.answered()
     connection.cursor().execute("RESET lock_timeout")
     door.ask(Subject.ROW)
     door.ask(Subject.ROW)
@@ -257,11 +264,11 @@ def test_a_writer_whose_drain_is_stuck_reads_its_own_write(world: World, setting
     door.ask(Subject.ROW)
     use(settings, WAIT=WAIT, BREAKER_SECONDS=LONG)
     before = door.truth(Subject.ROW)
-    with staged(drain.drain, "run", before=_fail):
+    with staged(runner.runner, "run", before=_fail):
         connection.cursor().execute(WRITE)
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW) != before
     assert (world.last.outcome, world.last.reason) == (Outcome.BYPASS, "undrained")
-    drain.breaker.answered()
+    catch_up.breaker.answered()
     door.ask(Subject.ROW)
     assert world.last.outcome is Outcome.MISS
 

@@ -1,4 +1,7 @@
-"""Whoever writes and however, the change is captured (hard case 12, findings 10 and 19)."""
+"""Every write is captured, whatever program makes it and by whatever statement.
+
+See docs/races.md, "A write that no code announces" and "A writer that the capture refuses".
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,10 @@ import psycopg
 import pytest
 from django.db import connection
 
-from cachecontrol import capture, collect, tracking
-from cachecontrol.policy import Outcome
+from cachecontrol.core import registry
+from cachecontrol.dependencies import tracker
+from cachecontrol.postgres import triggers
+from cachecontrol.reasons import Outcome
 from tests import settings as test_settings
 from tests.patience import LONG
 from tests.shelf import cluster
@@ -155,7 +160,7 @@ def definition(world: World, request: pytest.FixtureRequest) -> Iterator[str]:
     yield request.param
     connection.close()
     world.run(UNDO.get(request.param, "SELECT 1"))
-    capture.synchronise(connection)
+    triggers.synchronise(connection)
 
 
 def test_a_change_of_the_definition_ends_what_was_read_before(world: World, definition: str) -> None:
@@ -187,7 +192,7 @@ def defined(world: World, statement: str, undo: str) -> Iterator[None]:
     finally:
         connection.close()
         world.run(undo)
-        capture.synchronise(connection)
+        triggers.synchronise(connection)
 
 
 def test_no_writer_is_refused_where_a_watched_column_has_another_name(world: World) -> None:
@@ -248,13 +253,13 @@ NO_TWIN = f"{SWAP}; DROP TABLE shelf_twin; DELETE FROM cachecontrol_tracked WHER
 @pytest.mark.parametrize("is_migrated", [False, True], ids=["at once", "after migrate"])
 def test_triggers_that_name_another_table_do_not_count(world: World, is_migrated: bool) -> None:
     """Two tracked tables changed their names, and their triggers with them."""
-    twin = dataclasses.replace(tracking.find("shelf_item"), relation="shelf_twin")
-    with defined(world, TWIN, NO_TWIN), mock.patch.dict(tracking._trackings, {"shelf_twin": twin}):
-        capture.synchronise(connection)
+    twin = dataclasses.replace(registry.find("shelf_item"), relation="shelf_twin")
+    with defined(world, TWIN, NO_TWIN), mock.patch.dict(registry._tables, {"shelf_twin": twin}):
+        triggers.synchronise(connection)
         world.run(SWAP)
         connection.close()
         if is_migrated:
-            capture.synchronise(connection)
+            triggers.synchronise(connection)
         world.drain()
         assert door.ask(Subject.ROW) == "10"
         world.run(PRICE)
@@ -283,7 +288,7 @@ def test_a_column_that_is_not_what_its_field_says_is_served_and_not_stored(world
     """Triggers do not see virtual columns, and write some values otherwise than Python does."""
     with defined(world, UNLIKE[kind], ALIKE[kind]):
         connection.close()
-        capture.synchronise(connection)
+        triggers.synchronise(connection)
         world.drain()
         before = door.ask(Subject.MISSING), door.ask(Subject.TABLE)
         world.run(UNSEEN[kind])
@@ -305,13 +310,13 @@ def partitions(world: World) -> Iterator[None]:
     world.run(
         "INSERT INTO shelf_item (id, name, price, looks, shelf_id) SELECT id, name, price, looks, shelf_id FROM shelf_plain"
     )
-    capture.synchronise(connection)
+    triggers.synchronise(connection)
     world.drain()
     yield
     world.run(
         "DROP TABLE shelf_item; DROP TABLE IF EXISTS shelf_item_1; ALTER TABLE shelf_plain RENAME TO shelf_item"
     )
-    capture.synchronise(connection)
+    triggers.synchronise(connection)
 
 
 PARTITIONED = {
@@ -340,12 +345,12 @@ def test_a_write_to_a_partition_ends_what_was_read_of_the_whole(
 
 def test_a_part_of_another_table_is_served_and_not_stored(world: World, partitions: None) -> None:
     """What is written through the whole fires no trigger of the part."""
-    part = dataclasses.replace(tracking.find("shelf_item"), relation="shelf_item_1")
-    with mock.patch.dict(tracking._trackings, {"shelf_item_1": part}):
-        capture.synchronise(connection)
-        collection = collect.Collection("default")
+    part = dataclasses.replace(registry.find("shelf_item"), relation="shelf_item_1")
+    with mock.patch.dict(registry._tables, {"shelf_item_1": part}):
+        triggers.synchronise(connection)
+        collection = tracker.Collection("default")
         collection.add("default", ["shelf_item_1"])
-        assert collection.verdict() == ("untracked", "shelf_item_1")
+        assert collection.final_refusal() == ("untracked", "shelf_item_1")
 
 
 FAR = """CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw
@@ -361,7 +366,7 @@ def test_a_partition_that_is_far_away_moves_the_whole_at_every_drain(world: Worl
     """No trigger sees what is written there."""
     info = world.rival.info
     with defined(world, FAR.format(dbname=info.dbname, host=info.host, user=info.user), NEAR):
-        capture.synchronise(connection)
+        triggers.synchronise(connection)
         world.drain()
         before = door.ask(Subject.TABLE)
         world.run("UPDATE shelf_far SET price = 6")
@@ -371,7 +376,7 @@ def test_a_partition_that_is_far_away_moves_the_whole_at_every_drain(world: Worl
 
 def test_a_table_that_inherits_is_captured(world: World) -> None:
     with defined(world, "CREATE TABLE shelf_heir () INHERITS (shelf_item)", "DROP TABLE shelf_heir"):
-        capture.synchronise(connection)
+        triggers.synchronise(connection)
         world.drain()
         for statement in (
             "INSERT INTO shelf_heir (id, shelf_id, name, price, looks) VALUES (9, 1, '', 5, 0)",

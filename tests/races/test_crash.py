@@ -1,4 +1,7 @@
-"""PostgreSQL crashes: commits are lost that were read, and xids are handed out again (finding 4, hard case 6)."""
+"""PostgreSQL crashes: commits are lost that were read, and xids are handed out again.
+
+See docs/races.md, "A crash of PostgreSQL".
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cachecontrol import store
+from cachecontrol.redis import protocol
 from tests.shelf import cluster
 from tests.shelf.reads import CHANGES, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from project.embedded import Postgres
+    from project.local.postgres import Postgres
     from tests.shelf.world import Door, World
 
 pytestmark = pytest.mark.xdist_group("crash")  # one worker: the tests share a cluster of their own
@@ -44,7 +47,7 @@ def _crash(crash: str, server: Postgres) -> None:
     with cluster.connect(server) as other:
         other.execute("SELECT pg_logical_emit_message(false, 'other', repeat('x', 1000000))")
         (position,) = other.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()
-    assert position > int(store.clock().seen.partition(".")[2])
+    assert position > int(protocol.clock().seen.partition(".")[2])
 
 
 @pytest.mark.parametrize("crash", CRASHES)
@@ -70,7 +73,7 @@ def test_a_change_under_an_xid_that_was_handed_out_before_is_carried(
         for _ in range(20):
             rival.execute("BEGIN; SELECT pg_current_xact_id(); ROLLBACK")
     world.drain()
-    seen = int(store.clock().snapshot.split(":")[1])
+    seen = int(protocol.clock().snapshot.split(":")[1])
     door.ask(Subject.ROW)
     _crash(crash, fragile)
     with cluster.connect(fragile) as rival:

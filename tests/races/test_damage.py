@@ -1,4 +1,7 @@
-"""Damaged entries in Redis: whatever the bytes, a visitor gets what the database says, and never an error."""
+"""Damaged entries in Redis: whatever the bytes, a visitor gets what the database says, and never an error.
+
+See docs/races.md, "Damaged entries".
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,14 @@ from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cachecontrol import codec, keys, recipes, reconcile, recorder, stats
-from cachecontrol.entry import Head
+from cachecontrol.core import codec
+from cachecontrol.core.entry import Head
 from cachecontrol.exceptions import DamagedData
-from cachecontrol.policy import Outcome
+from cachecontrol.frontends import recipes
+from cachecontrol.jobs import reconcile
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys
+from cachecontrol.stats import recording
 from tests.shelf.reads import Subject
 from tests.shelf.world import DOORS, Door, World
 
@@ -119,13 +126,13 @@ def test_a_time_that_is_none_is_damaged(world: World, door: Door, kept: Any, sto
 
 def test_a_damaged_body_is_counted(world: World, door: Door, kept: Any) -> None:
     key, fields = kept
-    stats.flush()
-    before = int(world.redis.hget(recorder.TOTAL, "counter||codec.damaged|") or 0)
+    recording.flush()
+    before = int(world.redis.hget(keys.STATS_TOTAL, "counter||codec.damaged|") or 0)
     put(world, key, fields | {"body": b"\x01" + fields["body"]})
     assert door.ask(Subject.LIST) == "[10, 20]"
     assert (world.last.outcome, world.last.reason) == (Outcome.MISS, "damaged")
-    assert stats.flush()
-    assert int(world.redis.hget(recorder.TOTAL, "counter||codec.damaged|")) == before + 1
+    assert recording.flush()
+    assert int(world.redis.hget(keys.STATS_TOTAL, "counter||codec.damaged|")) == before + 1
 
 
 @few
@@ -163,7 +170,7 @@ def test_any_accident_to_a_recipe_is_refused(
     put(world, key, fields | {"recipe": forged})
     if forged not in (fields["recipe"], b""):
         with pytest.raises(DamagedData):
-            recipes.recipe_of(key.decode())
+            recipes.read_recipe(key.decode())
         assert reconcile.look_at(key.decode()) is reconcile.Finding.FORGED
 
 

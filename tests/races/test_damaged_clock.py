@@ -1,4 +1,7 @@
-"""The clock in Redis says what no drain wrote: it counts as gone, and stands in nobody's way (finding 26)."""
+"""The clock in Redis says what no drain wrote: it counts as gone, and stands in nobody's way.
+
+See docs/races.md, "A damaged clock".
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import connection
 
-from cachecontrol import drain, keys, store
-from cachecontrol.policy import Outcome
+from cachecontrol.drain import catch_up
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys, protocol
 from tests.shelf.reads import CHANGES, Subject
 from tests.shelf.world import DOORS, World, elsewhere
 
@@ -60,8 +64,8 @@ def test_an_epoch_of_a_far_future_does_not_use_up_the_numbers(world: World) -> N
 
 def test_the_next_drain_sets_it_right(world: World, damages: Iterator[bytes | None]) -> None:
     for damage in damages:
-        assert drain.catch_up(), damage
-        clock = store.clock()
+        assert catch_up.catch_up(), damage
+        clock = protocol.clock()
         assert int(clock.time) <= clock.now, damage
         door.ask(Subject.ROW)
         world.change_and_drain(Subject.ROW)

@@ -1,4 +1,7 @@
-"""Two releases run side by side, on a database that one of them migrates (hard case 20)."""
+"""Two releases run side by side, on a database that one of them migrates.
+
+See docs/races.md, "Two releases side by side".
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ from unittest import mock
 import pytest
 from django.db import connection
 
-from cachecontrol import capture, store, tracking
-from cachecontrol.policy import Outcome
+from cachecontrol.core import registry
+from cachecontrol.postgres import captured, triggers
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import protocol
 from tests.shelf import cluster
 from tests.shelf.reads import CHANGES, Subject
 from tests.shelf.staging import staged
@@ -21,7 +26,7 @@ from tests.shelf.world import DOORS, elsewhere
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cachecontrol.tracking import Tracking
+    from cachecontrol.core.registry import TrackedTable
     from tests.shelf.world import Door, World
 
 
@@ -60,37 +65,37 @@ def test_a_write_of_one_release_ends_the_entries_of_both(
 
 
 @contextmanager
-def running(release: Tracking) -> Iterator[None]:
+def running(release: TrackedTable) -> Iterator[None]:
     """Be a process of that release, for as long as the block lasts."""
-    capture._captured.clear()
-    with mock.patch.dict(tracking._trackings, {"shelf_item": release}):
+    captured._captured.clear()
+    with mock.patch.dict(registry._tables, {"shelf_item": release}):
         yield
-    capture._captured.clear()
+    captured._captured.clear()
 
 
-def migrate(release: Tracking) -> None:
+def migrate(release: TrackedTable) -> None:
     """Let that release bring the triggers in line with itself."""
     with running(release):
-        elsewhere(lambda: capture.synchronise(connection))
+        elsewhere(lambda: triggers.synchronise(connection))
 
 
 @pytest.fixture
-def newer(world: World, deploy: Callable[[str], None]) -> Iterator[Tracking]:
+def newer(world: World, deploy: Callable[[str], None]) -> Iterator[TrackedTable]:
     deploy("any")
-    now = tracking.find("shelf_item")
+    now = registry.find("shelf_item")
     assert now is not None
     yield now
     migrate(now)
 
 
 @pytest.fixture
-def older(newer: Tracking) -> Tracking:
+def older(newer: TrackedTable) -> TrackedTable:
     """The release before, which watched neither the price nor any slice."""
     return dataclasses.replace(newer, columns=tuple({*newer.columns} - {"price"}), slices=())
 
 
 def test_a_release_that_needs_more_than_the_triggers_capture_serves_and_does_not_store(
-    world: World, door: Door, older: Tracking, newer: Tracking
+    world: World, door: Door, older: TrackedTable, newer: TrackedTable
 ) -> None:
     migrate(older)
     for price in (21, 22):
@@ -104,7 +109,7 @@ def test_a_release_that_needs_more_than_the_triggers_capture_serves_and_does_not
 
 
 def test_an_older_release_is_served_by_triggers_that_capture_more(
-    world: World, door: Door, older: Tracking
+    world: World, door: Door, older: TrackedTable
 ) -> None:
     with running(older):
         for expected in (Outcome.MISS, Outcome.HIT):
@@ -115,7 +120,7 @@ def test_an_older_release_is_served_by_triggers_that_capture_more(
 
 
 def test_what_was_read_before_the_triggers_followed_the_code_is_not_believed_after(
-    world: World, door: Door, older: Tracking, newer: Tracking
+    world: World, door: Door, older: TrackedTable, newer: TrackedTable
 ) -> None:
     """The older release needed no more: a price changed while nothing captured it, and its fill spans the migration."""
     migrate(older)
@@ -125,13 +130,13 @@ def test_what_was_read_before_the_triggers_followed_the_code_is_not_believed_aft
         migrate(newer)
         world.drain()
 
-    with running(older), staged(store, "fill", before=deploy):
+    with running(older), staged(protocol, "fill", before=deploy):
         assert door.ask(Subject.ROW) == "10"
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW) == "77"
 
 
 def test_who_wrote_before_the_triggers_followed_the_code_ends_before_they_do(
-    world: World, newer: Tracking
+    world: World, newer: TrackedTable
 ) -> None:
     """Its change names no slice, and readers of the new code rely on one."""
     door = DOORS["query"]
@@ -150,7 +155,7 @@ def test_who_wrote_before_the_triggers_followed_the_code_ends_before_they_do(
 
 
 def test_a_release_that_knows_rows_by_another_key_serves_and_does_not_store(
-    world: World, newer: Tracking
+    world: World, newer: TrackedTable
 ) -> None:
     migrate(dataclasses.replace(newer, pk="name"))
     world.drain()
@@ -161,16 +166,16 @@ def test_a_release_that_knows_rows_by_another_key_serves_and_does_not_store(
 
 
 def test_an_entry_of_code_that_knows_other_columns_is_a_miss(
-    world: World, door: Door, older: Tracking, newer: Tracking
+    world: World, door: Door, older: TrackedTable, newer: TrackedTable
 ) -> None:
     """Although nobody named the releases."""
     for release in (older, newer):
         with running(release):
-            tracking.schema.cache_clear()
+            registry.schema.cache_clear()
             for expected in (Outcome.MISS, Outcome.HIT):
                 door.ask(Subject.TABLE)
                 assert world.last.outcome is expected
-    tracking.schema.cache_clear()
+    registry.schema.cache_clear()
 
 
 MIGRATIONS = {
@@ -215,7 +220,7 @@ def test_a_fill_that_spans_a_migration_is_not_stored(
         world.run(migration)
         world.drain()
 
-    with staged(store, "fill", before=migrate):
+    with staged(protocol, "fill", before=migrate):
         door.ask(Subject.ROW)
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
     assert world.last.outcome is Outcome.MISS

@@ -1,4 +1,7 @@
-"""Drains of one process share: each change is moved once, and nobody waits for more than one drain (finding 23)."""
+"""Drains of one process share: each change is moved once, and nobody waits for more than one drain.
+
+See docs/races.md, "Drains at the same time".
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,11 @@ import pytest
 from django.db import connection, connections
 from psycopg.pq import TransactionStatus
 
-from cachecontrol import drain, store
-from cachecontrol.drain import Drain
-from cachecontrol.policy import Outcome
-from cachecontrol.prove.cast import standing_still
+from cachecontrol.drain import catch_up, runner
+from cachecontrol.drain.runner import DrainRunner
+from cachecontrol.prove.processes import standing_still
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import protocol
 from tests.patience import LONG
 from tests.shelf.cluster import _wait
 from tests.shelf.models import Item
@@ -33,13 +37,13 @@ WRITERS = 8
 def moved(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The tags that each drain of this process moves."""
     calls: list[list[str]] = []
-    original = store.move
+    original = protocol.move
 
-    def move(epoch: str, position: str, moving: Any, **rest: Any) -> int | None:
-        calls.append([tag for _, tag in moving])
-        return original(epoch, position, moving, **rest)
+    def move(epoch: str, position: str, moves: Any, advance: Any) -> int | None:
+        calls.append([tag for _, tag in moves])
+        return original(epoch, position, moves, advance)
 
-    monkeypatch.setattr(store, "move", move)
+    monkeypatch.setattr(protocol, "move", move)
     return calls
 
 
@@ -48,15 +52,15 @@ class Gate:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self.opened = threading.Event(), threading.Event()
-        original = Drain._move
+        move = protocol.move
 
-        def wait(self_: Drain, *args: Any, **rest: Any) -> int | None:
+        def wait(*args: Any) -> int | None:
             if not self.reached.is_set():
                 self.reached.set()
                 assert self.opened.wait(LONG)
-            return original(self_, *args, **rest)
+            return move(*args)
 
-        monkeypatch.setattr(Drain, "_move", wait)
+        monkeypatch.setattr(protocol, "move", wait)
 
 
 @pytest.fixture
@@ -88,7 +92,7 @@ def test_writers_who_commit_while_a_drain_runs_share_the_next(
     assert gate.reached.wait(LONG)
     others = [pool.submit(_insert, number) for number in range(1, WRITERS)]
     _wait(lambda: Item.objects.count() == 3 + WRITERS)
-    _wait(lambda: len(drain.drain._turn._waiters) == WRITERS - 1)
+    _wait(lambda: len(runner.runner._turn._waiters) == WRITERS - 1)
     gate.opened.set()
     for one in (first, *others):
         one.result(LONG)
@@ -107,7 +111,7 @@ def test_a_drain_that_began_before_a_commit_is_not_taken_for_one_that_carried_it
     first = pool.submit(_insert, 0)
     assert gate.reached.wait(LONG)
     second = pool.submit(lambda: _alone(lambda: Item.objects.filter(pk=1).update(price=99)))
-    _wait(lambda: len(drain.drain._turn._waiters) == 1)
+    _wait(lambda: len(runner.runner._turn._waiters) == 1)
     gate.opened.set()
     first.result(LONG)
     second.result(LONG)
@@ -127,11 +131,11 @@ def test_each_change_of_many_writers_is_moved_once(
 def test_what_another_process_moved_is_not_moved_again(world: World, certify: bool) -> None:
     """Else it would take the entries that were filled since with it."""
     door = DOORS["query"]
-    drain.drain.run()
+    runner.runner.run()
     door.ask(Subject.ROW)
     world.change_and_drain(Subject.ROW)
     door.ask(Subject.ROW)
-    drain.drain.run(certify=certify)
+    runner.runner.run(certify=certify)
     door.ask(Subject.ROW)
     assert world.last.outcome is Outcome.HIT
 
@@ -162,8 +166,8 @@ def test_readers_who_find_the_clock_old_wait_for_one_drain(
     world: World, hanging: Callable[[], None], moved: list[list[str]], pool: ThreadPoolExecutor
 ) -> None:
     """The primary hangs: else each of them would ask it."""
-    readers = [pool.submit(lambda: _alone(drain.catch_up)) for _ in range(WRITERS)]
-    _wait(lambda: len(drain.drain._turn._waiters) == WRITERS - 1)
+    readers = [pool.submit(lambda: _alone(catch_up.catch_up)) for _ in range(WRITERS)]
+    _wait(lambda: len(runner.runner._turn._waiters) == WRITERS - 1)
     _wait(lambda: _asking() == 1)
     hanging()
     assert [one.result(LONG) for one in readers] == [True] * WRITERS
@@ -175,22 +179,22 @@ def test_readers_who_find_the_clock_old_wait_no_longer_than_they_may(
 ) -> None:
     """Whether they ask the primary themselves or wait for who does: it hangs until all have given up."""
     settings.CACHECONTROL = {**settings.CACHECONTROL, "DRAIN_TIMEOUT": 0.3}
-    drain.drain.close()
-    for one in [pool.submit(lambda: _alone(drain.catch_up)) for _ in range(WRITERS)]:
+    runner.runner.close()
+    for one in [pool.submit(lambda: _alone(catch_up.catch_up)) for _ in range(WRITERS)]:
         assert one.result(LONG) is False
     hanging()
     settings.CACHECONTROL = {**settings.CACHECONTROL, "DRAIN_TIMEOUT": LONG}
-    drain.breaker.answered()
-    assert drain.catch_up()
+    catch_up.breaker.answered()
+    assert catch_up.catch_up()
 
 
 def test_who_waits_for_the_drain_of_another_gives_up_when_the_time_is_over(
     world: World, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
-    first = pool.submit(lambda: _alone(drain.catch_up))
+    first = pool.submit(lambda: _alone(catch_up.catch_up))
     assert gate.reached.wait(LONG)
     with pytest.raises(TimeoutError):
-        drain.drain.run(timeout=0.1)
+        runner.runner.run(timeout=0.1)
     assert not first.done()
     gate.opened.set()
     assert first.result(LONG)
@@ -198,7 +202,7 @@ def test_who_waits_for_the_drain_of_another_gives_up_when_the_time_is_over(
 
 def test_a_drain_whose_server_falls_silent_ends_and_the_next_connects_anew(world: World) -> None:
     """The network still acknowledges what is sent, and nobody is there to keep a statement_timeout."""
-    own = Drain()
+    own = DrainRunner()
     own.run()
     assert own._cursor is not None
     with standing_still(own._cursor.connection.info.backend_pid):

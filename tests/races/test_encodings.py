@@ -1,4 +1,7 @@
-"""Databases that are not in UTF-8: the triggers name the same tags as Python does."""
+"""Databases that are not in UTF-8: the triggers name the same tags as Python does.
+
+See docs/races.md, "A write that no code announces".
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ import psycopg
 import pytest
 from django.db import connection, connections
 
-from cachecontrol import capture, tracking
-from cachecontrol.drain import Drain, drain
-from cachecontrol.policy import Outcome
+from cachecontrol.core import registry
+from cachecontrol.drain.runner import DrainRunner, runner
+from cachecontrol.postgres import triggers
+from cachecontrol.reasons import Outcome
 from tests.library.models import Author, Genre, Publisher
 from tests.shelf import cluster
 
@@ -40,7 +44,7 @@ def elsewhere(
     world.run(f"DROP DATABASE IF EXISTS {name}")
     world.run(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
     connections.close_all()
-    drain.close()
+    runner.close()
     with monkeypatch.context() as patched:
         patched.setitem(connection.settings_dict, "NAME", name)
         with psycopg.connect(**cluster.parameters(), client_encoding="UTF8", autocommit=True) as other:
@@ -48,15 +52,15 @@ def elsewhere(
             with connection.schema_editor() as editor:
                 for model in MODELS:
                     editor.create_model(model)
-            capture.synchronise(connection)
+            triggers.synchronise(connection)
             yield other
         connections.close_all()
-        drain.close()
+        runner.close()
     world.run(f"DROP DATABASE {name}")
 
 
 def _drain() -> None:
-    other = Drain()
+    other = DrainRunner()
     other.run()
     other.close()
 
@@ -128,9 +132,9 @@ def test_a_table_with_a_long_name_is_captured(
 ) -> None:
     """The name of its capture function holds a digest."""
     name = "é" * 25  # 50 bytes in UTF-8
-    tracked = tracking.find("library_genre")
+    tracked = registry.find("library_genre")
     assert tracked is not None
-    monkeypatch.setitem(tracking._trackings, name, dataclasses.replace(tracked, relation=name))
+    monkeypatch.setitem(registry._tables, name, dataclasses.replace(tracked, relation=name))
     elsewhere.execute(f'CREATE TABLE "{name}" (LIKE library_genre INCLUDING ALL)')
-    capture.synchronise(connection)
-    assert name not in capture.lacking(connection)
+    triggers.synchronise(connection)
+    assert name not in triggers.tables_without_triggers(connection)

@@ -1,4 +1,7 @@
-"""A new epoch begins where history broke, and only there (finding 20)."""
+"""A new epoch begins where history broke, and only there.
+
+See docs/races.md, "A history that is put back" and "A new epoch without need".
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cachecontrol import keys, store, tracking
-from cachecontrol.drain import Drain
+from cachecontrol.core import registry
+from cachecontrol.drain.runner import DrainRunner
 from cachecontrol.models import Epoch
-from cachecontrol.policy import Outcome
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys, protocol
 from tests.patience import LONG
 from tests.shelf.reads import CHANGES, Subject
 from tests.shelf.staging import staged
@@ -31,7 +35,7 @@ def _put_back(world: World) -> None:
         position, *rest = world.redis.get(tag).split(b" ")
         number, wal = position.split(b".")
         world.redis.set(tag, b" ".join([b"%b.%020d" % (number, int(wal) + LATER), *rest]))
-    number, wal = store.clock().seen.split(".")
+    number, wal = protocol.clock().seen.split(".")
     world.redis.hset(
         keys.CLOCK, mapping=dict.fromkeys(("seen", "position"), f"{number}.{int(wal) + LATER:020d}")
     )
@@ -70,10 +74,10 @@ def test_what_changed_before_the_history_was_put_back_is_not_served(world: World
 
 
 def test_epochs_grow_although_the_database_forgot_how_far_they_were(world: World) -> None:
-    before = store.clock().epoch
+    before = protocol.clock().epoch
     _put_back(world)
     world.drain()
-    assert store.clock().epoch > before
+    assert protocol.clock().epoch > before
 
 
 def test_a_drain_begun_in_an_epoch_that_ended_moves_nothing_of_the_new_one(world: World, door: Door) -> None:
@@ -81,16 +85,16 @@ def test_a_drain_begun_in_an_epoch_that_ended_moves_nothing_of_the_new_one(world
         world.redis.delete(keys.CLOCK)
         world.drain()
         door.ask(Subject.ROW)
-        began.append(store.clock())
+        began.append(protocol.clock())
 
-    began: list[store.Clock] = []
+    began: list[protocol.Clock] = []
     world.change(Subject.COUNT)
-    drain = Drain()
-    with staged(store, "move", before=renew):
+    drain = DrainRunner()
+    with staged(protocol, "move", before=renew):
         drain.run(certify=False)
     drain.close()
-    assert store.clock().epoch == began[0].epoch
-    assert int(store.clock().rank) >= int(began[0].rank)
+    assert protocol.clock().epoch == began[0].epoch
+    assert int(protocol.clock().rank) >= int(began[0].rank)
     door.ask(Subject.ROW)
     assert world.last.outcome is Outcome.HIT
 
@@ -107,8 +111,8 @@ def test_a_drain_begun_in_an_epoch_that_ended_carries_its_changes_all_the_same(
         world.change(Subject.ROW)
 
     world.change(Subject.COUNT)
-    drain = Drain()
-    with staged(store, "move", before=renew):
+    drain = DrainRunner()
+    with staged(protocol, "move", before=renew):
         drain.run()
     drain.close()
     assert elsewhere(lambda: door.ask(Subject.ROW)) == door.truth(Subject.ROW)
@@ -119,21 +123,21 @@ def test_releases_that_track_other_tables_drain_by_turns_and_renew_nothing(
 ) -> None:
     """What is tracked is read from the catalog, not from the code."""
     door.ask(Subject.ROW)
-    epoch = store.clock().epoch
+    epoch = protocol.clock().epoch
     for _ in range(3):
         with monkeypatch.context() as older:
-            older.delitem(tracking._trackings, "shelf_shelf")
+            older.delitem(registry._tables, "shelf_shelf")
             world.drain()
         world.drain()
-    assert store.clock().epoch == epoch
+    assert protocol.clock().epoch == epoch
     door.ask(Subject.ROW)
     assert world.last.outcome is Outcome.HIT
 
 
 GAPS: dict[str, tuple[Any, str, str]] = {
-    "before its statement": (Drain, "_ask", "before"),
-    "after its statement": (Drain, "_ask", "after"),
-    "before its last call": (store, "move", "before"),
+    "before its statement": (DrainRunner, "_ask", "before"),
+    "after its statement": (DrainRunner, "_ask", "after"),
+    "before its last call": (protocol, "move", "before"),
 }
 
 
@@ -141,11 +145,11 @@ GAPS: dict[str, tuple[Any, str, str]] = {
 def test_a_drain_that_another_overtook_raises_no_alarm(world: World, gap: str) -> None:
     """Its position is behind the clock's by then, and nothing went back in time."""
     owner, name, moment = GAPS[gap]
-    epoch = store.clock().epoch
+    epoch = protocol.clock().epoch
     with staged(owner, name, **{moment: lambda: world.change_and_drain(Subject.COUNT)}):
         world.drain()
     world.drain()
-    assert store.clock().epoch == epoch
+    assert protocol.clock().epoch == epoch
 
 
 def _at_once(act: Callable[[int], Any], *, processes: int = PROCESSES) -> list[Any]:
@@ -161,7 +165,7 @@ def _at_once(act: Callable[[int], Any], *, processes: int = PROCESSES) -> list[A
 
 
 def _drained(_: int) -> str:
-    drain = Drain()
+    drain = DrainRunner()
     try:
         return drain.run(timeout=LONG).renewed
     finally:
@@ -169,12 +173,12 @@ def _drained(_: int) -> str:
 
 
 def test_drains_of_many_processes_at_the_same_time_raise_no_alarm(world: World) -> None:
-    epoch = store.clock().epoch
+    epoch = protocol.clock().epoch
     with world.rival.pipeline():
         for _ in range(20):
             world.change(Subject.ROW)
     assert _at_once(lambda number: [_drained(number) for _ in range(5)]) == [[""] * 5] * PROCESSES
-    assert store.clock().epoch == epoch
+    assert protocol.clock().epoch == epoch
 
 
 def test_many_processes_that_find_the_clock_gone_agree_on_one_epoch(world: World) -> None:
@@ -182,16 +186,16 @@ def test_many_processes_that_find_the_clock_gone_agree_on_one_epoch(world: World
     world.redis.flushall()
     _at_once(_drained)
     known = Epoch.objects.get()
-    assert store.clock().epoch == str(known)
+    assert protocol.clock().epoch == str(known)
     world.drain()
-    assert store.clock().epoch == str(known)
+    assert protocol.clock().epoch == str(known)
     assert number < known.number
 
 
 def test_a_database_under_another_name_is_another_history(world: World, door: Door) -> None:
     """The clock of a copy in the same cluster: its epoch row, its positions and its xids are those of the original."""
     before = door.ask(Subject.ROW)
-    place, *rest = store.clock().identity.split(" ")
+    place, *rest = protocol.clock().identity.split(" ")
     system, _ = place.split("/")
     world.redis.hset(keys.CLOCK, "identity", " ".join([f"{system}/1", *rest]))
     world.run(CHANGES[Subject.ROW])

@@ -1,4 +1,7 @@
-"""Redis is full and evicts nothing: fresh pages are served, others cost their computation alone, and everybody is told so."""
+"""Redis is full and evicts nothing: fresh pages are served, others cost their computation alone, and everybody is told so.
+
+See docs/races.md, "A full Redis".
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ import pytest
 from django.test import Client
 from django.urls import path
 
-from cachecontrol import fetch, keys, stats, store
-from cachecontrol.dashboard import facts, health
-from cachecontrol.health import readyz
-from cachecontrol.policy import Outcome
+from cachecontrol import engine
+from cachecontrol.monitoring.dashboard import health, sources
+from cachecontrol.monitoring.probes import readyz
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys, protocol
+from cachecontrol.stats import recording
 from tests.patience import LONG
 from tests.shelf.reads import Subject
 from tests.shelf.staging import staged
@@ -58,7 +63,7 @@ def leases(world: World) -> list[bytes]:
 
 def test_what_is_not_stored_yet_is_computed_without_a_lease(world: World, door: Door, memory: Memory) -> None:
     memory.fill()
-    with stats.trace() as trace:
+    with recording.trace() as trace:
         for _ in range(3):
             assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
             assert world.last.outcome is Outcome.MISS
@@ -83,7 +88,7 @@ def test_readers_of_one_page_do_not_wait_for_each_other(
 ) -> None:
     memory.fill()
     door.ask(Subject.COUNT)
-    monkeypatch.setattr(fetch, "_wait", lambda *_: pytest.fail("somebody waits"))
+    monkeypatch.setattr(engine, "_wait_for_fill", lambda *_: pytest.fail("somebody waits"))
     begin = threading.Barrier(READERS)
     answers: list[str] = []
 
@@ -100,7 +105,7 @@ def test_readers_of_one_page_do_not_wait_for_each_other(
 
 
 def test_a_redis_that_fills_up_during_a_fill_keeps_no_lease(world: World, door: Door, memory: Memory) -> None:
-    with staged(store, "fill", before=memory.fill), stats.trace() as trace:
+    with staged(protocol, "fill", before=memory.fill), recording.trace() as trace:
         door.ask(Subject.ROW)
     assert next(refusal.reason for refusal in trace.refusals) == "redis_full"
     assert all(world.redis.get(lease) == b"-" for lease in leases(world))
@@ -126,7 +131,7 @@ def test_everybody_is_told(world: World, memory: Memory, settings: Any) -> None:
     memory.fill()
     page = Client().get("/page/row/")
     assert page.headers["Cache-Status"] == "larder; fwd=uri-miss; detail=redis_full"
-    check = health._redis(facts.server())
+    check = health._redis(sources.server())
     assert (check.state, check.text.partition(":")[0]) == (health.State.BAD, "full")
     settings.ROOT_URLCONF = __name__
     ready = Client().get("/readyz")

@@ -1,4 +1,7 @@
-"""Two servers that share a past: each process must be told whose history it reads (finding 5, hard case 11)."""
+"""Two servers that share a past: each process must be told whose history it reads.
+
+See docs/races.md, "Servers that share a past".
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cachecontrol import keys, store
-from cachecontrol.drain import Drain
+from cachecontrol.drain.runner import DrainRunner
 from cachecontrol.exceptions import DrainRefused
+from cachecontrol.redis import keys, protocol
 from tests.shelf import cluster
 from tests.shelf.reads import CHANGES, Subject
 from tests.shelf.staging import staged
@@ -17,7 +20,7 @@ from tests.shelf.world import DOORS, World
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from project.embedded import Postgres
+    from project.local.postgres import Postgres
 
 
 door = DOORS["page"]
@@ -65,12 +68,12 @@ def test_a_fill_that_spans_the_promotion_stores_nothing(world: World, standby: P
         cluster.promote(standby)
         with cluster.connect(standby) as rival:
             rival.execute(CHANGES[Subject.ROW])
-        drain = Drain()
+        drain = DrainRunner()
         drain._cursor = cluster.connect(standby).cursor()
         drain.run()
         drain.close()
 
-    with staged(store, "fill", before=fail_over):
+    with staged(protocol, "fill", before=fail_over):
         door.ask(Subject.ROW)
     with cluster.at(standby):
         assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
@@ -80,14 +83,14 @@ def test_a_drain_left_on_the_old_primary_renews_nothing(world: World, standby: P
     cluster.promote(standby)
     with cluster.at(standby):
         world.drain()
-    epoch = store.clock().epoch
+    epoch = protocol.clock().epoch
     with pytest.raises(DrainRefused, match="timeline"):
         world.drain()
-    assert store.clock().epoch == epoch
+    assert protocol.clock().epoch == epoch
 
 
 def test_a_drain_on_a_standby_is_refused(world: World, standby: Postgres) -> None:
-    epoch = store.clock().epoch
+    epoch = protocol.clock().epoch
     with cluster.at(standby), pytest.raises(DrainRefused, match="standby"):
         world.drain()
-    assert store.clock().epoch == epoch
+    assert protocol.clock().epoch == epoch

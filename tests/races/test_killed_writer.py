@@ -1,4 +1,7 @@
-"""A writer is killed after its commit and before its drain is done (hard case 5)."""
+"""A writer is killed after its commit and before its drain is done.
+
+See docs/races.md, "A writer killed between commit and drain".
+"""
 
 from __future__ import annotations
 

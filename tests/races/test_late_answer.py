@@ -1,4 +1,7 @@
-"""Redis answers after its reader gave up: that answer belongs to nobody."""
+"""Redis answers after its reader gave up: that answer belongs to nobody.
+
+See docs/races.md, "An answer that comes too late".
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cachecontrol import keys, store
 from cachecontrol.exceptions import StoreDown
+from cachecontrol.redis import keys, protocol
 from tests.shelf.staging import silent
 
 if TYPE_CHECKING:
-    from project.embedded import Valkey
+    from project.local.valkey import Valkey
     from tests.shelf.world import World
 
 
@@ -19,13 +22,13 @@ def test_a_late_answer_is_not_taken_for_the_next(world: World, valkey: Valkey, s
     settings.CACHECONTROL = {**settings.CACHECONTROL, "BREAKER_SECONDS": 0.0}
     world.drain()
     with silent(valkey), pytest.raises(StoreDown):
-        store.clock()
-    reading = store.read(f"{keys.ENTRY}none:0", stale_for=0.0, token="t")
-    assert (reading.judgement, reading.reason) == ("granted", "absent")
+        protocol.clock()
+    lookup = protocol.read(f"{keys.ENTRY}none:0", stale_for=0.0, token="t")
+    assert (lookup.lease, lookup.reason) == ("granted", "absent")
 
 
 def test_a_connection_that_the_server_closed_is_opened_again(world: World) -> None:
     world.drain()
-    assert store.clock().epoch
+    assert protocol.clock().epoch
     world.redis.client_kill_filter(skipme=True)
-    assert store.clock().epoch
+    assert protocol.clock().epoch

@@ -1,4 +1,7 @@
-"""The lease: one process fills, others wait for its answer, and nobody waits for one that will not come."""
+"""The lease: one process fills, others wait for its answer, and nobody waits for one that will not come.
+
+See docs/races.md, "A lease that passed on".
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cachecontrol import keys, store
+from cachecontrol.redis import keys, protocol
 from tests.shelf.reads import Subject
 from tests.shelf.staging import staged
 
@@ -30,7 +33,7 @@ def test_an_answer_of_an_epoch_that_ended_gives_the_lease_back(world: World, doo
         world.redis.delete(keys.CLOCK)
         world.drain()
 
-    with staged(store, "read", after=restart):
+    with staged(protocol, "read", after=restart):
         door.ask(Subject.ROW)
     assert not held(world)
 

@@ -1,4 +1,7 @@
-"""Lua compares text by the server's locale: positions are digits of one length, alike in all (finding 13)."""
+"""Lua compares text by the server's locale: positions are digits of one length, alike in all.
+
+See docs/races.md, "Text ordered by locale".
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis import Redis
 
-from cachecontrol import store
-from cachecontrol.policy import Outcome
-from cachecontrol.position import epoch_text, position_text
-from project.embedded import Valkey
+from cachecontrol.core.positions import epoch_text, position_text
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import protocol
+from project.local.valkey import Valkey
 from tests.shelf.reads import Subject
 
 if TYPE_CHECKING:
@@ -69,4 +72,4 @@ def test_a_server_that_sorts_otherwise_serves_nothing_stale(world: World, danish
         world.change_and_drain(Subject.ROW)
         assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
         assert world.last.outcome is not Outcome.HIT
-    assert store.clock().epoch == danish.hget("cc:{0}:clock", "epoch").decode()
+    assert protocol.clock().epoch == danish.hget("cc:{0}:clock", "epoch").decode()

@@ -1,4 +1,7 @@
-"""The writer's connection is lost during COMMIT, or its transaction is prepared and ended by another (hard case 6)."""
+"""The writer's connection is lost during COMMIT, or its transaction is prepared and ended by another.
+
+See docs/races.md, "A connection lost during COMMIT".
+"""
 
 from __future__ import annotations
 

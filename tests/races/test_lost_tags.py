@@ -1,4 +1,7 @@
-"""Redis forgets in the middle of a fill: tags, the clock, everything, or it is full (finding 3, hard case 9)."""
+"""Redis forgets in the middle of a fill: tags, the clock, everything, or it is full.
+
+See docs/races.md, "Redis forgets during a fill" and "A full Redis".
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cachecontrol import keys, store
-from cachecontrol.policy import Outcome
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys, protocol
 from tests.shelf.reads import Subject
 from tests.shelf.staging import staged
 from tests.shelf.world import DOORS
@@ -42,7 +45,7 @@ def test_a_late_store_does_not_bring_back_what_moved_before_it_was_forgotten(
         world.change_and_drain(Subject.LIST)
         LOSSES[loss](world)
 
-    with staged(store, "fill", before=rival):
+    with staged(protocol, "fill", before=rival):
         door.ask(Subject.LIST)
     for _ in range(2):
         world.drain()
@@ -58,7 +61,7 @@ def test_a_late_store_after_the_loss_and_a_new_drain_is_not_believed(
         LOSSES[loss](world)
         world.drain()
 
-    with staged(store, "fill", before=rival):
+    with staged(protocol, "fill", before=rival):
         door.ask(Subject.LIST)
     assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
 
@@ -86,7 +89,7 @@ def _fill_up(world: World) -> None:
 
 
 def test_a_full_redis_serves_what_was_computed(full: World, door: Door) -> None:
-    with staged(store, "fill", before=lambda: _fill_up(full)):
+    with staged(protocol, "fill", before=lambda: _fill_up(full)):
         assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
     assert not [*full.redis.scan_iter(f"{keys.ENTRY}*:*")]
 
@@ -108,7 +111,7 @@ def test_who_reads_a_tag_first_and_stores_last_is_not_refused_where_nothing_move
         world.run("SELECT pg_logical_emit_message(false, 'other', 'work')")
         DOORS["fragment"].ask(Subject.ROW)
 
-    with staged(store, "fill", before=overtake):
+    with staged(protocol, "fill", before=overtake):
         DOORS["query"].ask(Subject.ROW)
     for name in ("query", "fragment"):
         DOORS[name].ask(Subject.ROW)

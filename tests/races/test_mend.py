@@ -1,4 +1,7 @@
-"""Triggers that somebody disabled, dropped or enabled otherwise: it is said what to do, and the keeper does it by itself."""
+"""Triggers that somebody disabled, dropped or enabled otherwise: it is said what to do, and the keeper does it by itself.
+
+See docs/races.md, "Triggers that somebody switched off".
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ import pytest
 from django.db import connection
 from django.test import RequestFactory
 
-from cachecontrol import capture, checks, mend
-from cachecontrol.dashboard import health
-from cachecontrol.health import readyz
-from cachecontrol.policy import Outcome
+from cachecontrol import checks
+from cachecontrol.jobs import mend
+from cachecontrol.monitoring.dashboard import health
+from cachecontrol.monitoring.probes import readyz
+from cachecontrol.postgres import triggers
+from cachecontrol.reasons import Outcome
 from tests.shelf.reads import Subject
 from tests.shelf.world import CLERK, DOORS
 
@@ -44,7 +49,7 @@ def state(world: World, request: pytest.FixtureRequest) -> Iterator[str]:
 
 def test_the_keeper_puts_them_back(world: World, state: str) -> None:
     assert [*mend.mend()] == [("shelf_item", "")]
-    assert [*mend.mend()] == capture.lacking(connection) == []
+    assert [*mend.mend()] == triggers.tables_without_triggers(connection) == []
     world.drain()
     door.ask(Subject.ROW)
     door.ask(Subject.ROW)
@@ -109,7 +114,7 @@ def test_triggers_of_another_release_are_left_to_it(world: World, state: str) ->
     )
     try:
         assert [*mend.mend()] == []
-        assert capture.lacking(connection) == ["shelf_item"]
+        assert triggers.tables_without_triggers(connection) == ["shelf_item"]
     finally:
         world.run(
             "UPDATE cachecontrol_tracked SET definition = substr(definition, 6) WHERE relation = 'shelf_item'"

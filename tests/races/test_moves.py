@@ -1,4 +1,8 @@
-"""How changes are moved: only known tags, in chunks, and looked up by index whoever sits idle (findings 21, 22 and 25)."""
+"""How changes are moved: only known tags, in chunks, and looked up by index although a writer sits idle.
+
+See docs/races.md, "More tags than one call may move", "A drain that died half-way", "A transaction that stays open" and
+"Commits that wait for a notification".
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,10 @@ from unittest import mock
 import psycopg
 import pytest
 
-from cachecontrol import history, keys, store
-from cachecontrol.drain import Drain, drain
+from cachecontrol.drain.runner import DrainRunner, runner
 from cachecontrol.exceptions import StoreDown
+from cachecontrol.postgres import drain_query
+from cachecontrol.redis import keys, protocol
 from tests.patience import LONG
 from tests.shelf.reads import CHANGES, Subject
 from tests.shelf.staging import staged
@@ -53,7 +58,7 @@ def test_an_idle_writer_does_not_make_drains_read_what_was_drained(world: World)
         world.run("ANALYZE cachecontrol_change")
         world.drain()
         world.change(Subject.ROW)
-        read = _read_by(history.CARRY_SQL)
+        read = _read_by(drain_query.CARRY_SQL)
     assert 1 <= sum(rows for _, rows in read) <= 5
     assert "Seq Scan" not in {node for node, _ in read}
     world.drain()
@@ -61,8 +66,8 @@ def test_an_idle_writer_does_not_make_drains_read_what_was_drained(world: World)
 
 def _read_by(statement: str) -> list[tuple[str, int]]:
     """How the next drain would look at the change log, and how many rows it would look at, those removed included."""
-    other = Drain()
-    xmax, xip = history.seen(store.clock().snapshot)
+    other = DrainRunner()
+    xmax, xip = drain_query.snapshot_bounds(protocol.clock().snapshot)
     try:
         ((plan,),) = (
             other._connected()
@@ -114,13 +119,13 @@ def test_a_change_is_told_to_no_listener(world: World) -> None:
 @pytest.fixture
 def chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each call to Redis moves one tag, the row's first."""
-    move = store.move
+    move = protocol.move
 
-    def in_order(epoch: str, position: str, tags: Any, **rest: Any) -> int | None:
-        return move(epoch, position, sorted(tags, key=lambda tag: "#" not in tag), **rest)
+    def in_order(epoch: str, position: str, moves: Any, advance: Any) -> int | None:
+        return move(epoch, position, sorted(moves, key=lambda one: "#" not in one.tag), advance)
 
-    monkeypatch.setattr(store, "TAGS_PER_MOVE", 1)
-    monkeypatch.setattr(store, "move", in_order)
+    monkeypatch.setattr(keys, "TAGS_PER_CALL", 1)
+    monkeypatch.setattr(protocol, "move", in_order)
 
 
 @pytest.mark.usefixtures("chunks")
@@ -138,8 +143,8 @@ def test_a_store_between_two_chunks_is_not_believed(world: World, door: Door) ->
         assert paused.wait(LONG)
 
     draining = threading.Thread(target=world.drain)
-    with staged(store, "_move", after=pause):
-        with staged(store, "fill", before=move_the_row_and_pause):
+    with staged(protocol, "_move", after=pause):
+        with staged(protocol, "fill", before=move_the_row_and_pause):
             door.ask(Subject.ROW)
         go_on.set()
         draining.join(LONG)
@@ -152,22 +157,22 @@ def test_a_drain_that_died_between_two_chunks_is_done_again(world: World, door: 
         raise StoreDown("it died")
 
     door.ask(Subject.LIST)
-    before = store.clock()
+    before = protocol.clock()
     world.change(Subject.LIST)
-    with staged(store, "_move", after=die), pytest.raises(StoreDown):
+    with staged(protocol, "_move", after=die), pytest.raises(StoreDown):
         world.drain()
-    assert (store.clock().snapshot, store.clock().time) == (before.snapshot, before.time)
+    assert (protocol.clock().snapshot, protocol.clock().time) == (before.snapshot, before.time)
     world.drain()
     assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
 
 
 def test_many_tags_are_moved_in_many_calls_each_short(world: World, tags_moved: list[int]) -> None:
     """Else Redis would answer nobody else for as long as it takes."""
-    world.run(LOG % (CALLS * store.TAGS_PER_MOVE))
-    for number in range(CALLS * store.TAGS_PER_MOVE):
+    world.run(LOG % (CALLS * keys.TAGS_PER_CALL))
+    for number in range(CALLS * keys.TAGS_PER_CALL):
         world.redis.set(keys.tag(f"shelf_item#{number}"), f"{'0' * 31} 0")
     took: list[float] = []
-    original = store._move
+    original = protocol._move
 
     def move(names: Any, arguments: Any) -> Any:
         began = time.perf_counter()
@@ -175,7 +180,7 @@ def test_many_tags_are_moved_in_many_calls_each_short(world: World, tags_moved: 
         took.append(time.perf_counter() - began)
         return result
 
-    with mock.patch.object(store, "_move", move):
-        drain.run()
-    assert tags_moved == [store.TAGS_PER_MOVE] * CALLS
+    with mock.patch.object(protocol, "_move", move):
+        runner.run()
+    assert tags_moved == [keys.TAGS_PER_CALL] * CALLS
     assert min(took) < LONGEST_PAUSE

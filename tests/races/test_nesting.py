@@ -1,4 +1,7 @@
-"""A page is built of an entry that is a little old (finding 6)."""
+"""A page is built of an entry that is a little old.
+
+See docs/races.md, "A page built of an older entry".
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from django.test import Client
 
-from cachecontrol.drain import Drain
-from cachecontrol.policy import Outcome
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import protocol
 from tests.shelf import reads, views
 from tests.shelf.reads import Subject
 from tests.shelf.staging import staged
@@ -31,7 +34,7 @@ def test_a_page_built_of_an_older_entry_moves_with_it(world: World, inner: str, 
     INNER[inner](subject)
     world.change(subject)
     built = []
-    with staged(Drain, "_move", before=lambda: built.append(_page(inner, subject))):
+    with staged(protocol, "move", before=lambda: built.append(_page(inner, subject))):
         world.drain()
     assert built == ["[]" if subject is Subject.MISSING else built[0]]
     assert any(seen.policy == f"shelf.{inner}" and seen.outcome is Outcome.HIT for seen in world.seen)

@@ -1,4 +1,8 @@
-"""A drain while the transaction that wrote is open (finding 2), and fills within it (hard cases 3 and 4, finding 8)."""
+"""A drain while the transaction that wrote is open, and fills within it.
+
+See docs/races.md, "A drain inside the writer's transaction", "A fill inside a transaction that wrote" and "A fill from
+an older snapshot".
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,11 @@ import pytest
 from django.db import connection, transaction
 from django.test import Client
 
-from cachecontrol import keys
-from cachecontrol.drain import Drain
+from cachecontrol.drain.runner import DrainRunner
 from cachecontrol.exceptions import DrainRefused
-from cachecontrol.policy import Outcome
-from cachecontrol.scope import TELL_SETTING
+from cachecontrol.postgres.sessions import TELL_SETTING
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys
 from tests.patience import LONG
 from tests.shelf.models import Item
 from tests.shelf.reads import CHANGES, Subject
@@ -51,7 +55,7 @@ def test_a_reader_within_the_open_transaction_drains_and_hides_nothing(world: Wo
 
 
 def test_a_drain_refuses_to_run_inside_a_transaction(world: World) -> None:
-    drain = Drain()
+    drain = DrainRunner()
     own = drain._connected().connection
     own.autocommit = False
     own.execute("SELECT pg_current_xact_id()")
@@ -181,7 +185,10 @@ def test_a_long_transaction_that_only_reads_may_fill(world: World, door: Door) -
 def test_a_fill_while_a_statement_writes_is_moved_by_its_end(
     world: World, door: Door, subject: Subject
 ) -> None:
-    """Autocommit: the statement has changed rows and not ended (hard case 4)."""
+    """Autocommit: the statement has changed rows and has not ended.
+
+    See docs/races.md, "A fill while a statement runs".
+    """
     before = door.truth(subject)
     world.run("SELECT pg_advisory_lock(7)")
     slow = f"WITH changed AS ({CHANGES[subject]} RETURNING 1) SELECT pg_advisory_lock(7) FROM changed"

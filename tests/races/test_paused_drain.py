@@ -1,4 +1,7 @@
-"""A drain pauses between its statement and its call to Redis (finding 1)."""
+"""A drain pauses between its statement and its call to Redis.
+
+See docs/races.md, "A drain that pauses".
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ import time
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from cachecontrol import drain, keys, store
-from cachecontrol.drain import Drain
-from cachecontrol.policy import Outcome
+from cachecontrol.drain import catch_up
+from cachecontrol.drain.runner import DrainRunner
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys, protocol
 from tests.shelf.reads import Subject
 from tests.shelf.staging import staged
 from tests.shelf.world import DOORS
@@ -33,21 +37,21 @@ def test_a_drain_that_paused_does_not_vouch_for_what_was_committed_meanwhile(
         world.change(Subject.ROW)
         time.sleep(MAX_LAG * 1.5)
 
-    with staged(Drain, "_move", before=pause):
+    with staged(protocol, "move", before=pause):
         world.drain()
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
 
 
 def test_the_time_of_a_drain_lies_before_its_snapshot(world: World) -> None:
-    with staged(Drain, "_ask", before=lambda: time.sleep(0.05), after=lambda: time.sleep(0.05)):
+    with staged(DrainRunner, "_ask", before=lambda: time.sleep(0.05), after=lambda: time.sleep(0.05)):
         world.drain()
-    clock = store.clock()
+    clock = protocol.clock()
     assert clock.now - int(clock.time) >= 100_000
 
 
 def test_a_drain_that_paused_does_not_take_back_what_a_later_one_read(world: World, door: Door) -> None:
     """Else each pause would make the later changes be moved once more."""
-    with staged(Drain, "_move", before=lambda: world.change_and_drain(Subject.ROW)):
+    with staged(protocol, "move", before=lambda: world.change_and_drain(Subject.ROW)):
         world.drain()
     door.ask(Subject.ROW)
     world.drain()
@@ -58,28 +62,28 @@ def test_a_drain_that_paused_does_not_take_back_what_a_later_one_read(world: Wor
 def test_a_change_that_was_carried_is_not_moved_again_by_a_drain_that_paused(
     world: World, door: Door
 ) -> None:
-    """Else it would take what was filled in between with it (finding 23)."""
+    """Else it would end what was filled in between. See docs/races.md, "Drains at the same time"."""
     door.ask(Subject.ROW)
     world.change(Subject.ROW)
 
     def overtake() -> None:
-        with contextlib.closing(Drain()) as other:
+        with contextlib.closing(DrainRunner()) as other:
             other.run()
         door.ask(Subject.ROW)
 
-    with staged(Drain, "_move", before=overtake):
+    with staged(protocol, "move", before=overtake):
         world.drain()
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
     assert world.last.outcome is Outcome.HIT
 
 
 def test_a_clock_in_the_future_is_not_believed_and_is_set_right(world: World, door: Door) -> None:
-    """Redis' clock steps back (finding 12)."""
+    """See docs/races.md, "Redis' clock steps back"."""
     door.ask(Subject.ROW)
     world.change(Subject.ROW)
-    world.redis.hset("cc:{0}:clock", "time", store.clock().now + 3600_000_000)
+    world.redis.hset("cc:{0}:clock", "time", protocol.clock().now + 3600_000_000)
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
-    assert int(store.clock().time) <= store.clock().now
+    assert int(protocol.clock().time) <= protocol.clock().now
 
 
 def test_a_clock_in_the_future_is_not_believed_when_time_has_come_to_it(
@@ -90,9 +94,9 @@ def test_a_clock_in_the_future_is_not_believed_when_time_has_come_to_it(
     door = DOORS["query"]
     world.drain()
     door.ask(Subject.ROW)
-    monkeypatch.setattr(drain, "catch_up", lambda **_: False)
+    monkeypatch.setattr(catch_up, "catch_up", lambda **_: False)
     world.change(Subject.ROW)
-    world.redis.hset(keys.CLOCK, "time", store.clock().now + 400_000)
+    world.redis.hset(keys.CLOCK, "time", protocol.clock().now + 400_000)
     assert door.ask(Subject.ROW) == "11"
     time.sleep(0.45)
     assert door.ask(Subject.ROW) == "11"
@@ -100,8 +104,8 @@ def test_a_clock_in_the_future_is_not_believed_when_time_has_come_to_it(
 
 def test_a_drain_that_began_in_the_future_says_nothing_of_the_time(world: World) -> None:
     """Redis' clock steps back between its first step and its last."""
-    clock = store.clock()
+    clock = protocol.clock()
     future = dataclasses.replace(clock, now=clock.now + 3600_000_000)
-    with mock.patch.object(store, "clock", lambda: future):
+    with mock.patch.object(protocol, "clock", lambda: future):
         world.drain()
-    assert store.clock().time == clock.time
+    assert protocol.clock().time == clock.time

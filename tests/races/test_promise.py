@@ -12,9 +12,10 @@ from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from cachecontrol import drain, keys
+from cachecontrol.drain import runner
 from cachecontrol.exceptions import StoreDown, Unhermetic
-from cachecontrol.policy import Outcome
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys
 from tests.patience import LONG
 from tests.shelf import reads, views
 from tests.shelf.models import Item
@@ -45,7 +46,7 @@ def test_where_freshness_cannot_be_proven_the_database_answers(
     door.ask(Subject.ROW)
     world.change(Subject.ROW)
     time.sleep(MAX_LAG)
-    monkeypatch.setattr(drain.drain, "_drain", _refuse)
+    monkeypatch.setattr(runner.runner, "_drain", _refuse)
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
     assert (world.last.outcome, world.last.reason) == (Outcome.BYPASS, "clock_old")
 
@@ -77,7 +78,7 @@ def test_a_write_stands_although_redis_and_the_drain_fail(world: World, monkeypa
         def fail(*_: Any, error: Exception = error, **__: Any) -> None:
             raise error
 
-        monkeypatch.setattr(drain.Drain, "_drain", fail)
+        monkeypatch.setattr(runner.DrainRunner, "_drain", fail)
         before = Item.objects.get(pk=1).price
         with transaction.atomic():
             Item.objects.filter(pk=1).update(price=before + 1)
@@ -85,7 +86,7 @@ def test_a_write_stands_although_redis_and_the_drain_fail(world: World, monkeypa
 
 
 def test_a_write_by_a_role_that_may_see_nothing_of_the_cache_stands(world: World, door: Door) -> None:
-    """3. Whoever may write a row may go on to do so (finding 19)."""
+    """3. A role that may write a row may go on to do so. See docs/races.md, "A writer that the capture refuses"."""
     door.ask(Subject.ROW)
     world.run(f"CREATE ROLE {CLERK}")
     try:
@@ -143,7 +144,7 @@ def test_a_page_sees_only_what_is_in_its_key(world: World) -> None:
 
 
 def test_a_fragment_is_given_plain_values_only(world: World) -> None:
-    """5. An instance was read before the fragment began (finding 9)."""
+    """5. An instance was read before the fragment began. See docs/races.md, "Data read before the fill began"."""
     with pytest.raises(Unhermetic):
         views.fragment(Item.objects.get(pk=1))
 
@@ -190,7 +191,10 @@ def test_a_commit_is_one_call_to_redis(world: World, calls: list[str]) -> None:
 
 
 def test_readers_that_wait_share_one_computation(world: World, monkeypatch: Any) -> None:
-    """A hot page is computed once for all who ask for it at the same time (finding 24)."""
+    """A hot page is computed once for all readers who ask for it at the same time.
+
+    See docs/races.md, "A hot page that keeps changing".
+    """
     computed, started = [], threading.Barrier(6)
     original = reads.read
 

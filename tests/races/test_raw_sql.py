@@ -1,4 +1,7 @@
-"""Raw SQL is uncovered whatever its text says, unless the code declares its tables (finding 14)."""
+"""Raw SQL is uncovered whatever its text says, unless the code declares its tables.
+
+See docs/races.md, "Raw SQL".
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import path
 
-from cachecontrol import keys, stats
 from cachecontrol.api import cached_page, depends_on
-from cachecontrol.policy import Outcome
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys
+from cachecontrol.stats import recording
 from tests.shelf import urls
 from tests.shelf.models import Item, Shelf
 
@@ -96,7 +100,7 @@ def text(world: World, settings: Any, request: Any) -> Iterator[str]:
 
 def test_what_raw_sql_read_is_served_and_not_stored(world: World, text: str) -> None:
     for _ in range(2):
-        with stats.trace() as trace:
+        with recording.trace() as trace:
             assert Client().get("/bare/").content == b"60"
         assert [(refusal.reason, refusal.detail) for refusal in trace.refusals] == [
             ("uncovered", SENT.get(text, TEXTS[text]))

@@ -1,4 +1,7 @@
-"""Redis restarts or fails over and has lost the last writes it acknowledged (hard case 8)."""
+"""Redis restarts or fails over and has lost the last writes it acknowledged.
+
+See docs/races.md, "Redis lost its last writes".
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connection
 
-from cachecontrol import drain, store
-from cachecontrol.drain import Drain
+from cachecontrol.drain import runner
 from cachecontrol.exceptions import StoreDown
-from cachecontrol.policy import Outcome
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys, protocol, redis_client
 from tests.shelf.reads import CHANGES, Subject
 from tests.shelf.staging import staged
 from tests.shelf.world import Door, World, elsewhere
@@ -21,7 +24,7 @@ from tests.shelf.world import Door, World, elsewhere
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from project.embedded import Valkey
+    from project.local.valkey import Valkey
 
 
 @pytest.fixture
@@ -66,7 +69,7 @@ def test_a_drain_that_spans_the_loss_does_not_skip_what_was_lost(world: World, d
     world.redis.save()
     world.change_and_drain(Subject.ROW)
     world.change(Subject.COUNT)
-    with staged(Drain, "_move", before=lose):
+    with staged(protocol, "move", before=lose):
         world.drain()
     world.drain()
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
@@ -82,8 +85,8 @@ def test_a_loss_between_two_chunks_of_a_drain_skips_nothing(
     world.redis.save()
     world.change(Subject.LIST)
     world.change(Subject.ROW)
-    monkeypatch.setattr(store, "TAGS_PER_MOVE", 1)
-    with staged(store, "_move", after=lose):
+    monkeypatch.setattr(keys, "TAGS_PER_CALL", 1)
+    with staged(protocol, "_move", after=lose):
         world.drain()
     world.drain()
     assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
@@ -97,7 +100,7 @@ def test_a_fill_that_spans_the_loss_is_moved_by_the_replay(world: World, door: D
         world.change_and_drain(Subject.LIST)
         lose()
 
-    with staged(store, "fill", before=rival):
+    with staged(protocol, "fill", before=rival):
         door.ask(Subject.LIST)
     world.drain()
     assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
@@ -120,14 +123,14 @@ def test_a_redis_that_is_gone_costs_no_answer_and_no_write(
 def test_a_writer_cut_off_from_redis_is_carried_by_whoever_drains_next(
     world: World, door: Door, monkeypatch
 ) -> None:
-    """Only the writer cannot reach Redis (hard case 7): its commit stands, and its drain is made up for."""
+    """Its commit stands, and another drain carries it. See docs/races.md, "A writer cut off from Redis"."""
     door.ask(Subject.LIST)
 
     def cut(*args: Any, **kwargs: Any) -> None:
         raise StoreDown("cut off")
 
     with monkeypatch.context() as patched:
-        patched.setattr(drain.drain, "_drain", cut)
+        patched.setattr(runner.runner, "_drain", cut)
         connection.cursor().execute(CHANGES[Subject.LIST])
     assert elsewhere(lambda: door.truth(Subject.LIST)) == door.truth(Subject.LIST)
     assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
@@ -137,10 +140,10 @@ def test_a_writer_cut_off_from_redis_is_carried_by_whoever_drains_next(
 
 def test_a_server_that_became_a_replica_is_left(world: World, door: Door) -> None:
     """Its name may mean the new primary by then."""
-    before = store._line.ask("CLIENT", "ID")
+    before = redis_client.thread_connection.send("CLIENT", "ID")
     world.redis.replicaof("127.0.0.1", 1)
     try:
         assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
     finally:
         world.redis.replicaof("no", "one")
-    assert store._line.ask("CLIENT", "ID") != before
+    assert redis_client.thread_connection.send("CLIENT", "ID") != before

@@ -1,4 +1,7 @@
-"""Reads that are sent to a replica, which may lag behind (finding 7, hard case 11)."""
+"""Reads that are sent to a replica, which may lag behind.
+
+See docs/races.md, "A replica that lags behind".
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,13 @@ import pytest
 from django.db import connections, transaction
 from psycopg.conninfo import conninfo_to_dict
 
-from cachecontrol import collect, fetch, policy, store
+from cachecontrol import engine
 from cachecontrol.api import depends_on
-from cachecontrol.policy import Outcome
+from cachecontrol.core.policy import Policy, register_policy
+from cachecontrol.dependencies import tracker
+from cachecontrol.exceptions import StoreDown
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import protocol
 from tests.shelf import cluster
 from tests.shelf.models import Item
 from tests.shelf.reads import Subject
@@ -97,7 +104,7 @@ def test_a_replica_that_keeps_up_fills_the_cache(
     world.change_and_drain(Subject.ROW)
     _follow(world, replica)
     used: list[str] = []
-    monkeypatch.setattr(collect.Collection, "take", _noting(used, collect.Collection.take))
+    monkeypatch.setattr(tracker.Collection, "add_positions", _noting(used, tracker.Collection.add_positions))
     assert door.ask(Subject.ROW) == "11"
     assert door.ask(Subject.ROW) == "11"
     assert world.last.outcome is Outcome.HIT
@@ -109,13 +116,17 @@ def test_a_replica_that_keeps_up_fills_the_cache(
 def test_declared_sql_counts_on_the_server_that_ran_it(world: World, replica: Any) -> None:
     replica.execute("SELECT pg_wal_replay_pause()")
     world.change_and_drain(Subject.ROW)
-    own = collect.Collection("default")
-    with collect.collecting(own) as collection, depends_on(Item), connections["replica"].cursor() as cursor:
+    own = tracker.Collection("default")
+    with tracker.collecting(own) as collection, depends_on(Item), connections["replica"].cursor() as cursor:
         cursor.execute("SELECT price FROM shelf_item WHERE id = 1")
         assert cursor.fetchone() == (10,)
-    assert collection.verdict() is None
+    assert collection.final_refusal() is None
     assert collection.used_replica
-    assert collection.tags["shelf_item"] == collection.standing("replica").position < collection.own.position
+    assert (
+        collection.tags["shelf_item"]
+        == collection.read_point("replica").position
+        < collection.first_read_point.position
+    )
 
 
 def test_sql_that_always_asks_a_replica_runs_twice_at_most(world: World, replica: Any) -> None:
@@ -130,16 +141,16 @@ def test_sql_that_always_asks_a_replica_runs_twice_at_most(world: World, replica
 
     replica.execute("SELECT pg_wal_replay_pause()")
     world.change_and_drain(Subject.ROW)
-    kept = policy.register(policy.Policy(name="shelf.declared", kind="query", ttl=60.0))
-    key = fetch.key_of(kept, "declared")
-    request = fetch.Request(policy=kept, key=key, compute=compute, alias="default", recipe={})
-    fetched = fetch.get(request)
-    assert (fetched.value, fetched.refusal, len(runs)) == (10, "moved", 2)
+    kept = register_policy(Policy(name="shelf.declared", kind="query", ttl=60.0))
+    key = engine.entry_key(kept, "declared")
+    request = engine.ReadRequest(policy=kept, key=key, compute=compute, database="default", recipe=None)
+    result = engine.read(request)
+    assert (result.value, result.refusal, len(runs)) == (10, "moved", 2)
 
 
 def _noting(used: list[str], take: Any) -> Any:
-    def note(collection: collect.Collection, *args: Any, **kwargs: Any) -> None:
-        used.extend(alias for alias in collection.standings if alias not in used)
+    def note(collection: tracker.Collection, *args: Any, **kwargs: Any) -> None:
+        used.extend(alias for alias in collection.read_points if alias not in used)
         take(collection, *args, **kwargs)
 
     return note
@@ -161,12 +172,12 @@ def test_a_fill_that_connects_anew_is_not_stored(world: World, replica: Any) -> 
         own.execute("SELECT pg_wal_replay_pause()")
         world.change_and_drain(Subject.ROW)
         _follow(world, replica)
-        with collect.collecting(collect.Collection("replica")) as collection:
+        with tracker.collecting(tracker.Collection("replica")) as collection:
             DOORS["query"].truth(Subject.COUNT)
             connections["replica"].close()
             connections["replica"].settings_dict["HOST"] = conninfo_to_dict(behind.url)["host"]
             assert DOORS["query"].truth(Subject.ROW) == "10"
-        assert collection.verdict() == ("session", "replica")
+        assert collection.final_refusal() == ("session", "replica")
 
 
 @pytest.mark.parametrize("name", DOORS)
@@ -177,7 +188,7 @@ def test_without_redis_reads_go_to_the_primary(
     world.change(Subject.ROW)
 
     def down(*_: Any, **__: Any) -> None:
-        raise store.StoreDown("gone")
+        raise StoreDown("gone")
 
-    monkeypatch.setattr(store, "read", down)
+    monkeypatch.setattr(protocol, "read", down)
     assert DOORS[name].ask(Subject.ROW) == _price(world) == "11"

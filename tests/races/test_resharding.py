@@ -1,4 +1,7 @@
-"""A cluster whose slot moves key by key while changes are drained: loud failures, and never an old answer (finding 15)."""
+"""A cluster whose slot moves key by key while changes are drained: loud failures, and never an old answer.
+
+See docs/races.md, "A slot that moves key by key".
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ import pytest
 from redis import Redis
 from redis.exceptions import AskError, ResponseError
 
-from cachecontrol import drain, keys, store
-from cachecontrol.exceptions import StoreDown
-from cachecontrol.policy import Outcome
-from project.embedded import Valkey
+from cachecontrol.exceptions import DrainRefused, StoreDown
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys, redis_client
+from project.local.valkey import Valkey
 from tests.patience import LONG
 from tests.ports import reserved_port
 from tests.shelf.cluster import _wait
@@ -99,7 +102,7 @@ def lagging(settings: Any) -> Iterator[None]:
 
 def follow(monkeypatch: Any, target: Node) -> None:
     """Ask where the node says, as the clients of clusters do."""
-    ask = store._Line.ask
+    ask = redis_client._ThreadConnection.send
 
     def following(line: Any, *command: Any) -> Any:
         try:
@@ -109,7 +112,7 @@ def follow(monkeypatch: Any, target: Node) -> None:
                 one.execute_command("ASKING")
                 return one.execute_command(*command)
 
-    monkeypatch.setattr(store._Line, "ask", following)
+    monkeypatch.setattr(redis_client._ThreadConnection, "send", following)
 
 
 @pytest.mark.parametrize("follows", [False, True], ids=["stays", "follows"])
@@ -134,7 +137,7 @@ def test_no_answer_is_old_while_a_slot_moves_key_by_key(
             old.client.execute_command("MIGRATE", "127.0.0.1", new.port, name, 0, MILLISECONDS, "REPLACE")
             try:
                 world.change_and_drain(Subject.ROW)
-            except (StoreDown, drain.DrainRefused):
+            except (StoreDown, DrainRefused):
                 failed += 1
                 time.sleep(MAX_LAG)
             assert door.ask(Subject.ROW) == door.truth(Subject.ROW)

@@ -1,4 +1,7 @@
-"""A dump is restored over the database that it was taken of: rows, triggers, change log and epoch are those of then."""
+"""A dump is restored over the database that it was taken of: rows, triggers, change log and epoch are those of then.
+
+See docs/races.md, "A history that is put back".
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from cachecontrol.policy import Outcome
+from cachecontrol.reasons import Outcome
 from tests.patience import LONG
 from tests.shelf import cluster
 from tests.shelf.reads import CHANGES, Subject
@@ -16,7 +19,7 @@ from tests.shelf.reads import CHANGES, Subject
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from project.embedded import Postgres
+    from project.local.postgres import Postgres
     from tests.shelf.world import Door, World
 
 pytestmark = pytest.mark.xdist_group("restore")  # one worker: the tests share a cluster of their own

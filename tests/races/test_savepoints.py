@@ -1,4 +1,7 @@
-"""Transactions within transactions: what the outermost one commits is carried, and nothing else is seen (hard case 15)."""
+"""Transactions within transactions: what the outermost one commits is carried, and nothing else is seen.
+
+See docs/races.md, "Savepoints and hooks of a commit".
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import connection, transaction
 
-from cachecontrol.policy import Outcome
+from cachecontrol.reasons import Outcome
 from tests.shelf.models import Item
 from tests.shelf.reads import Subject
 from tests.shelf.world import elsewhere

@@ -1,4 +1,7 @@
-"""All rows of a large table are changed in one transaction while visitors ask for hot pages (hard case 19)."""
+"""All rows of a large table are changed in one transaction while visitors ask for hot pages.
+
+See docs/races.md, "A storm of changes".
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connections
 
-from cachecontrol import store
-from cachecontrol.policy import Outcome
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys
 from tests.patience import LONG
 from tests.shelf.reads import Subject
 from tests.shelf.world import DOORS, World
@@ -107,6 +110,6 @@ def test_a_storm_leaves_nothing_stale_keeps_redis_answering_and_passes(
     late = [(page, answer) for asked, page, answer in crowd.told if asked >= committed + MAX_LAG]
     assert {page for page, _ in late} == {*PAGES}
     assert all(answer == after[page] for page, answer in late), "stale"
-    assert max(tags_moved) <= store.TAGS_PER_MOVE, "Redis answered nobody else for too long"
+    assert max(tags_moved) <= keys.TAGS_PER_CALL, "Redis answered nobody else for too long"
     then = world.seen[passed:]
     assert sum(seen.outcome is Outcome.HIT for seen in then) > 0.9 * len(then), "the pages did not recover"

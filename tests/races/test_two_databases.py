@@ -1,4 +1,7 @@
-"""Two databases: only the first has a clock, and nothing of the second gets into what is cached (hard case 15)."""
+"""Two databases: only the first has a clock, and nothing of the second gets into what is cached.
+
+See docs/races.md, "Two databases".
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import path
 from psycopg.conninfo import conninfo_to_dict
 
-from cachecontrol import keys, stats
 from cachecontrol.api import cached_page, depends_on
-from cachecontrol.policy import Outcome
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys
+from cachecontrol.stats import recording
 from tests.shelf import cluster, urls
 from tests.shelf.models import Item
 from tests.shelf.reads import CHANGES, Subject
@@ -24,7 +28,7 @@ from tests.shelf.world import Door, World, elsewhere
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from project.embedded import Postgres
+    from project.local.postgres import Postgres
 
 PRICE = "SELECT price FROM shelf_item WHERE id = 1"
 
@@ -104,7 +108,7 @@ def test_a_write_to_the_second_moves_nothing_of_the_first(world: World, other: s
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_page_that_read_the_second_is_served_and_not_stored(world: World, other: str, way: str) -> None:
-    with stats.trace() as trace:
+    with recording.trace() as trace:
         assert Client().get(f"/both/{way}/").content.decode() == "20 10"
     assert [refusal.reason for refusal in trace.refusals if refusal.policy == "two.page"] == ["database"]
     assert not [*world.redis.scan_iter(f"{keys.ENTRY}*")]

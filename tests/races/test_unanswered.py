@@ -1,4 +1,7 @@
-"""The cache asks the reader's connection where the database stands. If that fails, the reader does not notice."""
+"""The cache asks the reader's connection where the database stands. If that fails, the reader does not notice.
+
+See docs/races.md, "The position cannot be asked for".
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,11 @@ from django.conf import settings
 from django.db import InternalError, ProgrammingError, connection, transaction
 from django.test import override_settings
 
-from cachecontrol import capture, drain, keys, position, scope, stats, writers
-from cachecontrol.policy import Outcome
+from cachecontrol.drain import after_commit, catch_up
+from cachecontrol.postgres import captured, read_point, sessions
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys
+from cachecontrol.stats import recording
 from tests.shelf import reads
 from tests.shelf.models import Item
 from tests.shelf.reads import Subject
@@ -47,8 +53,8 @@ def _without_tables(world: World) -> Iterator[None]:
         yield
     finally:
         world.run("ALTER TABLE cachecontrol_gone RENAME TO cachecontrol_epoch")
-        drain.breaker.answered()
-        assert writers.settle()  # what could not be drained meanwhile
+        catch_up.breaker.answered()
+        assert after_commit.drain_own_write()  # what could not be drained meanwhile
 
 
 @contextmanager
@@ -84,7 +90,7 @@ def _after_waiting(world: World) -> Iterator[None]:
     short = {**settings.CACHECONTROL, "WAIT": 0.05}
     with override_settings(CACHECONTROL=short), _locked(world):
         yield
-    position.breaker.answered()
+    read_point.breaker.answered()
 
 
 OBSTACLES = {
@@ -164,7 +170,7 @@ def test_asking_leaves_no_doubt_about_the_session(world: World) -> None:
         assert world.last.outcome is Outcome.HIT
     query.ask(Subject.ROW)
     assert world.last.outcome is Outcome.HIT
-    assert not scope.is_doubtful(connection)
+    assert not sessions.may_have_changed(connection)
 
 
 @pytest.mark.parametrize("within", [True, False], ids=["in a transaction", "outside"])
@@ -172,9 +178,9 @@ def test_what_is_captured_cannot_be_asked_either(
     world: World, within: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second question of a fill fails."""
-    monkeypatch.setattr(capture, "_captured", {})
-    monkeypatch.setattr(capture, "_CAPTURED_SQL", "SELECT 1 / 0")
-    with stats.trace() as trace, transaction.atomic() if within else nullcontext():
+    monkeypatch.setattr(captured, "_captured", {})
+    monkeypatch.setattr(captured, "_CAPTURED_SQL", "SELECT 1 / 0")
+    with recording.trace() as trace, transaction.atomic() if within else nullcontext():
         if within:
             query.truth(Subject.ROW)
         assert query.ask(Subject.ROW) == query.truth(Subject.ROW) == "10"
@@ -186,7 +192,7 @@ def test_a_connection_that_cannot_tell_its_settings_does_without_the_cache(
 ) -> None:
     query.ask(Subject.ROW)
     connection.close()
-    monkeypatch.setattr(writers, "_BEGIN", "SELECT 1 / 0, ''")
+    monkeypatch.setattr(after_commit, "_BEGIN", "SELECT 1 / 0, ''")
     assert query.truth(Subject.ROW) == "10"
     world.change_and_drain(Subject.ROW)
     query.ask(Subject.ROW)

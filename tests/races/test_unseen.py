@@ -1,4 +1,7 @@
-"""Reads that report to no fill: past Django's cursors, in other threads, on other connections. What they gave is not stored."""
+"""Reads that report to no fill: past Django's cursors, in other threads, on other connections. What they gave is not stored.
+
+See docs/races.md, "Reads that report to no fill" and "Data read before the fill began".
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,11 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import path
 
-from cachecontrol import keys, stats, tasks  # noqa: F401  # tasks marks what a worker runs
+from cachecontrol import tasks  # noqa: F401  # declares that tasks are independent
 from cachecontrol.api import cached_page, depends_on, independent
-from cachecontrol.policy import Outcome
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys
+from cachecontrol.stats import recording
 from tests.patience import LONG
 from tests.shelf import reads, urls
 from tests.shelf.models import Item
@@ -71,7 +76,7 @@ def served(world: World, settings: Any) -> Iterator[None]:
 def ask(read: Callable[[], Any], name: str = "unseen") -> tuple[str, set[str]]:
     """What the page shows that reads so, and why it was not stored."""
     _read["now"] = read
-    with stats.trace() as trace:
+    with recording.trace() as trace:
         body = Client().get(f"/{name}/").content.decode()
     return body, {refusal.reason for refusal in trace.refusals}
 

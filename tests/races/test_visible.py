@@ -1,4 +1,7 @@
-"""A commit is in the WAL before anybody sees it, and a quiet database writes none (finding 26)."""
+"""A commit is in the WAL before anybody sees it, and a quiet database writes none.
+
+See docs/races.md, "A commit that is written and not yet visible" and "A quiet database that is written to".
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cachecontrol.drain import Drain
+from cachecontrol.drain.runner import DrainRunner
 from tests.patience import LONG
 from tests.shelf import cluster
 from tests.shelf.reads import CHANGES, Subject
 
 if TYPE_CHECKING:
-    from project.embedded import Postgres
+    from project.local.postgres import Postgres
     from tests.shelf.world import Door, World
 
 pytestmark = pytest.mark.xdist_group("visible")  # one worker: the tests share a cluster of their own
@@ -47,7 +50,7 @@ def test_what_was_read_while_a_commit_was_written_and_not_yet_visible_is_moved_b
 
 
 def test_a_quiet_database_is_drained_without_writing_to_it(world: World, server: Postgres) -> None:
-    drain = Drain()
+    drain = DrainRunner()
     drain.run()
     with cluster.connect(server) as own:
         own.execute("CHECKPOINT")

@@ -1,4 +1,7 @@
-"""Visitors whom one worker serves at the same time: neither sees or collects what is the other's (hard case 18)."""
+"""Visitors whom one worker serves at the same time: neither sees or collects what is the other's.
+
+See docs/races.md, "One visitor's data on another's page".
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ from django.middleware.csrf import get_token
 from django.test import Client
 from django.urls import path
 
-from cachecontrol import fetch, keys, position
+from cachecontrol import engine
 from cachecontrol.api import cached_page
-from cachecontrol.entry import Head
-from cachecontrol.policy import Outcome
+from cachecontrol.core.entry import Head
+from cachecontrol.postgres import read_point
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys
 from tests.patience import LONG
 from tests.shelf import urls
 from tests.shelf.reads import Subject
@@ -36,7 +41,7 @@ def _depends_on(world: World) -> dict[str, set[str]]:
 
 def test_a_fill_in_the_middle_of_another_takes_nothing_of_it(world: World, door: Door) -> None:
     told: list[str] = []
-    with staged(position, "standing", after=lambda: told.append(_other(door))):
+    with staged(read_point, "read_point", after=lambda: told.append(_other(door))):
         assert door.ask(Subject.ROW) == "10"
     assert told == ["[10, 20]"]
     assert _depends_on(world) == {
@@ -55,7 +60,7 @@ def test_what_one_visitor_is_refused_is_not_refused_to_another(world: World, doo
     def refused() -> None:
         elsewhere(lambda: Client().get("/raw/"))
 
-    with staged(position, "standing", after=refused):
+    with staged(read_point, "read_point", after=refused):
         door.ask(Subject.ROW)
     door.ask(Subject.ROW)
     assert world.last.outcome is Outcome.HIT
@@ -122,7 +127,7 @@ def test_who_waits_for_the_fill_of_a_form_gets_a_form_of_their_own(world: World,
         assert waits.wait(LONG)
 
     _meanwhile.append(come)
-    with staged(fetch, "_wait", before=waits.set):
+    with staged(engine, "_wait_for_fill", before=waits.set):
         told["first"] = first.get("/form/")
         visit.join(LONG)
     assert sorted(_runs) == ["", "first", "other"], "one hermetic run, and one for each"

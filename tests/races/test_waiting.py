@@ -1,4 +1,7 @@
-"""Answers that were refused and are shared with who waited for them (finding 24), stale answers, and time (hard case 17)."""
+"""Answers that were refused and are shared with readers who waited for them, stale answers, and time.
+
+See docs/races.md, "A hot page that keeps changing" and "An entry that ends without a write".
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ import time_machine
 from django.test import Client
 from django.utils import timezone
 
-from cachecontrol import fetch, leases, store
+from cachecontrol import engine
 from cachecontrol.api import expire_at
-from cachecontrol.entry import Head
-from cachecontrol.policy import Outcome
+from cachecontrol.core.entry import Head
+from cachecontrol.reasons import LeaseState, Outcome, Verdict
+from cachecontrol.redis import leases, protocol
 from tests.patience import LONG
 from tests.shelf import reads
 from tests.shelf.reads import Subject
@@ -42,7 +46,7 @@ def test_who_waited_takes_a_refused_answer_if_it_is_as_new_as_the_question(
     waiter = threading.Thread(target=lambda: answers.append(elsewhere(lambda: page.ask(Subject.ROW))))
 
     def ask() -> None:
-        with staged(fetch, "_wait", before=waits.set):
+        with staged(engine, "_wait_for_fill", before=waits.set):
             waiter.start()
             assert waits.wait(LONG)
 
@@ -53,7 +57,7 @@ def test_who_waited_takes_a_refused_answer_if_it_is_as_new_as_the_question(
         if arrives == "after the commit":
             ask()
 
-    with staged(store, "fill", before=rival):
+    with staged(protocol, "fill", before=rival):
         page.ask(Subject.ROW)
     waiter.join(LONG)
     assert answers == [before if arrives == "before the commit" else page.truth(Subject.ROW)]
@@ -62,16 +66,21 @@ def test_who_waited_takes_a_refused_answer_if_it_is_as_new_as_the_question(
 def test_a_late_holder_of_a_lease_that_passed_on_does_not_replace_the_newer_entry(
     world: World, door: Door, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its process was suspended and renewed nothing, the lease lapsed, another process filled (hard case 2)."""
+    """Its process was suspended and renewed nothing, the lease lapsed, another process filled.
+
+    See docs/races.md, "A lease that passed on".
+    """
     settings.CACHECONTROL = {**settings.CACHECONTROL, "LEASE": 0.05}
-    monkeypatch.setattr(leases.leases, "held", lambda key, token: nullcontext(leases.Fill(key, token)))
+    monkeypatch.setattr(
+        leases.running_fills, "running", lambda key, token: nullcontext(leases.RunningFill(key, token))
+    )
 
     def rival() -> None:
         time.sleep(0.1)
         world.change_and_drain(Subject.ROW)
         elsewhere(lambda: door.ask(Subject.ROW))
 
-    with staged(store, "fill", before=rival):
+    with staged(protocol, "fill", before=rival):
         door.ask(Subject.ROW)
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
     assert world.last.outcome is Outcome.HIT
@@ -130,15 +139,21 @@ def test_a_refused_answer_is_not_shared_beyond_its_moment(world: World, settings
     """It was computed before the sale began, and somebody asks after."""
     page.ask(Subject.ROW)
     key = world.redis.keys("cc:{0}:e:shelf.page:*")[0].decode()
-    reading = store.peek(key)
-    known = Head.unpack(reading.head)
+    reading = protocol.read(key)
+    known = Head.unpack(reading.entry.head)
     ended = Head(
         epoch=known.epoch, as_of=known.as_of, expires=reading.now - 1, ends=reading.now - 1, tags=known.tags
     )
     answer = key.replace(":e:", ":a:")
-    fields = {"epoch": known.epoch, "position": "9", "head": ended.pack(), "body": reading.body, "stored": 1}
+    fields = {
+        "epoch": known.epoch,
+        "position": "9",
+        "head": ended.pack(),
+        "body": reading.entry.body,
+        "stored": 1,
+    }
     world.redis.hset(answer, mapping=fields)
     world.redis.delete(key)
     world.redis.set(key.replace(":e:", ":l:"), "somebody")
-    said = store.read(key, stale_for=0.0, token="mine", arrival=reading.position)
-    assert said.judgement == "held"
+    lookup = protocol.read(key, stale_for=0.0, token="mine", arrival=reading.position)
+    assert (lookup.verdict, lookup.lease) == (Verdict.UNUSABLE, LeaseState.HELD)

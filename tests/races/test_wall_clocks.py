@@ -1,4 +1,7 @@
-"""Processes whose wall clocks are half an hour apart: only Redis' clock counts (hard case 20)."""
+"""Processes whose wall clocks are half an hour apart: only Redis' clock counts.
+
+See docs/races.md, "Wall clocks that differ".
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import time_machine
 
-from cachecontrol import keys, store
-from cachecontrol.policy import Outcome
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys, protocol
 from tests.shelf.reads import Subject
 
 if TYPE_CHECKING:
@@ -59,5 +62,5 @@ def test_epochs_grow_whoever_begins_them(world: World) -> None:
         world.redis.delete(keys.CLOCK)
         with _process(seconds):
             world.drain()
-        begun.append(store.clock().epoch)
+        begun.append(protocol.clock().epoch)
     assert begun == sorted({*begun})

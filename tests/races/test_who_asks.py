@@ -1,4 +1,7 @@
-"""Who asks: roles, schemas and row-level security show each session other rows by the same SQL (finding 17)."""
+"""Who asks: roles, schemas and row-level security show each session other rows by the same SQL.
+
+See docs/races.md, "A session that sees other rows".
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,14 @@ from django.db.models.functions import MD5, Cast
 from django.db.models.lookups import Exact
 from django.test.utils import CaptureQueriesContext
 
-from cachecontrol import collect, keys, reconcile, scope, stats
 from cachecontrol.api import TrackedQuerySet, depends_on
-from cachecontrol.policy import Outcome
-from cachecontrol.scope import TELL_SETTING
+from cachecontrol.dependencies import tracker
+from cachecontrol.jobs import reconcile
+from cachecontrol.postgres import sessions
+from cachecontrol.postgres.sessions import TELL_SETTING
+from cachecontrol.reasons import Outcome
+from cachecontrol.redis import keys
+from cachecontrol.stats import recording
 from tests.shelf import reads
 from tests.shelf.models import Item
 from tests.shelf.reads import Subject
@@ -85,13 +92,13 @@ def connecting(**given: Any) -> Iterator[None]:
     before = {name: connection.settings_dict[name] for name in given}
     connection.close()
     connection.settings_dict.update(given)
-    scope._constant.cache_clear()
+    sessions._constant.cache_clear()
     try:
         yield
     finally:
         connection.close()
         connection.settings_dict.update(before)
-        scope._constant.cache_clear()
+        sessions._constant.cache_clear()
 
 
 @contextmanager
@@ -117,7 +124,7 @@ def entries(world: World) -> list[bytes]:
 
 def reasons(door: Door, subject: Subject = Subject.TABLE) -> tuple[str, set[str]]:
     """What the door answered, and why it was not stored."""
-    with stats.trace() as trace:
+    with recording.trace() as trace:
         answer = door.ask(subject)
     return answer, {refusal.reason for refusal in trace.refusals}
 
@@ -201,7 +208,7 @@ ALTERATIONS = {
 def test_a_session_with_another_search_path_neither_reads_nor_fills(
     world: World, schema: None, door: Door, name: str, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(scope, "REPORTED", ())  # as servers before 18, which do not tell
+    monkeypatch.setattr(sessions, "REPORTED", ())  # as servers before 18, which do not tell
     connection.close()
     before = elsewhere(lambda: door.ask(Subject.ROW))
     ALTERATIONS[name]()
@@ -313,7 +320,7 @@ def test_a_session_that_was_put_back_asks_once_and_hits_again(world: World, sche
 def test_a_session_that_was_put_back_in_vain_stays_doubtful(
     world: World, schema: None, door: Door, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(scope, "REPORTED", ())
+    monkeypatch.setattr(sessions, "REPORTED", ())
     connection.close()
     elsewhere(lambda: door.ask(Subject.ROW))
     connection.cursor().execute(ALTERED)
@@ -387,7 +394,7 @@ def test_a_connection_that_came_with_temporary_tables_is_no_other(world: World, 
     door.ask(Subject.ROW)
     raw(f"CREATE TEMP TABLE shelf_item AS {COPY}")
     session = connection.connection.cachecontrol_session
-    session.began = connection.connection.execute(f"SELECT {scope.SESSION_SQL}").fetchone()[0]
+    session.began = connection.connection.execute(f"SELECT {sessions.SESSION_SQL}").fetchone()[0]
     assert door.ask(Subject.ROW) == "777"
     connection.close()
     assert door.ask(Subject.ROW) == "10"
@@ -428,7 +435,7 @@ def test_a_function_that_only_reads_settings_leaves_no_doubt(world: World) -> No
     connection.cursor().execute('SELECT price AS "into", price AS "create" FROM shelf_item')
     Item.objects.create(shelf_id=1, name="four", price=40)
     [*Item.objects.all()]
-    assert not scope.is_doubtful(connection)
+    assert not sessions.may_have_changed(connection)
 
 
 def test_a_statement_that_failed_may_have_changed_the_session(world: World, door: Door) -> None:
@@ -457,11 +464,11 @@ def test_a_statement_in_a_pipeline_may_have_changed_the_session(world: World, do
 
 def test_what_was_read_on_a_connection_that_was_closed_since_is_not_stored(world: World) -> None:
     """The connection below Django's is closed, and can tell nothing of its session any more."""
-    own = collect.Collection("default")
+    own = tracker.Collection("default")
     try:
-        with collect.collecting(own) as collection:
+        with tracker.collecting(own) as collection:
             assert DOORS["query"].truth(Subject.ROW) == "10"
             connection.connection.close()
-            assert collection.verdict() == ("session", "default")
+            assert collection.final_refusal() == ("session", "default")
     finally:
         connection.close()

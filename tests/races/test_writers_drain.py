@@ -1,4 +1,7 @@
-"""A writer's drain carries what it committed, and vouches for nothing else."""
+"""A writer's drain carries what it committed, and vouches for nothing else.
+
+See docs/races.md, "A writer's drain that knows too little".
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from unittest import mock
 
 import pytest
 
-from cachecontrol import drain, history, store
+from cachecontrol.drain import catch_up, runner
+from cachecontrol.postgres import drain_query
+from cachecontrol.redis import keys, protocol
 from tests.shelf.reads import Subject
 from tests.shelf.staging import staged
 
@@ -19,39 +24,39 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def drained(world: World) -> None:
     """A whole drain came first, as the first of a process is one whoever asks."""
-    drain.drain.run()
+    runner.runner.run()
 
 
 def test_it_carries_every_commit(world: World, door: Door, subject: Subject) -> None:
     door.ask(subject)
     world.change(subject)
-    drain.drain.run(certify=False)
+    runner.runner.run(certify=False)
     assert door.ask(subject) == door.truth(subject)
     assert world.last.reason == "moved"
 
 
 def test_it_leaves_the_clock_as_old_as_it_was(world: World) -> None:
     world.drain()
-    before = store.clock()
-    drain.drain.run(certify=False)
-    assert store.clock().time == before.time
+    before = protocol.clock()
+    runner.runner.run(certify=False)
+    assert protocol.clock().time == before.time
 
 
 def test_it_leaves_altered_tables_to_a_drain_that_certifies(world: World) -> None:
     world.drain()
-    before = store.clock().tables
+    before = protocol.clock().tables
     world.run("ALTER TABLE shelf_item ADD COLUMN spare integer")
-    drain.drain.run(certify=False)
-    assert store.clock().tables == before
+    runner.runner.run(certify=False)
+    assert protocol.clock().tables == before
     world.drain()
-    assert store.clock().tables != before
+    assert protocol.clock().tables != before
     world.run("ALTER TABLE shelf_item DROP COLUMN spare")
 
 
 def test_it_begins_a_new_epoch_where_the_clock_is_gone(world: World) -> None:
     world.redis.flushall()
-    drain.drain.run(certify=False)
-    assert store.clock().tables
+    runner.runner.run(certify=False)
+    assert protocol.clock().tables
 
 
 def test_a_new_connection_knows_nothing_of_the_drains_before(
@@ -59,55 +64,58 @@ def test_a_new_connection_knows_nothing_of_the_drains_before(
 ) -> None:
     """Its backend may have the number of the last one's: a server that started again counts from the beginning."""
     for name in ("CARRY_SQL", "DRAIN_SQL"):
-        monkeypatch.setattr(history, name, getattr(history, name).replace("pg_backend_pid()", "1"))
-    drain.drain.run()
-    drain.drain.close()
-    with staged(store, "clock", after=lambda: None):
-        drain.drain.run(certify=False)
+        monkeypatch.setattr(drain_query, name, getattr(drain_query, name).replace("pg_backend_pid()", "1"))
+    runner.runner.run()
+    runner.runner.close()
+    with staged(protocol, "clock", after=lambda: None):
+        runner.runner.run(certify=False)
 
 
 def test_it_asks_redis_once_and_the_database_once(world: World) -> None:
     world.run("UPDATE shelf_item SET price = 1")
     with (
-        staged(store, "_move", after=lambda: None),
-        mock.patch.object(store, "_clock", side_effect=AssertionError("the clock was asked")),
-        mock.patch.object(drain.drain, "_execute", wraps=drain.drain._execute) as asked,
+        staged(protocol, "_move", after=lambda: None),
+        mock.patch.object(protocol, "_clock", side_effect=AssertionError("the clock was asked")),
+        mock.patch.object(runner.runner, "_execute", wraps=runner.runner._execute) as asked,
     ):
-        drain.drain.run(certify=False)
+        runner.runner.run(certify=False)
     assert asked.call_count == 1
 
 
 def test_it_becomes_a_whole_one_on_another_backend(world: World) -> None:
-    """Behind a pooler the next statement may be answered by a server that recovered since (finding 4)."""
-    drain.drain._found = dataclasses.replace(drain.drain._found, backend=0)
-    with staged(store, "_clock", after=lambda: None):
-        drain.drain.run(certify=False)
+    """Behind a pooler the next statement may be answered by a server that recovered since.
+
+    See docs/races.md, "A crash of PostgreSQL".
+    """
+    runner.runner._last_state = dataclasses.replace(runner.runner._last_state, backend=0)
+    with staged(protocol, "_clock", after=lambda: None):
+        runner.runner.run(certify=False)
 
 
 def test_it_carries_although_the_server_ended_its_connection(world: World, door: Door) -> None:
     """PostgreSQL restarted or failed over since: the writer's own connection is new, and its commit has to be seen."""
     door.ask(Subject.ROW)
-    world.run(f"SELECT pg_terminate_backend({drain.drain._connected().connection.info.backend_pid}, 10000)")
+    world.run(f"SELECT pg_terminate_backend({runner.runner._connected().connection.info.backend_pid}, 10000)")
     world.change(Subject.ROW)
-    assert drain.catch_up(certify=False)
+    assert catch_up.catch_up(certify=False)
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
 
 
 def test_it_becomes_a_whole_one_where_the_log_was_pruned_past_what_it_saw(world: World, door: Door) -> None:
     world.run("UPDATE cachecontrol_epoch SET pruned_rank = 9000000000")
-    epoch = store.clock().epoch
-    drain.drain.run(certify=False)
-    assert store.clock().epoch != epoch
+    epoch = protocol.clock().epoch
+    runner.runner.run(certify=False)
+    assert protocol.clock().epoch != epoch
 
 
 def test_it_becomes_a_whole_one_for_more_than_one_call_can_move(
     world: World, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "TAGS_PER_MOVE", 1)
+    monkeypatch.setattr(keys, "TAGS_PER_CALL", 1)
     door.ask(Subject.LIST)
     world.change(Subject.LIST)
-    with staged(store, "_clock", after=lambda: None):
-        drain.drain.run(certify=False)
+    with staged(protocol, "_clock", after=lambda: None):
+        runner.runner.run(certify=False)
     assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
 
 
@@ -119,7 +127,7 @@ def test_it_becomes_a_whole_one_where_its_statement_left_tags_out(
     door.ask(Subject.ROW)
     world.run("UPDATE shelf_shelf SET name = name || '!'")
     world.change(Subject.ROW)
-    drain.drain.run(certify=False)
+    runner.runner.run(certify=False)
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
 
 
@@ -130,12 +138,12 @@ def test_it_replays_nothing_but_vouches_for_nothing_either_where_redis_lost_move
     door.ask(Subject.ROW)
     before, entries = world.redis.hgetall("cc:{0}:clock"), _strings(world)
     world.change(Subject.ROW)
-    drain.drain.run(certify=False)
+    runner.runner.run(certify=False)
     world.redis.hset("cc:{0}:clock", mapping=before)
     for key, value in entries.items():
         world.redis.set(key, value, keepttl=True)
-    drain.drain.run(certify=False)
-    assert store.clock().rank == before[b"rank"].decode()
+    runner.runner.run(certify=False)
+    assert protocol.clock().rank == before[b"rank"].decode()
     world.drain()
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
 

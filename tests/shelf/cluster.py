@@ -17,10 +17,10 @@ import pytest
 from django.db import connection, connections
 from psycopg.conninfo import conninfo_to_dict
 
-from cachecontrol import drain
-from cachecontrol.prove.cast import standing_still
-from project import embedded
-from project.embedded import Postgres
+from cachecontrol.drain import runner
+from cachecontrol.prove.processes import standing_still
+from project.local.account import make_private
+from project.local.postgres import Postgres
 from tests.patience import LONG
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ def clone(*, standby: bool = False, **settings: str) -> Iterator[Postgres]:
 
 def _copy(server: Postgres, *, standby: bool) -> None:
     target = server._data
-    embedded._own(server._place, server._place)
+    make_private(server._place, place=server._place)
     source = " ".join(f"{name}={value}" for name, value in parameters().items() if name != "dbname")
     command = [server._programs / "pg_basebackup", "-d", source, "-D", target, "-c", "fast", "-X", "stream"]
     done = subprocess.run(
         [*command, *(["-R"] if standby else [])], check=False, capture_output=True, timeout=LONG
     )
     assert done.returncode == 0, done.stderr
-    embedded._own(target, server._place, recursive=True)
+    make_private(target, place=server._place, recursive=True)
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def at(server: Postgres) -> Iterator[None]:
 
 def _point(place: dict[str, Any]) -> None:
     connections.close_all()
-    drain.drain.close()
+    runner.runner.close()
     connection.settings_dict.update(place)
     connections.settings["default"].update(place)
 
@@ -154,4 +154,4 @@ def _wait(until: Any) -> None:
 def reconnect() -> None:
     """Let go of connections that a crash broke."""
     connections.close_all()
-    drain.drain.close()
+    runner.runner.close()

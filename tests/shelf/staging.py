@@ -9,16 +9,16 @@ from time import sleep
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from cachecontrol import keys, store
-from cachecontrol.entry import Head
-from cachecontrol.prove.cast import standing_still
+from cachecontrol.core.entry import Head
+from cachecontrol.prove.processes import standing_still
+from cachecontrol.redis import keys, redis_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from redis import Redis
 
-    from project.embedded import Valkey
+    from project.local.valkey import Valkey
 
     Act = Callable[[], object]
 
@@ -51,7 +51,7 @@ def staged(owner: Any, name: str, *, before: Act | None = None, after: Act | Non
 @contextmanager
 def silent(valkey: Valkey) -> Iterator[None]:
     """Let Redis answer nobody within the block, where this thread's connection waits for an answer once, and not long."""
-    line, pid = store._line._current(), valkey.pid()
+    line, pid = redis_client.thread_connection._current(), valkey.pid()
     line.connect()
     line._sock.settimeout(MOMENT)
     assert pid is not None

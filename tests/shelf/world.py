@@ -12,8 +12,9 @@ import pytest
 from django.db import connection, connections
 from django.test import Client
 
-from cachecontrol import drain, stats
 from cachecontrol.api import independent
+from cachecontrol.drain import runner
+from cachecontrol.stats import recording
 from tests.patience import LONG
 from tests.shelf import reads, views
 from tests.shelf.cluster import parameters
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from cachecontrol.policy import Outcome
+    from cachecontrol.reasons import Outcome
 
 SHELVES = "INSERT INTO shelf_shelf (name) VALUES ('upper'), ('lower')"
 ITEMS = """INSERT INTO shelf_item (shelf_id, name, price, looks)
@@ -61,7 +62,7 @@ class World:
 
     def drain(self) -> None:
         """Let another process drain."""
-        other = drain.Drain()
+        other = runner.DrainRunner()
         try:
             other.run()
         finally:
@@ -119,7 +120,7 @@ def world(transactional_db: None, redis: Redis, settings: Any, monkeypatch: Any)
         world.drain()
         yield world
         connection.close()
-        drain.drain.close()
+        runner.runner.close()
     with psycopg.connect(**parameters(), autocommit=True) as broom:
         broom.execute(EMPTY)
 
@@ -141,13 +142,13 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 
 
 def _record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    recorded = stats.record
+    recorded = recording.record_read
 
     def record(policy: str, outcome: Outcome, reason: str, *args: Any, **kwargs: Any) -> None:
         world.seen.append(Seen(policy, outcome, reason))
         recorded(policy, outcome, reason, *args, **kwargs)
 
-    monkeypatch.setattr(stats, "record", record)
+    monkeypatch.setattr(recording, "record_read", record)
 
 
 def elsewhere(act: Callable[[], Any]) -> Any:

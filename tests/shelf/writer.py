@@ -56,14 +56,14 @@ def _main(subject: str, moment: str) -> None:
     django.setup()
     from django.db import transaction
 
-    from cachecontrol import store
-    from cachecontrol.drain import Drain
+    from cachecontrol.drain.runner import DrainRunner
+    from cachecontrol.redis import protocol
     from tests.shelf import reads
     from tests.shelf.staging import staged
 
     moments: dict[str, tuple[Any, str]] = {
-        "before its drain": (Drain, "_drain"),
-        "before its move": (store, "move"),
+        "before its drain": (DrainRunner, "_drain"),
+        "before its move": (protocol, "move"),
     }
     owner, name = moments[moment]
     with staged(owner, name, before=_stand), transaction.atomic():

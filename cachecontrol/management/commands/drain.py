@@ -7,17 +7,17 @@ import math
 import signal
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from django.core.management.base import BaseCommand
 from django.utils.translation import gettext as _
 
-from cachecontrol import store
 from cachecontrol.conf import conf
-from cachecontrol.drain import drain
+from cachecontrol.drain.runner import runner
 from cachecontrol.exceptions import DrainRefused, StoreDown
+from cachecontrol.limits.failsafe import failsafe
+from cachecontrol.redis import server_state
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -36,7 +36,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["once"]:
-            drained = drain.run(timeout=60)
+            drained = runner.run(timeout=60)
             self.stdout.write(
                 _("%(moved)s of %(tags)s tags moved.") % {"moved": drained.moved, "tags": drained.tags}
             )
@@ -50,7 +50,7 @@ class Command(BaseCommand):
         pause, failing, noted = conf.drain_interval, "", -math.inf
         while not stop.wait(pause):
             try:
-                drain.run(timeout=60)
+                runner.run(timeout=60)
             except (StoreDown, DrainRefused, psycopg.Error, TimeoutError) as error:
                 pause = min(pause * 2, LONGEST_PAUSE)
                 if failing != type(error).__name__:
@@ -67,6 +67,5 @@ def _note(noted: float) -> float:
     """Let ``/readyz`` see once a second that this process drains; return when it was noted last."""
     if (now := time.monotonic()) < noted + 1:
         return noted
-    with suppress(StoreDown):
-        store.note_drain()
+    failsafe(server_state.note_drain)
     return now

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
-from redis.exceptions import RedisError
 from tqdm import tqdm
 
-from cachecontrol import reconcile
-from cachecontrol.reconcile import Finding
+from cachecontrol.exceptions import StoreDown
+from cachecontrol.jobs import reconcile
+from cachecontrol.jobs.reconcile import Finding
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -36,7 +36,7 @@ class Command(BaseCommand):
                 found = reconcile.reconcile(
                     seconds=options["seconds"], entries=options["entries"], progress=show
                 )
-            except RedisError as error:
+            except StoreDown as error:
                 raise CommandError(_("Redis does not answer: %s") % error) from error
         if found is None:
             raise CommandError(_("Another process reconciles right now."))

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from redis.exceptions import RedisError
 from tqdm import tqdm
 
-from cachecontrol import policy, recipes, warm
+from cachecontrol.core.policy import find_policy
+from cachecontrol.exceptions import StoreDown
+from cachecontrol.frontends import recipes
+from cachecontrol.jobs import warm
+from cachecontrol.reasons import PolicyKind
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
-    from cachecontrol.policy import Policy
+    from cachecontrol.core.policy import Policy
 
 
 class Command(BaseCommand):
@@ -28,7 +31,7 @@ class Command(BaseCommand):
         parser.add_argument("--seconds", type=float, default=600.0, help="seconds at most (default: 600)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        recipes.declare()
+        recipes.declare_policies()
         if bool(options["policy"]) == options["all"]:
             raise CommandError(_("Name policies or give --all. Policies: %s") % ", ".join(_names()))
         policies = None if options["all"] else [_policy(name) for name in options["policy"]]
@@ -37,7 +40,7 @@ class Command(BaseCommand):
                 filled = warm.warm(
                     policies, seconds=options["seconds"], limit=options["pages"], progress=_show(bar)
                 )
-            except RedisError as error:
+            except StoreDown as error:
                 raise CommandError(_("Redis does not answer: %s") % error) from error
         if filled is None:
             raise CommandError(_("Another process warms right now."))
@@ -49,13 +52,13 @@ def _names() -> list[str]:
 
 
 def _policy(name: str) -> Policy:
-    known = policy.find(name)
-    if known is None or known.kind != "page":
+    policy = find_policy(name)
+    if policy is None or policy.kind != PolicyKind.PAGE:
         raise CommandError(
             _("There is no page policy %(name)s. Policies: %(all)s")
             % {"name": name, "all": ", ".join(_names())}
         )
-    return known
+    return policy
 
 
 def _show(bar: tqdm[Any]) -> Any:

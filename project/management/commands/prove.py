@@ -18,11 +18,11 @@ import psycopg
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
-from cachecontrol.prove.breaks import RULES
 from cachecontrol.prove.faults import FAULTS
+from cachecontrol.prove.mutations import RULES
 from cachecontrol.prove.proof import Proof
-from project.pair import Pair
-from project.processes import Leash
+from project.local.pair import Pair
+from project.local.processes import Leash
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand
 from django.utils.translation import gettext as _
 
-from project import services
+from project import endpoints
+from project.local import services
 from project.masking import hide
 
 if TYPE_CHECKING:
@@ -28,14 +29,14 @@ class Command(BaseCommand):
         if action == "remove":
             services.remove()
         if action == "hold":
-            services.use()
+            endpoints.start()
         self.show()
         if action == "hold":
             self.stdout.write(_("Held until Ctrl-C."))
             signal.sigwait({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
     def show(self) -> None:
-        urls = services.urls()
+        urls = endpoints.find()
         embedded = {server.name: server for server in urls.embedded}
         for name, url in (("PostgreSQL", urls.database), ("Valkey", urls.redis)):
             self.stdout.write(f"{name:<11} {self.state(embedded.get(name)):<28} {hide(url)}")

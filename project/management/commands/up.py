@@ -15,8 +15,10 @@ from django.db import connection
 from django.utils.translation import gettext as _
 
 from catalog.models import Product
-from project import readiness, services
-from project.processes import BASE_DIR, Runner
+from project import endpoints, readiness
+from project.local import services
+from project.local.folders import BASE_DIR, VAR
+from project.local.procfile import Runner
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -36,7 +38,7 @@ class Command(BaseCommand):
 
     def handle(self, *, prepare: bool, **options: Any) -> None:
         if prepare:
-            services.use()
+            endpoints.start()
             readiness.require_services()
             self.prepare()
             self.stdout.write(f"{_('Login')}: {readiness.login()}")
@@ -47,7 +49,7 @@ class Command(BaseCommand):
         """Prepare everything, then run the Procfile until a signal comes."""
         lock = readiness.only_one()
         host, port = readiness.address()
-        services.use()
+        endpoints.start()
         readiness.require_services()
         self.prepare()
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -70,7 +72,7 @@ class Command(BaseCommand):
         if not Product.objects.exists():
             self.step(_("Demonstration catalog"))
             call_command("demo", products=DEMO_PRODUCTS)
-        state, file = readiness.static_state(), services.VAR / "static.state"
+        state, file = readiness.static_state(), VAR / "static.state"
         if not file.exists() or file.read_text() != state:
             self.step(_("Static files"))
             call_command("collectstatic", verbosity=0, interactive=False, clear=True)

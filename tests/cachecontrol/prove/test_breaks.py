@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cachecontrol.prove import breaks
-from cachecontrol.prove.breaks import RULES
-from cachecontrol.prove.oracle import Wrong
+from cachecontrol.prove import mutations
+from cachecontrol.prove.checker import Wrong
+from cachecontrol.prove.mutations import RULES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +54,7 @@ def test_every_rule_can_still_be_switched_off(rule: str) -> None:
     child = os.fork()
     if not child:
         try:
-            breaks.apply(rule)
+            mutations.apply(rule)
         finally:
             os._exit(0 if sys.exc_info()[0] is None else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from cachecontrol.prove import cost
+from cachecontrol.prove.checker import Answer, Limits
 from cachecontrol.prove.faults import Window
-from cachecontrol.prove.oracle import Answer, Limits
 from cachecontrol.prove.proof import GRACE, LEARNING, SILENCE, _limits, _overlap
 
 MEASURE = """
@@ -18,26 +18,28 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "project.proving"
 import django
 django.setup(set_prefix=False)
 from types import SimpleNamespace
-from cachecontrol import budget, fetch, leases
+from cachecontrol import engine
+from cachecontrol.limits import budget
+from cachecontrol.redis import leases
 from cachecontrol.prove import cost
 
-def get(request):
+def read(request):
     time.sleep({own})
     with budget.spending():
         time.sleep({waited})
-    fill = leases.Fill("key", "token")
+    fill = leases.RunningFill("key", "token")
     fill._thread = 0
     fill.wait({filled})
     return request.compute()
 
-fetch.get = get
+engine.read = read
 cost.replace = lambda request, compute: SimpleNamespace(compute=compute)
 cost.install()
 cost._stalled = lambda begun, ended: 0.0
 inner = SimpleNamespace(compute=lambda: time.sleep({computing}))
-outer = SimpleNamespace(compute=lambda: fetch.get(inner))
+outer = SimpleNamespace(compute=lambda: engine.read(inner))
 with cost.measured() as measured:
-    fetch.get(outer)
+    engine.read(outer)
 print(measured)
 """
 

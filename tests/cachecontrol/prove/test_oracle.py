@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from cachecontrol.prove import facts
+from cachecontrol.prove.checker import Answer, Checker, Wrong
 from cachecontrol.prove.history import History
-from cachecontrol.prove.oracle import Answer, Oracle, Wrong
 
 LAG = 2.0
 
@@ -27,7 +27,7 @@ def history() -> History:
 def judge(
     history: History, *found: facts.Fact, at: float, got: float | None = None, **said: Any
 ) -> list[Wrong]:
-    oracle = Oracle(history=history, max_lag=LAG)
+    oracle = Checker(history=history, max_lag=LAG)
     answer = Answer(sent=at, got=at if got is None else got, facts=[*found], reader="r", asked="it", **said)
     oracle.judge(answer)
     return [violation.wrong for violation in oracle.violations]

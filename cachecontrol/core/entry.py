@@ -1,0 +1,59 @@
+"""Entries: a stored value, the tags it depends on each with the position it was read at, and until when it holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgpack
+
+from cachecontrol.exceptions import DamagedData
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What decides whether an entry is fresh. The Lua scripts read it, so its order is part of the protocol."""
+
+    epoch: str
+    as_of: str
+    """Position of the fill itself."""
+    expires: int
+    """Microseconds since 1970 when the entry ends, whatever its tags do."""
+    ends: int = 0
+    """Microseconds since 1970 of the moment given to ``expire_at``, which all that is built of the entry shares; 0: none."""
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def pack(self) -> bytes:
+        return bytes(
+            msgpack.packb(
+                [self.epoch, self.as_of, self.expires, [*self.tags], [*self.tags.values()], self.ends]
+            )
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Head:
+        """Read a head. Raises DamagedData for anything that ``pack`` did not write."""
+        try:
+            epoch, as_of, expires, tags, positions, ends = msgpack.unpackb(data)
+            kinds = {*map(type, (epoch, as_of, *tags, *positions))}, {type(expires), type(ends)}
+            if kinds != ({str}, {int}):
+                raise TypeError("a head of other types")
+            moved = dict(zip(tags, positions, strict=True))
+            return cls(epoch=epoch, as_of=as_of, expires=expires, ends=ends, tags=moved)
+        except Exception as error:
+            raise DamagedData("the head of an entry cannot be read") from error
+
+    def earliest(self) -> str:
+        """The earliest position of anything in the entry."""
+        return min([self.as_of, *self.tags.values()])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An entry as Redis holds it."""
+
+    head: bytes
+    """A packed ``Head``."""
+    body: bytes
+    """The encoded value, signed if ``SIGN_BODIES`` is set."""
+    stored: int
+    """Microseconds of Redis' clock when it was stored."""

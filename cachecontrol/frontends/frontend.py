@@ -1,0 +1,47 @@
+"""The protocol of the front ends: what the jobs need to compute an entry of any kind again and to compare it.
+
+A front end (pages, queries, fragments) builds a ``ReadRequest`` for ``engine.read``. Its entries carry a recipe, from which it
+builds the request again. A new front end is one file: a recipe, a class with these methods, and ``register``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from cachecontrol.core.recipe import Recipe
+
+if TYPE_CHECKING:
+    from cachecontrol.core.policy import Policy
+    from cachecontrol.engine import ReadRequest
+
+R = TypeVar("R", bound=Recipe)
+
+
+class FrontEnd(Protocol[R]):
+    """One way to use the cache."""
+
+    @property
+    def recipe_type(self) -> type[R]:
+        """The class of its recipes. Their kind is the kind of its policies."""
+
+    def request(self, policy: Policy, recipe: R) -> ReadRequest[Any] | None:
+        """Return how to ask for the entry, and how to compute it again, in the caller's transaction.
+
+        None if this release cannot compute it, since the code or the template is another one.
+        """
+
+    def is_same(self, recipe: R, stored: Any, computed: Any) -> bool:
+        """Whether a stored value equals the value that was computed again. Raises DamagedData if it has not the form of one."""
+
+
+_front_ends: dict[str, FrontEnd[Any]] = {}
+
+
+def register(front_end: FrontEnd[Any]) -> None:
+    """Let the jobs find the front end by the kind of its recipes."""
+    _front_ends[front_end.recipe_type.kind] = front_end
+
+
+def find(kind: str) -> FrontEnd[Any] | None:
+    """Return the front end of this kind, or None."""
+    return _front_ends.get(kind)

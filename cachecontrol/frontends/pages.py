@@ -1,0 +1,243 @@
+"""Cached pages: the decorator, the key of a page, and the hermetic request that holds nothing else.
+
+``cachecontrol.middleware`` answers visitors.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import urlencode
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.utils import translation
+
+from cachecontrol import engine
+from cachecontrol.core.policy import Policy, register_policy
+from cachecontrol.core.recipe import Recipe
+from cachecontrol.exceptions import Misconfigured, RecomputationFailed
+from cachecontrol.frontends import frontend, responses, routing
+from cachecontrol.frontends.ambient import Ambient
+from cachecontrol.postgres import sessions
+from cachecontrol.reasons import PolicyKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+
+    View = Callable[..., HttpResponseBase]
+
+
+def cached_page(
+    name: str,
+    *,
+    ttl: float = 3600.0,
+    stale_for: float = 0.0,
+    params: Sequence[str] = (),
+    vary: Sequence[str] = (),
+    warm: bool = True,
+    enabled: bool = True,
+) -> Callable[[View], View]:
+    """Return a decorator that makes a cached view of a view: its answers to GET and HEAD are stored.
+
+    The cached view is a new function. The view itself stays uncached, also under another URL.
+
+    Args:
+        name: name of the policy.
+        ttl: seconds that an entry lives.
+        stale_for: seconds for which a page may be served after its data changed.
+        params: query parameters that the view sees. It sees no others, no cookies, no user and no other headers.
+        vary: values of the visitor's request that the view sees: ``language``.
+        warm: whether the warm job keeps hot pages filled.
+        enabled: if not, the view is called at each request, with a hermetic request as ever.
+
+    Raises Misconfigured for an unknown vary value, or if another policy has the name.
+
+    Example::
+
+        @cached_page("shop.category", params=["page"], ttl=600)
+        def category(request, slug): ...
+    """
+    if unknown := set(vary) - VARY.keys():
+        raise Misconfigured(
+            f"policy {name!r} varies by {', '.join(sorted(unknown))}; known: {', '.join(VARY)}"
+        )
+    policy = register_policy(
+        Policy(
+            name=name,
+            kind=PolicyKind.PAGE,
+            ttl=ttl,
+            stale_for=stale_for,
+            params=tuple(params),
+            vary=tuple(vary),
+            warm=warm,
+            enabled=enabled,
+        )
+    )
+
+    def decorate(view: View) -> View:
+        @functools.wraps(view)
+        def cached_view(*args: Any, **kwargs: Any) -> HttpResponseBase:
+            return view(*args, **kwargs)
+
+        if iscoroutinefunction(view):
+            markcoroutinefunction(cached_view)
+        cached_view.cache_policy = policy  # type: ignore[attr-defined]
+        return cached_view
+
+    return decorate
+
+
+def _language(request: HttpRequest) -> str:
+    return translation.get_language_from_request(request)
+
+
+@dataclass(frozen=True, slots=True)
+class Vary:
+    """A value of the visitor's request that a page can vary by."""
+
+    header: str
+    meta: str
+    """Name of the header in ``request.META``."""
+    normalise: Callable[[HttpRequest], str]
+    """Return the value of a request, in one of few forms."""
+
+
+VARY: Final = {"language": Vary("Accept-Language", "HTTP_ACCEPT_LANGUAGE", _language)}
+CLIENT_ADDRESS: Final = "192.0.2.1"
+"""The client address that a view sees. It belongs to a network reserved for documentation, so it is never a trusted one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRecipe(Recipe):
+    """Everything that the view of a page can see."""
+
+    kind: ClassVar[str] = PolicyKind.PAGE
+    scheme: str
+    host: str
+    path: str
+    query: str
+    vary: tuple[str, ...]
+    mount: str
+    """The path at which the server mounts the project (``SCRIPT_NAME``), with which links begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a policy."""
+
+    policy: Policy
+    recipe: PageRecipe
+
+    @classmethod
+    def of_request(cls, policy: Policy, request: HttpRequest) -> Page:
+        """Return the page that a visitor asks for. Raises SuspiciousOperation for a foreign host or too many parameters."""
+        params = request.GET
+        pairs = (
+            [(name, value) for name in sorted(policy.params) for value in params.getlist(name)]
+            if params
+            else []
+        )
+        recipe = PageRecipe(
+            scope=sessions.scope_name(),
+            scheme=request.scheme or "http",
+            host=request.get_host().lower(),
+            path=request.path_info,
+            query=urlencode(pairs, errors="replace"),  # the visitor's charset may give what is no text
+            vary=tuple(VARY[name].normalise(request) for name in policy.vary),
+            mount=request.META.get("SCRIPT_NAME", ""),
+        )
+        return cls(policy, recipe)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the parts of the key that a visitor chose."""
+        recipe = self.recipe
+        path = f"{recipe.mount}{recipe.path}".encode()
+        return len(recipe.host) + len(path) + len(recipe.query) + sum(map(len, recipe.vary))
+
+    @property
+    def key(self) -> str:
+        recipe = self.recipe
+        mount = [recipe.mount] if recipe.mount else []
+        parts = (recipe.scheme, recipe.host, recipe.path, recipe.query, *recipe.vary, *mount)
+        return engine.entry_key(self.policy, *parts)
+
+    def hermetic_request(self) -> HttpRequest:
+        """Return a request that holds the parts of the key and nothing else."""
+        recipe = self.recipe
+        server, _, port = recipe.host.rpartition(":") if ":" in recipe.host else (recipe.host, "", "")
+        environ = {
+            "REQUEST_METHOD": "GET",
+            "SCRIPT_NAME": recipe.mount.encode().decode("latin-1"),
+            "PATH_INFO": recipe.path.encode().decode("latin-1"),
+            "QUERY_STRING": recipe.query,
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "SERVER_NAME": server,
+            "SERVER_PORT": port or ("443" if recipe.scheme == "https" else "80"),
+            "REMOTE_ADDR": CLIENT_ADDRESS,
+            "HTTP_HOST": recipe.host,
+            "wsgi.url_scheme": recipe.scheme,
+            "wsgi.input": io.BytesIO(),
+        }
+        values = zip(self.policy.vary, recipe.vary, strict=True)
+        return WSGIRequest(environ | {VARY[name].meta: value for name, value in values})
+
+    def ambient(self, request: HttpRequest) -> Ambient:
+        """Return the state that is active when the middlewares receive the hermetic request."""
+        return Ambient.default(language=language_of(self.policy, request), mount=self.recipe.mount)
+
+    def ask(self) -> HttpResponseBase:
+        """Ask for the page as a visitor would who sends only the parts of its key. The headers tell what the cache did.
+
+        Raises RecomputationFailed if the view fails.
+        """
+        ambient = Ambient.default(mount=self.recipe.mount)
+        response = ambient.run(lambda: _handler().get_response(self.hermetic_request()))
+        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise RecomputationFailed(f"{self.recipe.path} answers {response.status_code}")
+        return response
+
+
+def language_of(policy: Policy, request: HttpRequest) -> str:
+    """Return the language of a page of this policy; empty for ``LANGUAGE_CODE``."""
+    has_language = "language" in policy.vary or routing.is_translated(settings.ROOT_URLCONF)
+    return routing.language_of(request) if has_language else ""
+
+
+@functools.cache
+def _handler() -> WSGIHandler:
+    return WSGIHandler()
+
+
+class PageFrontEnd:
+    """Pages as the jobs see them."""
+
+    recipe_type = PageRecipe
+
+    def request(self, policy: Policy, recipe: PageRecipe) -> engine.ReadRequest[Any] | None:
+        """Return how to ask for the page, and how to compute it again; None if the policy varies by other values now."""
+        if len(recipe.vary) != len(policy.vary):
+            return None
+        page = Page(policy, recipe)
+        return engine.ReadRequest(
+            policy=policy,
+            key=page.key,
+            compute=page.ask,
+            database=engine.default_database(),
+            recipe=recipe,
+        )
+
+    def is_same(self, recipe: PageRecipe, stored: Any, computed: HttpResponseBase) -> bool:
+        """Whether a stored page is what the response, which was computed without the cache, contains."""
+        return responses.is_same(stored, computed)
+
+
+frontend.register(PageFrontEnd())

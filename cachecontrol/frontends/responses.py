@@ -1,0 +1,190 @@
+"""The responses of cached pages: which may be stored, in what form, and how they are sent."""
+
+from __future__ import annotations
+
+import hashlib
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.cache import patch_vary_headers
+from django.utils.http import parse_etags, quote_etag
+
+from cachecontrol.core import codec
+from cachecontrol.exceptions import DamagedData
+from cachecontrol.reasons import Outcome, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.http.response import HttpResponseBase
+
+    from cachecontrol.engine import ReadResult
+
+
+STORED_STATUS: Final = frozenset({200, 301, 404, 410})
+UNSHARED: Final = frozenset({"private", "no-store"})
+"""By these a view says that its answer is for one visitor."""
+SMALLEST_TO_COMPRESS: Final = 200
+"""Bytes of a body below which compressing it gains nothing."""
+LARGEST_PAGE: Final = 20_000_000
+"""Bytes that a stored body may have when decompressed: whoever can write to Redis could store a bomb."""
+PERSONAL: Final = frozenset(
+    {Reason.STREAMING, Reason.CSRF_TOKEN, Reason.SET_COOKIE, Reason.CSP_NONCE, Reason.PRIVATE}
+)
+"""Refusals of a response that is for one visitor: each visitor gets a response of their own."""
+CACHE_NAME: Final = "larder"
+_UNSTORED_HEADERS: Final = frozenset({"content-length", "etag", "age", "cache-status", "vary", "date"})
+
+
+class StoredFields(NamedTuple):
+    """A response as it is stored."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    """Empty if the compressed body is stored."""
+    compressed: bytes
+    """The body in the gzip format; empty if it is small or encoded already."""
+    etag: str
+
+
+StoredResponse = tuple[int, list[tuple[str, str]], bytes, bytes, str]
+"""The fields of ``StoredFields`` as the plain tuple that the codec knows."""
+
+
+def refusal_of(request: HttpRequest, response: HttpResponseBase) -> Reason | None:
+    """Return why a response must not be stored; None if it may. Reasons that make it personal come first."""
+    directives = {*map(str.strip, response.headers.get("Cache-Control", "").lower().split(","))}
+    refusals = {
+        Reason.STREAMING: response.streaming,
+        Reason.CSRF_TOKEN: "CSRF_COOKIE" in request.META,
+        Reason.SET_COOKIE: bool(response.cookies) or "Set-Cookie" in response.headers,
+        Reason.CSP_NONCE: getattr(request, "_csp_nonce", None) is not None,
+        Reason.PRIVATE: bool(directives & UNSHARED),
+        Reason.STATUS: response.status_code not in STORED_STATUS,
+    }
+    return next((reason for reason, holds in refusals.items() if holds), None)
+
+
+def to_store(response: HttpResponseBase) -> StoredResponse:
+    """Return the response in the form in which it is stored."""
+    body: bytes = response.content  # type: ignore[attr-defined]
+    headers = [(name, value) for name, value in response.items() if name.lower() not in _UNSTORED_HEADERS]
+    compressed = b""
+    if len(body) >= SMALLEST_TO_COMPRESS and "Content-Encoding" not in response.headers:
+        compressed = codec.compress(body)
+    digest = hashlib.blake2b(body, digest_size=16).hexdigest()
+    # Only the compressed form is stored where there is one: a visitor who cannot read it is rare.
+    etag = quote_etag(digest)
+    return response.status_code, headers, b"" if compressed else body, compressed, etag
+
+
+def discard(response: HttpResponseBase) -> None:
+    """Close the resources of a discarded response. Its own ``close`` would signal the end of the visitor's request."""
+    for close in response._resource_closers:  # type: ignore[attr-defined]
+        close()
+
+
+def is_worth_warming(stored: StoredResponse | Reason) -> bool:
+    """Whether the warm job should keep a page filled. Error pages are not: anybody can invent paths that do not exist."""
+    return not isinstance(stored, Reason) and StoredFields(*stored).status < HTTPStatus.BAD_REQUEST
+
+
+def is_sound(value: Any) -> bool:
+    """Whether a stored value is a response: another program that can write to Redis could store anything."""
+    match value:
+        case (int(status), list(headers), bytes(), bytes(), str(etag)):
+            return status in STORED_STATUS and etag.isprintable() and all(map(_is_header, headers))
+    return False
+
+
+def _is_header(value: Any) -> bool:
+    match value:
+        case (str(name), str(text)):
+            return name.isascii() and name.replace("-", "").isalnum() and text.isprintable()
+    return False
+
+
+def is_same(value: Any, response: HttpResponseBase) -> bool:
+    """Whether a stored value equals a response that was computed without the cache. Raises DamagedData if it is no response."""
+    if not is_sound(value):
+        raise DamagedData("not a page")
+    stored = StoredFields(*value)
+    are_same_headers = all(
+        _directives(response.headers.get(name, "")) == _directives(text) for name, text in stored.headers
+    )
+    content = (response.status_code, b"".join(response))
+    return are_same_headers and (stored.status, _body(stored)) == content
+
+
+def _directives(header: str) -> list[str]:
+    """The parts of a header, whose order some middleware leaves to chance (a Content-Security-Policy is a set)."""
+    return sorted(part.strip() for part in header.split(";"))
+
+
+def send(request: HttpRequest, result: ReadResult[Any], *, vary_headers: Iterable[str]) -> HttpResponse:
+    """Answer a visitor with a stored response.
+
+    ``vary_headers`` are the names of the request headers that the page varies by. Raises DamagedData if the body cannot be
+    read.
+    """
+    stored = StoredFields(*result.value)
+    is_unchanged = stored.status == HTTPStatus.OK and _visitor_has(request, stored.etag)
+    response = HttpResponse(status=HTTPStatus.NOT_MODIFIED if is_unchanged else stored.status)
+    for name, value in stored.headers:
+        response.headers[name] = value
+    if not is_unchanged:
+        _set_body(request, response, stored)
+    if stored.status == HTTPStatus.OK:
+        # Weak: the compressed and the plain body share it, and two fills may differ in nothing but their time.
+        response.headers["ETag"] = f"W/{stored.etag}"
+    response.headers.setdefault("Cache-Control", "no-cache")
+    response.headers["Age"] = str(int(result.age))
+    response.headers["Cache-Status"] = f"{CACHE_NAME}; {cache_status(result)}"
+    patch_vary_headers(response, ["Accept-Encoding", *vary_headers])
+    return response
+
+
+def _visitor_has(request: HttpRequest, etag: str) -> bool:
+    """Whether the visitor has this body, or wants one only if there is none (``*``); weakly compared (RFC 9110)."""
+    etags = parse_etags(request.META.get("HTTP_IF_NONE_MATCH", ""))
+    return etags == ["*"] or etag in [each.removeprefix("W/") for each in etags]
+
+
+def _body(stored: StoredFields) -> bytes:
+    """Return the body as the view wrote it. Raises DamagedData if it cannot be read."""
+    return codec.decompress(stored.compressed, LARGEST_PAGE) if stored.compressed else stored.body
+
+
+def _set_body(request: HttpRequest, response: HttpResponse, stored: StoredFields) -> None:
+    if stored.compressed and _accepts_gzip(request.META.get("HTTP_ACCEPT_ENCODING", "")):
+        response.headers["Content-Encoding"] = "gzip"
+        response.content = stored.compressed
+    else:
+        response.content = _body(stored)
+    response.headers["Content-Length"] = str(len(response.content))
+
+
+def _accepts_gzip(header: str) -> bool:
+    for coding in header.lower().split(","):
+        name, _, weight = coding.partition(";")
+        if name.strip() in ("gzip", "*"):
+            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
+
+
+def cache_status(result: ReadResult[Any]) -> str:
+    """Return the parameters of ``Cache-Status`` (RFC 9211): whether the cache answered, and if not, why."""
+    match result.outcome:
+        case Outcome.HIT:
+            return "hit"
+        case Outcome.STALE:
+            return "hit; detail=stale"
+        case Outcome.BYPASS:
+            return f"fwd=bypass; detail={result.reason}"
+    if result.reason is Reason.LEASE:
+        return "fwd=miss; collapsed"
+    forward = "uri-miss" if result.reason in (Reason.ABSENT, Reason.EXPIRED) else "stale"
+    storing = "stored" if result.is_stored else f"detail={result.refusal}"
+    return f"fwd={forward}; {storing}"

@@ -1,0 +1,67 @@
+"""The mend keeper: restores triggers of tracked tables that were dropped, disabled or are no longer ``ENABLE ALWAYS``.
+
+Bulk loads and ``pg_restore --disable-triggers`` end with ``ALTER TABLE … ENABLE TRIGGER ALL``, which enables the triggers for
+ordinary sessions only. Until the triggers are restored, every drain moves the whole table, so that its entries do not last.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import DatabaseError, OperationalError, connections
+
+from cachecontrol.conf import conf
+from cachecontrol.core import registry
+from cachecontrol.postgres import capture_function, triggers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.db.backends.utils import CursorWrapper
+
+    from cachecontrol.core.registry import TrackedTable
+
+
+LONGEST_LOCK = "500 ms"
+"""How long to wait for the lock of a table at most. Its writers queue behind this request meanwhile."""
+
+_OWNER_SQL = """
+SELECT pg_has_role(c.relowner, 'USAGE'), c.relowner::regrole::text
+  FROM cachecontrol_tracked AS t JOIN pg_class AS c ON c.oid = to_regclass(quote_ident(t.relation))
+ WHERE t.relation = %s AND t.definition = %s
+"""
+
+
+def mend() -> Iterator[tuple[str, str]]:
+    """Mend every tracked table that needs it. Yields its name and the error, or an empty string if it was mended.
+
+    Tables whose triggers were created by another release are left to the ``migrate`` of that release.
+    """
+    connection = connections[conf.database]
+    schema = triggers.schema_of(connection)
+    for relation in triggers.tables_without_triggers(connection) if schema else ():
+        try:
+            is_mended = _mend_table(relation, schema)
+        except DatabaseError as error:
+            yield relation, str(error)
+        else:
+            if is_mended:
+                yield relation, ""
+
+
+def _mend_table(relation: str, schema: str) -> bool:
+    tracked = registry.find(relation)
+    with triggers.one_at_a_time(connections[conf.database]) as cursor:
+        if tracked is None or not _may_mend(cursor, tracked, schema):
+            return False
+        cursor.execute(f"SET LOCAL lock_timeout = '{LONGEST_LOCK}'")
+        return triggers.synchronise_table(cursor, tracked, schema)
+
+
+def _may_mend(cursor: CursorWrapper, tracked: TrackedTable, schema: str) -> bool:
+    """Whether this release created the triggers. Raises OperationalError if the table belongs to another role."""
+    cursor.execute(_OWNER_SQL, [tracked.relation, capture_function.definition(tracked, schema)])
+    row = cursor.fetchone()
+    if row and not row[0]:
+        raise OperationalError(f"the table belongs to {row[1]}: run migrate as that role")
+    return row is not None

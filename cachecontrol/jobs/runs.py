@@ -1,0 +1,99 @@
+"""Runs of the keepers: one of each at a time, within a budget of seconds, recorded as they go."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.db.models import F
+from django.utils import timezone
+
+from cachecontrol.models import JobRun
+from cachecontrol.redis.job_lock import job_lock
+from cachecontrol.stats import recording
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+GRACE = 30
+"""Seconds over its budget after which a run that died no longer keeps others out."""
+REPORT_EVERY = 1.0
+"""Seconds between two reports of progress."""
+LONGEST_NOTE = 2000
+
+
+@dataclass(slots=True)
+class RunningJob:
+    """A run in progress: what it did so far, as the dashboard shows it."""
+
+    record: JobRun
+    until: float
+    notes: list[str] = field(default_factory=list)
+    _reported: float = 0.0
+
+    @property
+    def done(self) -> int:
+        return self.record.done
+
+    @property
+    def is_over_budget(self) -> bool:
+        return time.monotonic() >= self.until
+
+    def step(self, n: int = 1) -> None:
+        """Count work done; now and then report it."""
+        self.record.done += n
+        if time.monotonic() - self._reported >= REPORT_EVERY:
+            self._reported = time.monotonic()
+            self.record.save(update_fields=["done", "errors"])
+
+    def note(self, text: str) -> None:
+        """Say something about the run."""
+        self.notes.append(text)
+
+    def failed(self, text: str) -> None:
+        """Count an error, and say what it was."""
+        self.record.errors += 1
+        self.note(text)
+
+    def end(self) -> None:
+        self.record.note = "\n".join(self.notes)[:LONGEST_NOTE]
+        self.record.finished_at = timezone.now()
+        self.record.save()
+
+
+@contextmanager
+def recorded(name: str, *, seconds: float = 3600) -> Iterator[RunningJob]:
+    """Record what is done in the block as a run of this keeper, with a budget. An exception is recorded and goes on."""
+    run = RunningJob(JobRun.objects.create(name=name, started_at=timezone.now()), time.monotonic() + seconds)
+    try:
+        yield run
+    except Exception as error:
+        run.failed(f"{type(error).__name__}: {error}")
+        recording.count(f"{name}.failed")
+        raise
+    finally:
+        run.end()
+
+
+@contextmanager
+def exclusive(name: str, *, seconds: float) -> Iterator[RunningJob | None]:
+    """Record a run as above, of which no other process has one at the same time; None, and noted, if one has.
+
+    Raises StoreDown if Redis does not answer; that is recorded too.
+    """
+    with recorded(name, seconds=seconds) as run, job_lock(name, seconds=seconds + GRACE) as is_held:
+        if not is_held:
+            run.note("another process is at it")
+            yield None
+            return
+        _close_the_dead(run)
+        yield run
+
+
+def _close_the_dead(run: RunningJob) -> None:
+    """End earlier runs that have no end: whoever held the lock then is gone."""
+    dead = JobRun.objects.filter(name=run.record.name, finished_at=None).exclude(pk=run.record.pk)
+    dead.update(finished_at=timezone.now(), errors=F("errors") + 1, note="its process died")

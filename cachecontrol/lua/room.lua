@@ -1,4 +1,0 @@
-#!lua
--- Do nothing; a full Redis refuses to run this, as it refuses every script that may write.
--- KEYS: clock
-return 1

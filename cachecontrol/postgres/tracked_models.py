@@ -1,0 +1,143 @@
+"""Tracked models: the tables of Django's models as the registry and the triggers need them."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from django.contrib.postgres.fields import ArrayField, CITextField
+from django.core.exceptions import FieldDoesNotExist
+from django.db import models
+
+from cachecontrol.core import registry
+from cachecontrol.core.registry import TrackedTable
+from cachecontrol.exceptions import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    Field = models.Field[Any, Any]
+
+SLICEABLE = (models.IntegerField, models.UUIDField, models.BooleanField, models.CharField, models.TextField)
+"""Fields whose values have one written form, the same in SQL and in Python, as Django itself defines them."""
+
+_CONVERSIONS = ("db_type", "get_prep_value", "get_db_prep_value", "to_python")
+"""Methods by which a project's own field may write its values in two ways."""
+
+
+def track(model: type[models.Model], *, slices: Sequence[str] = (), ignore: Sequence[str] = ()) -> None:
+    """Track a model's own table and its automatic many-to-many tables.
+
+    ``slices`` and ``ignore`` are names of fields. Raises Misconfigured for a model or a field that cannot be tracked so.
+    """
+    options = model._meta
+    _require_trackable(model, (*slices, *ignore), slices)
+    fields = {field.name: field for field in options.local_concrete_fields}
+    watched = [field for name, field in fields.items() if name not in ignore and _is_stored(field)]
+    registry.add(
+        TrackedTable(
+            relation=options.db_table,
+            label=options.label,
+            pk=_pk_column(model),
+            columns=tuple(str(field.column) for field in watched),
+            slices=tuple(str(fields[name].column) for name in slices),
+            ignored_fields=tuple(ignore),
+            ignored_columns=frozenset(str(fields[name].column) for name in ignore),
+            known_columns=frozenset(str(field.column) for field in fields.values()),
+            forms=ModelColumns(model),
+        )
+    )
+    for many in options.local_many_to_many:
+        through: Any = many.remote_field.through
+        if not isinstance(through, str) and through._meta.auto_created:
+            track(through, slices=[f.name for f in through._meta.local_concrete_fields if f.is_relation])
+
+
+@dataclass(frozen=True, slots=True)
+class ModelColumns:
+    """The forms of the columns of a model's table. They are asked when all models are loaded."""
+
+    model: type[models.Model]
+
+    def is_text(self, column: str) -> bool:
+        """Whether the values of this column are text."""
+        return isinstance(_target(_field(self.model, column)), models.CharField | models.TextField)
+
+    def is_written_alike(self, column: str) -> bool:
+        """Whether Python and the database write the values of this column in the same way."""
+        return _is_written_alike(self.model, column)
+
+
+def is_written_alike(field: Field) -> bool:
+    """Whether Python and the database convert the values of this field to the same text."""
+    return _may_have_written_form(field, is_resolved=True)
+
+
+def _require_trackable(model: type[models.Model], names: Iterable[str], slices: Iterable[str]) -> None:
+    options = model._meta
+    registered = registry.find(options.db_table)
+    if options.proxy or (registered and registered.label != options.label):
+        tracked = registered.label if registered else options.concrete_model
+        raise Misconfigured(f"track {tracked}, not {options.label}")
+    fields = {field.name: field for field in options.local_concrete_fields}
+    for name in names:
+        if name not in fields:
+            raise Misconfigured(f"{options.label} has no column of its own for the field {name!r}")
+    if {*options.db_table} & {*'#.*"'}:
+        raise Misconfigured(
+            f"the table name {options.db_table!r} has a letter that separates the parts of a tag"
+        )
+    for name in slices:
+        if not _may_have_written_form(fields[name]):
+            raise Misconfigured(f"{fields[name]} cannot be a slice: integers, uuids, booleans and text can")
+
+
+def _pk_column(model: type[models.Model]) -> str:
+    pk = model._meta.pk
+    if pk is None or pk.column is None:
+        raise Misconfigured(f"{model._meta.label} needs a primary key of one column to be tracked")
+    return str(pk.column)
+
+
+def _is_stored(field: Field) -> bool:
+    return bool(getattr(field, "db_persist", True))
+
+
+@functools.cache
+def _is_written_alike(model: type[models.Model], column: str) -> bool:
+    return is_written_alike(_field(model, column))
+
+
+def _field(model: type[models.Model], column: str) -> Field:
+    return next(field for field in model._meta.local_concrete_fields if field.column == column)
+
+
+def _target(field: Field) -> Field | None:
+    """Return the field itself, or the field that a foreign key finally refers to. None while that model is not loaded."""
+    target: Any = field
+    while isinstance(target, models.ForeignKey):
+        try:
+            target = target.target_field
+        except (FieldDoesNotExist, ValueError, AttributeError):
+            return None
+    return cast("Field", target)
+
+
+def _may_have_written_form(field: Field, *, is_resolved: bool = False) -> bool:
+    """Whether a column's values have one written form. A foreign key to a model that is not loaded yet is assumed to have one."""
+    target = _target(field)
+    if target is None:
+        return not is_resolved
+    if target is not field and not _converts_as_django(type(field)):  # type: ignore[arg-type]
+        return False
+    if not isinstance(target, SLICEABLE) or isinstance(target, CITextField | ArrayField):
+        return False
+    # Another collation may call two texts equal that are written differently.
+    return not getattr(target, "db_collation", None) and _converts_as_django(type(target))  # type: ignore[arg-type]
+
+
+@functools.cache
+def _converts_as_django(kind: Any) -> bool:
+    django = next(base for base in kind.__mro__ if base.__module__.startswith("django.db.models."))
+    return all(getattr(kind, name) is getattr(django, name) for name in _CONVERSIONS)

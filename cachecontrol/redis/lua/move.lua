@@ -1,0 +1,60 @@
+#!lua flags=allow-oom
+-- Last step of a drain: raise the clock's position, move the known tags, and, with the last chunk, advance the clock.
+-- KEYS: clock, progress of this drain, then the tags
+-- ARGV: epoch, position, number of the chunk; then, with the last chunk only, else empty: rank of the snapshot that the drain
+--       began from, snapshot, rank, and, from a whole drain only, else empty: t0 (microseconds), tables; then of each tag the
+--       xid of its change
+-- Returns {1, or 0 if the call is void; number of tags moved}
+local clock_key, progress_key = KEYS[1], KEYS[2]
+local epoch, position, chunk = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local since_rank, snapshot, rank, begun, tables = tonumber(ARGV[4]), ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8]
+local is_last = since_rank ~= nil
+local FIRST_TAG, FIRST_XID = 3, 9
+
+local clock_epoch, clock_position, clock_rank, clock_time, seen, clock_snapshot =
+  unpack(redis.call('HMGET', clock_key, 'epoch', 'position', 'rank', 'time', 'seen', 'snapshot'))
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local stamp = string.format('%.0f', now)
+if clock_epoch ~= epoch then return {0, 0} end
+-- A Redis that lost the chunk before this one must not be told that all of it was moved.
+if chunk > 1 and (tonumber(redis.call('GET', progress_key) or '') or 0) < chunk - 1 then return {0, 0} end
+if not is_last then redis.call('SET', progress_key, chunk, 'EX', PROGRESS_SECONDS) end
+
+-- Changes that the clock's snapshot sees were moved already, by the drain that came first: moved again, they would end entries
+-- that were filled since.
+local xmax, xip = string.match(clock_snapshot or '', '^%d+:(%d+):([%d,]*)$')
+local running = {}
+for xid in string.gmatch(xip or '', '%d+') do running[xid] = true end
+local due = {}
+for i = FIRST_TAG, #KEYS do
+  local xid = ARGV[FIRST_XID + i - FIRST_TAG]
+  if not xmax or tonumber(xid) >= tonumber(xmax) or running[xid] then due[#due + 1] = KEYS[i] end
+end
+
+local fields = {}
+local function set(field, value) fields[#fields + 1], fields[#fields + 2] = field, value end
+-- A tag that Redis does not know may have moved as far as the last drain that moved any, and no further.
+if #due > 0 and (not clock_position or position > clock_position) then set('position', position) end
+if not seen or position > seen then set('seen', position) end
+-- A clock behind the snapshot that this drain began from lost moves: this drain did not read the changes between the two.
+if is_last and since_rank <= (tonumber(clock_rank or '') or -1) then
+  if tonumber(rank) >= tonumber(clock_rank) then
+    set('snapshot', snapshot)
+    set('rank', rank)
+    if tables ~= '' then set('tables', tables) end
+  end
+  local last = tonumber(clock_time or '') or 0
+  if begun and begun <= now and (last > now or begun > last) then set('time', ARGV[7]) end
+end
+if #fields > 0 then redis.call('HSET', clock_key, unpack(fields)) end
+-- A tag is its position, the time when it moved there, and the position before.
+local moved = 0
+for _, tag_key in ipairs(due) do
+  local tag = redis.call('GET', tag_key)
+  if tag and position > string.sub(tag, 1, POSITION_LENGTH) then
+    redis.call('SET', tag_key, position .. ' ' .. stamp .. ' ' .. string.sub(tag, 1, POSITION_LENGTH), 'KEEPTTL')
+    moved = moved + 1
+  end
+end
+return {1, moved}

@@ -1,0 +1,220 @@
+"""The protocol in Redis: read, fill, move, clock, renew, release, extend. Each is one script and one round trip a call.
+
+``keys`` describes what the scripts read and write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from cachecontrol.conf import conf
+from cachecontrol.core.entry import Entry
+from cachecontrol.exceptions import StoreFull
+from cachecontrol.reasons import LeaseState, Reason, Verdict
+from cachecontrol.redis import keys, redis_client
+from cachecontrol.redis.script import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cachecontrol.core.entry import Head
+
+MICROSECONDS = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """The reply to a read: what Redis says of an entry and of its lease."""
+
+    verdict: Verdict
+    reason: Reason | None
+    """Why the entry is not fresh; None if it is."""
+    lease: LeaseState
+    now: int
+    """Microseconds of Redis' clock."""
+    epoch: str
+    """The clock's epoch; empty if the clock is gone."""
+    position: str
+    """The clock's position; empty if the clock is gone."""
+    entry: Entry | None
+    """The entry, or the answer of a fill that could not be stored."""
+
+    @classmethod
+    def of_reply(cls, reply: list[Any]) -> Self:
+        """Return the lookup that a reply of the read script describes."""
+        verdict, reason, lease, now, epoch, position, *value = reply
+        return cls(
+            verdict=Verdict(verdict.decode()),
+            reason=Reason(reason.decode()) if reason else None,  # type: ignore[call-arg]  # looks a member up
+            lease=LeaseState(lease.decode()),
+            now=int(now),
+            epoch=_text(epoch),
+            position=_text(position),
+            entry=Entry(head=value[0], body=value[1], stored=int(value[2])) if value else None,
+        )
+
+    @property
+    def age(self) -> float:
+        """Seconds since the entry was stored; 0 without an entry."""
+        return max(0, self.now - self.entry.stored) / MICROSECONDS if self.entry else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The fields of the clock, and Redis' time (microseconds) when it was read. Missing fields are empty."""
+
+    now: int
+    epoch: str
+    identity: str
+    snapshot: str
+    rank: str
+    position: str
+    time: str
+    tables: str
+    seen: str
+    """The furthest position at which any drain saw the database: it never goes back within one history."""
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the start of the last whole drain; None if the clock is gone. Negative if Redis' time went back."""
+        return (self.now - int(self.time)) / MICROSECONDS if self.time.isdecimal() else None
+
+
+class TagMove(NamedTuple):
+    """A tag that a change moves."""
+
+    xid: str
+    """The transaction of the change: the clock's snapshot tells whether an earlier drain moved it."""
+    tag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advance:
+    """How far a drain read the change log: the clock advances to this with the last tags that the drain moves."""
+
+    since_rank: int
+    """Rank of the snapshot from which the drain began."""
+    snapshot: str
+    rank: int
+    begun: int | None = None
+    """Microseconds of Redis' clock before which no change is missing; None for a writer's drain, which does not know."""
+    tables: str = ""
+    """JSON of the tables' state; empty for a writer's drain."""
+
+
+_read = Script("read")
+_read_without_lease = Script("read", flags="allow-oom")
+_fill = Script("fill")
+_clock = Script("clock")
+_move = Script("move")
+_renew = Script("renew")
+_release = Script("release")
+_extend = Script("extend")
+
+
+def read(entry_key: str, *, stale_for: float = 0.0, token: str = "", arrival: str = "") -> Lookup:
+    """Read an entry, and take the lease if it is not fresh.
+
+    A full Redis refuses the script that may write a lease. Then, and while Redis is known to be full, the entry is read
+    without a lease: the value could not be stored, so each reader computes it, and nobody waits.
+
+    Args:
+        entry_key: key of the entry.
+        stale_for: seconds for which a moved entry may still be served.
+        token: the reader's name for the lease; empty if it does not want to fill.
+        arrival: position of the clock when a waiting reader arrived; the answer of a fill that reached it is taken too.
+
+    Raises StoreDown.
+    """
+    names = [keys.CLOCK, entry_key, keys.lease(entry_key), keys.answer(entry_key)]
+    lag, stale, lease = (
+        int(conf.max_lag * MICROSECONDS),
+        int(stale_for * MICROSECONDS),
+        int(conf.lease * 1000),
+    )
+    if token and redis_client.memory_breaker.lets_ask():
+        with contextlib.suppress(StoreFull):
+            lookup = Lookup.of_reply(_read(names, [lag, stale, token, lease, arrival]))
+            redis_client.memory_breaker.answered()
+            return lookup
+    return Lookup.of_reply(_read_without_lease(names, [lag, stale, "", lease, arrival]))
+
+
+def fill(
+    entry_key: str, head: Head, body: bytes, *, token: str, place: str, recipe: bytes, ttl: float, wait: float
+) -> Reason | None:
+    """Store a value, and release the lease. Return why the value was refused, or None if it was stored.
+
+    Args:
+        entry_key: key of the entry.
+        head: what decides whether the entry is fresh.
+        body: the encoded value.
+        token: the reader's name for the lease.
+        place: system identifier and database oid of the server that answered.
+        recipe: the sealed recipe.
+        ttl: seconds that the entry lives.
+        wait: seconds that a refused value is kept for readers that wait.
+
+    Raises StoreDown; StoreFull, without a round trip, while Redis is known to be full.
+    """
+    if redis_client.memory_breaker.is_down:
+        raise StoreFull("Redis was full when it was last asked")
+    policy = keys.policy_of(entry_key)
+    own = [entry_key, keys.lease(entry_key), keys.answer(entry_key), keys.members(policy), keys.asked(policy)]
+    names = [keys.CLOCK, *own, *map(keys.tag, head.tags)]
+    value = [token, head.epoch, place, head.as_of, head.earliest(), head.pack(), body, recipe]
+    lifetimes = [max(1, int(ttl * 1000)), max(1, int(wait * 1000))]
+    reply = _fill(names, [*value, *lifetimes, conf.entries_per_policy, *head.tags.values()]).decode()
+    return None if reply == "stored" else Reason(reply)  # type: ignore[call-arg]  # looks a member up
+
+
+def release(entry_key: str, token: str, *, free_for: float = 0.0) -> None:
+    """Release the lease. For ``free_for`` seconds no reader needs one to compute this entry. Raises StoreDown."""
+    _release([keys.lease(entry_key)], [token, int(free_for * 1000)])
+
+
+def extend(leases: Sequence[tuple[str, str]]) -> None:
+    """Extend leases by ``LEASE`` seconds. Each is the key of an entry and a token. Raises StoreDown."""
+    names = [keys.lease(entry_key) for entry_key, _ in leases]
+    _extend(names, [int(conf.lease * 1000), *(token for _, token in leases)])
+
+
+def clock() -> Clock:
+    """Read the clock and Redis' time. Raises StoreDown."""
+    now, *fields = _clock([keys.CLOCK], [])
+    return Clock(int(now), *(_text(field) for field in fields))
+
+
+def move(epoch: str, position: str, moves: Sequence[TagMove], advance: Advance) -> int | None:
+    """Move the tags that Redis knows to ``position``, except where the clock has their change, and then advance the clock.
+
+    Return the number of tags that moved. None if the drain has to begin again: the epoch is over, or Redis lost a part of
+    the moves meanwhile. Raises StoreDown.
+    """
+    total, progress = 0, keys.progress(secrets.token_hex(8))
+    last = [advance.since_rank, advance.snapshot, advance.rank]
+    last += ["", ""] if advance.begun is None else [advance.begun, advance.tables]
+    size = keys.TAGS_PER_CALL
+    chunks = [moves[first : first + size] for first in range(0, len(moves), size)] or [()]
+    for number, chunk in enumerate(chunks, start=1):
+        names = [keys.CLOCK, progress, *(keys.tag(tag) for _, tag in chunk)]
+        advancing = last if number == len(chunks) else [""] * len(last)
+        is_valid, moved = _move(names, [epoch, position, number, *advancing, *(xid for xid, _ in chunk)])
+        if not is_valid:
+            return None
+        total += int(moved)
+    return total
+
+
+def renew(epoch: str, fields: Mapping[str, str]) -> bool:
+    """Begin a new epoch with these fields of the clock, unless the clock's epoch is no longer ``epoch``. Raises StoreDown."""
+    flat = [part for pair in fields.items() for part in pair]
+    return bool(_renew([keys.CLOCK], [epoch.encode("latin-1"), *flat]))
+
+
+def _text(field: bytes | None) -> str:
+    """Return a field as text that can be turned back into the same bytes, even if another program wrote them."""
+    return "" if field is None else field.decode("latin-1")

@@ -1,0 +1,105 @@
+"""The connections to Redis, and the breakers that tell whether it answers and has memory."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.core.signals import setting_changed
+from django_redis import get_redis_connection
+from redis.exceptions import (
+    ConnectionError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+
+from cachecontrol.conf import conf
+from cachecontrol.exceptions import StoreDown
+from cachecontrol.limits.breaker import Breaker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis import Redis
+
+
+breaker = Breaker(
+    failed="Redis does not answer (%s); pages are served from the database until it does",
+    recovered="Redis answers again",
+)
+"""Whether Redis answered the last script."""
+memory_breaker = Breaker(
+    failed="Redis is full (%s); fresh pages are served, new ones are computed and not stored",
+    recovered="Redis takes writes again",
+)
+"""Whether Redis took the last write that needs memory."""
+
+
+def client() -> Redis:
+    """Return the redis-py client of the alias that the cache uses. Use it within ``translating_errors``."""
+    client: Redis = get_redis_connection(conf.alias)
+    return client
+
+
+@contextmanager
+def translating_errors() -> Iterator[None]:
+    """Raise StoreDown in place of the errors by which redis-py reports that Redis does not answer."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise StoreDown(str(error)) from error
+
+
+class _ThreadConnection(threading.local):
+    """The connection that each thread keeps: to borrow one of redis-py's pool takes longer than to send (40 of 65 µs)."""
+
+    _connection: Any = None
+    _made = (0, 0)
+    settings_read = 0
+    """Grows when the settings change: connections made before do not count any more."""
+
+    def send(self, *command: Any) -> Any:
+        """Send one command and return its reply. A connection that was closed is opened again, once.
+
+        Any error except one that Redis replies closes the connection: no later command may get the reply of this one.
+        Raises RedisError or OSError.
+        """
+        connection = self._current()
+        try:
+            return _exchange(connection, command)
+        except ConnectionError:
+            return _exchange(connection, command)
+
+    def _current(self) -> Any:
+        made = (os.getpid(), _ThreadConnection.settings_read)
+        if self._made != made:
+            pool = client().connection_pool
+            self._connection, self._made = pool.connection_class(**pool.connection_kwargs), made
+        return self._connection
+
+
+def _exchange(connection: Any, command: tuple[Any, ...]) -> Any:
+    try:
+        connection.send_command(*command)
+        return connection.read_response()
+    except ResponseError as error:
+        if isinstance(error, ReadOnlyError):
+            connection.disconnect()  # it was the primary: the name may mean another server by now
+        raise
+    except BaseException:
+        connection.disconnect()
+        raise
+
+
+thread_connection = _ThreadConnection()
+
+
+def _on_setting_changed(*, setting: str, **_: Any) -> None:
+    if setting in ("CACHES", "CACHECONTROL"):
+        _ThreadConnection.settings_read += 1
+
+
+setting_changed.connect(_on_setting_changed, dispatch_uid="cachecontrol.redis_client")

@@ -1,0 +1,77 @@
+"""Programs of a Procfile run together, come back when they end, and go with whoever started them."""
+
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from project.local.folders import BASE_DIR
+from project.local.processes import alive, await_end
+from tests.patience import LONG
+
+STARTER = """
+import os, sys, time
+from pathlib import Path
+from project.local import procfile
+from project.local.procfile import Runner
+
+procfile.SOON = 300.0  # what fails to start does so sooner, however slow the machine
+
+def say(name, line):
+    time.sleep(0.3)  # a busy machine: what a program says last has to come out all the same
+    print(name, line, flush=True)
+
+runner = Runner.of(Path(sys.argv[1]), say=say)
+lock = os.open(sys.argv[2], os.O_RDWR | os.O_CREAT)
+runner.start(lock=lock)
+started = runner.wait()
+runner.stop()
+print("stopped" if started else "failed", flush=True)
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    starters = []
+
+    def start(procfile):
+        (tmp_path / "Procfile").write_text(procfile)
+        command = [sys.executable, "-c", STARTER, str(tmp_path / "Procfile"), str(tmp_path / "lock")]
+        starters.append(subprocess.Popen(command, cwd=BASE_DIR, stdout=subprocess.PIPE, text=True))
+        return starters[-1]
+
+    yield start
+    for starter in starters:
+        starter.kill()
+        starter.wait()
+        starter.stdout.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_no_signal_leaves_a_program_or_its_children_behind(start, number):
+    starter = start("one: sh -c 'sleep 77 & echo $!; wait'\n")
+    child = int(starter.stdout.readline().removeprefix("one "))
+    assert alive(child)
+    starter.send_signal(number)
+    assert await_end([child], seconds=LONG)
+
+
+def test_a_killed_program_comes_back(start, tmp_path):
+    starter = start("one: sh -c 'echo $$; exec sleep 77'\n")
+    first = int(starter.stdout.readline().removeprefix("one "))
+    psutil.Process(first).kill()
+    assert starter.stdout.readline() == "up one ended (-9), starting it again\n"
+    second = int(starter.stdout.readline().removeprefix("one "))
+    assert second != first
+    starter.terminate()
+    assert await_end([second], seconds=LONG)
+
+
+def test_a_program_that_never_starts_ends_all_of_them(start):
+    starter = start("good: sleep 77\nbad: sh -c 'echo no; exit 3'\n")
+    lines = starter.stdout.read().splitlines()
+    assert lines.count("bad no") == 3
+    assert lines[-1] == "failed"
+    assert starter.wait(timeout=LONG) == 0
