@@ -13,6 +13,7 @@ from django.db import router
 from cachecontrol.conf import conf
 from cachecontrol.core import registry
 from cachecontrol.core.recipe import Recipe
+from cachecontrol.dependencies import tracker
 from cachecontrol.redis import keys
 
 if TYPE_CHECKING:
@@ -62,7 +63,11 @@ def entry_key(policy: Policy, scope: str, *parts: bytes | str) -> str:
 
 
 def default_database() -> str:
-    """Return the alias of the database that reads go to when nothing else is said."""
+    """Return the alias of the database that reads go to when nothing else is said: the primary or one of its replicas.
+
+    The routers choose. Their choice does not count if it is another database, as Django's default may be.
+    """
     from cachecontrol.models import Epoch
 
-    return str(router.db_for_read(Epoch))
+    alias = str(router.db_for_read(Epoch))
+    return alias if tracker.is_captured(alias) else conf.database
