@@ -17,11 +17,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from django.db import connections, router
+from django.db import connections
 
 from cachecontrol import signing
 from cachecontrol.conf import conf
-from cachecontrol.core import codec, registry, tags
+from cachecontrol.core import codec, tags
 from cachecontrol.core.entry import Head
 from cachecontrol.dependencies import databases, statements
 from cachecontrol.dependencies.collection import (
@@ -36,7 +36,7 @@ from cachecontrol.limits import budget
 from cachecontrol.limits.failsafe import failsafe
 from cachecontrol.postgres import read_point, sessions
 from cachecontrol.reasons import LeaseState, Outcome, Reason, Refusal, Verdict
-from cachecontrol.redis import keys, protocol, redis_client
+from cachecontrol.redis import protocol, redis_client
 from cachecontrol.redis.leases import running_fills
 from cachecontrol.redis.protocol import MICROSECONDS
 from cachecontrol.stats import recording
@@ -76,6 +76,16 @@ OWN_FILLS, LONGEST_FILL = 2, 5.0
 """The number of fills of its own process that a reader waits for at most, and the seconds for each."""
 
 
+def never(value: Any) -> bool:
+    """Return False."""
+    return False
+
+
+def always(value: Any) -> bool:
+    """Return True."""
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRequest(Generic[T]):
     """One question to the cache: the key, how to compute the value, and the recipe to compute it again."""
@@ -87,9 +97,9 @@ class ReadRequest(Generic[T]):
     """Alias of the database that the computation reads first."""
     recipe: Recipe | None
     """None for a value that nothing but its own code can compute."""
-    is_hot: Callable[[Any], bool] = lambda value: False
+    is_hot: Callable[[Any], bool] = never
     """Whether the key counts among the hot keys that the warm job fills, given the value."""
-    is_sound: Callable[[Any], bool] = lambda value: True
+    is_sound: Callable[[Any], bool] = always
     """Whether a stored value has the form of the results of ``compute``; any other value counts as damaged."""
 
 
@@ -116,14 +126,16 @@ def read(request: ReadRequest[T]) -> ReadResult[T]:
     """
     begun = time.perf_counter()
     statements.refuse_for_unknown_thread(request.policy.name)
-    result = _read(request)
+    reason = _reason_to_bypass(request)
+    result = _bypass(request, reason) if reason else _read_or_fill(request)
+    is_hot = request.is_hot is not never and request.is_hot(result.value)
     recording.record_read(
         request.policy.name,
         result.outcome,
         result.reason,
         time.perf_counter() - begun,
         key=request.key,
-        recipe=request.recipe if request.is_hot(result.value) else None,
+        recipe=request.recipe if is_hot else None,
         tags=result.tags,
     )
     return result
@@ -143,23 +155,6 @@ def look_up(key: str, *, stale_for: float = 0.0, token: str = "", arrival: str =
 def decode(key: str, entry: Entry) -> Any:
     """Return the stored value. Raises DamagedData."""
     return codec.decode(signing.unseal("body", key, entry.body) if conf.sign_bodies else entry.body)
-
-
-def entry_key(policy: Policy, *parts: bytes | str) -> str:
-    """Return the key of the entry of this policy that ``parts`` name.
-
-    The scope and the columns that the running code reads are parts of every key.
-    """
-    schema = registry.schema()
-    release = keys.release_mark(conf.release, schema)
-    return keys.entry(policy.name, release, (sessions.scope_name(), schema, *parts))
-
-
-def default_database() -> str:
-    """Return the alias of the database that reads go to when nothing else is said."""
-    from cachecontrol.models import Epoch
-
-    return str(router.db_for_read(Epoch))
 
 
 @contextlib.contextmanager
@@ -194,12 +189,15 @@ def refilling(key: str) -> Iterator[None]:
         _refilled_key.reset(token)
 
 
-def _read(request: ReadRequest[T]) -> ReadResult[T]:
-    if reason := _reason_to_bypass(request):
-        return _bypass(request, reason)
+def _read_or_fill(request: ReadRequest[T]) -> ReadResult[T]:
+    """Serve what is stored, or fill. Where Redis cannot tell what is fresh, bypass the cache."""
+    surrounding = current_collection()
+    stale_for = request.policy.stale_for if surrounding is None else 0.0
     token = secrets.token_hex(8)
     try:
-        lookup = _look_up_or_wait(request, token)
+        lookup = look_up(request.key, stale_for=stale_for, token=token)
+        if lookup.lease is LeaseState.HELD and lookup.verdict is Verdict.UNUSABLE:
+            lookup = _wait_for_fill(request, token, stale_for, lookup)
     except StoreDown:
         return _bypass(request, Reason.REDIS_DOWN)
     if lookup.verdict is Verdict.UNPROVABLE:
@@ -207,7 +205,7 @@ def _read(request: ReadRequest[T]) -> ReadResult[T]:
     if reason := _reason_to_fill(request, lookup):
         return _fill(request, lookup, token, reason)
     try:
-        return _serve(request, lookup)
+        return _serve(request, lookup, surrounding)
     except DamagedData:
         recording.count("codec.damaged")
         return _fill(request, lookup, token, Reason.DAMAGED)
@@ -244,17 +242,6 @@ def _bypass(request: ReadRequest[T], reason: Reason) -> ReadResult[T]:
     return ReadResult(value=value, outcome=Outcome.BYPASS, reason=reason)
 
 
-def _look_up_or_wait(request: ReadRequest[Any], token: str) -> Lookup:
-    """Look the entry up, and wait while another reader holds its lease. Raises StoreDown."""
-    stale_for = request.policy.stale_for if current_collection() is None else 0.0
-    lookup = look_up(request.key, stale_for=stale_for, token=token)
-    return _wait_for_fill(request, token, stale_for, lookup) if _is_held(lookup) else lookup
-
-
-def _is_held(lookup: Lookup) -> bool:
-    return lookup.verdict is Verdict.UNUSABLE and lookup.lease is LeaseState.HELD
-
-
 def _wait_for_fill(request: ReadRequest[Any], token: str, stale_for: float, lookup: Lookup) -> Lookup:
     """Look up again until the reader that holds the lease has filled, or until this reader has waited long enough.
 
@@ -263,7 +250,7 @@ def _wait_for_fill(request: ReadRequest[Any], token: str, stale_for: float, look
     process, which may be dead, is charged to the budget. Raises StoreDown.
     """
     arrival, pause, own_fills = lookup.position, FIRST_PAUSE, 0
-    while _is_held(lookup):
+    while lookup.lease is LeaseState.HELD and lookup.verdict is Verdict.UNUSABLE:
         if (fill := running_fills.find(request.key)) and own_fills < OWN_FILLS:
             own_fills += 1
             fill.wait(LONGEST_FILL)
@@ -287,14 +274,14 @@ def _reason_to_fill(request: ReadRequest[Any], lookup: Lookup) -> Reason | None:
     return lookup.reason if lookup.verdict is Verdict.STALE and lookup.lease is LeaseState.GRANTED else None
 
 
-def _serve(request: ReadRequest[T], lookup: Lookup) -> ReadResult[T]:
+def _serve(request: ReadRequest[T], lookup: Lookup, surrounding: Collection | None) -> ReadResult[T]:
     """Return the value that was found. The surrounding work depends on its tags, at their positions. Raises DamagedData."""
     assert lookup.entry is not None
     head = Head.unpack(lookup.entry.head)
     value: T = decode(request.key, lookup.entry)
     if not request.is_sound(value):
         raise DamagedData(f"{request.key} holds a value that {request.policy.name} does not compute")
-    if (surrounding := current_collection()) is not None:
+    if surrounding is not None:
         ends = head.ends / MICROSECONDS if head.ends else None
         surrounding.add_positions(head.tags, ends, scope=sessions.scope_name())
     is_answer = lookup.verdict is Verdict.ANSWER

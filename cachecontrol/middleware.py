@@ -21,7 +21,7 @@ from cachecontrol.dependencies import declarations
 from cachecontrol.dependencies.collection import current_collection
 from cachecontrol.exceptions import DamagedData
 from cachecontrol.frontends import ambient, pages, responses, routing
-from cachecontrol.frontends.pages import VARY, Page
+from cachecontrol.frontends.pages import Page
 from cachecontrol.frontends.unshared import UnsharedPages
 from cachecontrol.limits.failsafe import failsafe
 from cachecontrol.reasons import Outcome, Reason
@@ -83,28 +83,14 @@ class CachedPageMiddleware:
                 return self._read_and_send(request, page)
 
     def _read_and_send(self, request: HttpRequest, page: Page, *, may_warm: bool = True) -> HttpResponseBase:
-        result = self.read(page, may_warm=may_warm)
-        if isinstance(result.value, Reason):
-            return self._respond_to_own_request(request, result.value, responses.cache_status(result))
-        headers = [VARY[name].header for name in page.policy.vary]
-        return responses.send(request, result, vary_headers=headers)
+        """Send the page from a fresh entry, or compute it and store it if that is allowed.
 
-    def read(self, page: Page, *, may_warm: bool = True) -> engine.ReadResult[StoredResponse | Reason]:
-        """Return the page from a fresh entry, or compute it and store it if that is allowed.
-
-        The value is a reason if the page is not shared. ``may_warm`` tells whether the warm job may fill the page.
+        ``may_warm`` tells whether the warm job may fill the page.
         """
-        return engine.read(
-            engine.ReadRequest(
-                policy=page.policy,
-                key=page.key,
-                compute=lambda: self._compute(page),
-                database=engine.default_database(),
-                recipe=page.recipe,
-                is_hot=lambda stored: may_warm and page.policy.warm and responses.is_worth_warming(stored),
-                is_sound=responses.is_sound,
-            )
-        )
+        result = engine.read(page.read_request(lambda: self._compute(page), may_warm=may_warm))
+        if isinstance(result.value, Reason):  # the page is not shared
+            return self._respond_to_own_request(request, result.value, responses.cache_status(result))
+        return responses.send(request, result, vary_headers=page.vary_headers)
 
     def _compute(self, page: Page) -> StoredResponse | Reason:
         """Return the response to a hermetic request in the form that is stored, or the reason if the page is not shared.

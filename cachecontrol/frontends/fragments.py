@@ -187,9 +187,9 @@ class CachedNode(Node):
         """Return the request for the entry that the recipe describes."""
         return engine.ReadRequest(
             policy=self.policy,
-            key=engine.entry_key(self.policy, recipe.encode()),
+            key=frontend.entry_key(self.policy, recipe.scope, recipe.encode()),
             compute=compute,
-            database=engine.default_database(),
+            database=frontend.default_database(),
             recipe=recipe,
             is_sound=lambda value: type(value) is str,
         )

@@ -1,4 +1,4 @@
-"""The protocol of front ends: what the jobs need in order to compute an entry again and to compare it with the stored one.
+"""What front ends share: the protocol by which the jobs compute an entry again and compare it, and the keys of entries.
 
 A front end is one way to use the cache: pages, queries, fragments. It builds a ``ReadRequest`` and calls ``engine.read`` with it.
 Each entry carries a recipe, from which the front end can build the request again. A new front end is one file with three parts:
@@ -12,7 +12,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from django.db import router
+
+from cachecontrol.conf import conf
+from cachecontrol.core import registry
 from cachecontrol.core.recipe import Recipe
+from cachecontrol.dependencies import databases
+from cachecontrol.redis import keys
 
 if TYPE_CHECKING:
     from cachecontrol.core.policy import Policy
@@ -52,3 +58,23 @@ def register(front_end: FrontEnd[Any]) -> None:
 def find(kind: str) -> FrontEnd[Any] | None:
     """Return the front end whose recipes and policies are of this kind, or None."""
     return _front_ends.get(kind)
+
+
+def entry_key(policy: Policy, scope: str, *parts: bytes | str) -> str:
+    """Return the key of the entry of this policy and scope that ``parts`` name.
+
+    The columns that the running code reads are a part of every key.
+    """
+    schema = registry.schema()
+    return keys.entry(policy.name, keys.release_mark(conf.release, schema), (scope, schema, *parts))
+
+
+def default_database() -> str:
+    """Return the alias of the database that reads go to when nothing else is said: the primary or one of its replicas.
+
+    The routers choose. Their choice does not count if it is another database, as Django's default may be.
+    """
+    from cachecontrol.models import Epoch
+
+    alias = str(router.db_for_read(Epoch))
+    return alias if databases.is_captured(alias) else conf.database

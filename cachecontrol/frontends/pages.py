@@ -167,9 +167,8 @@ class Page:
             scheme=request.scheme or "http",
             host=request.get_host().lower(),
             path=request.path_info,
-            query=urlencode(
-                pairs, errors="replace"
-            ),  # the visitor's charset may decode to half of a surrogate pair
+            # The visitor's charset may decode to half of a surrogate pair.
+            query=urlencode(pairs, errors="replace"),
             vary=tuple(VARY[name].normalise(request) for name in policy.vary),
             mount=request.META.get("SCRIPT_NAME", ""),
         )
@@ -188,7 +187,25 @@ class Page:
         recipe = self.recipe
         mount = [recipe.mount] if recipe.mount else []
         parts = (recipe.scheme, recipe.host, recipe.path, recipe.query, *recipe.vary, *mount)
-        return engine.entry_key(self.policy, *parts)
+        return frontend.entry_key(self.policy, recipe.scope, *parts)
+
+    @property
+    def vary_headers(self) -> list[str]:
+        """Names of the request headers by which the page varies."""
+        return [VARY[name].header for name in self.policy.vary]
+
+    def read_request(self, compute: Callable[[], Any], *, may_warm: bool = False) -> engine.ReadRequest[Any]:
+        """Return the request for the entry of this page. ``may_warm`` tells whether the warm job may fill it later."""
+        is_hot = responses.is_worth_warming if may_warm and self.policy.warm else engine.never
+        return engine.ReadRequest(
+            policy=self.policy,
+            key=self.key,
+            compute=compute,
+            database=frontend.default_database(),
+            recipe=self.recipe,
+            is_hot=is_hot,
+            is_sound=responses.is_sound,
+        )
 
     def hermetic_request(self) -> HttpRequest:
         """Return a request that contains the parts of the key and nothing else."""
@@ -247,13 +264,7 @@ class PageFrontEnd:
         if len(recipe.vary) != len(policy.vary):
             return None
         page = Page(policy, recipe)
-        return engine.ReadRequest(
-            policy=policy,
-            key=page.key,
-            compute=page.ask,
-            database=engine.default_database(),
-            recipe=recipe,
-        )
+        return page.read_request(page.ask)
 
     def is_same(self, recipe: PageRecipe, stored: Any, computed: HttpResponseBase) -> bool:
         """Whether a stored page equals the response that was computed without the cache. Raises DamagedData."""

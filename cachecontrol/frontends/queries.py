@@ -23,6 +23,7 @@ from cachecontrol.dependencies.databases import database_for
 from cachecontrol.dependencies.query_walk import QueryDependencies, QueryWalk
 from cachecontrol.dependencies.trusted_sql import overrides_nothing
 from cachecontrol.exceptions import UnknownType
+from cachecontrol.frontends import frontend
 from cachecontrol.frontends.query_recipes import QueryRecipe, to_plain
 from cachecontrol.frontends.query_reports import current_reports, run_reported
 from cachecontrol.postgres import sessions
@@ -218,7 +219,7 @@ def _read_entry(
 ) -> Any:
     request = engine.ReadRequest(
         policy=policy,
-        key=engine.entry_key(policy, database, key),
+        key=frontend.entry_key(policy, sessions.scope_name(), database, key),
         compute=compute,
         database=database,
         recipe=recipe,

@@ -51,7 +51,7 @@ class QueryFrontEnd:
         """Return how to run the query again. The computed value is a list of rows as the cursor returns them."""
         return engine.ReadRequest(
             policy=policy,
-            key=engine.entry_key(policy, recipe.database, recipe.encode()),
+            key=frontend.entry_key(policy, recipe.scope, recipe.database, recipe.encode()),
             compute=functools.partial(_run_again, recipe),
             database=recipe.database,
             recipe=recipe,

@@ -96,14 +96,15 @@ def is_sound(value: Any) -> bool:
     """Whether a stored value has the form of a response. Another program that writes to Redis could store anything."""
     match value:
         case (int(status), list(headers), bytes(), bytes(), str(etag)):
-            return status in STORED_STATUS and etag.isprintable() and all(map(_is_header, headers))
-    return False
-
-
-def _is_header(value: Any) -> bool:
-    match value:
-        case (str(name), str(text)):
-            return name.isascii() and name.replace("-", "").isalnum() and text.isprintable()
+            are_headers = all(
+                type(header) is tuple
+                and [*map(type, header)] == [str, str]
+                and header[0].isascii()
+                and header[0].replace("-", "").isalnum()
+                and header[1].isprintable()
+                for header in headers
+            )
+            return status in STORED_STATUS and etag.isprintable() and are_headers
     return False
 
 
@@ -153,7 +154,8 @@ def send(request: HttpRequest, result: ReadResult[Any], *, vary_headers: Iterabl
 
 def _visitor_has(request: HttpRequest, etag: str) -> bool:
     """Whether If-None-Match contains this ETag or ``*``. The comparison is weak (RFC 9110)."""
-    etags = parse_etags(request.META.get("HTTP_IF_NONE_MATCH", ""))
+    header = request.META.get("HTTP_IF_NONE_MATCH", "")
+    etags = parse_etags(header) if header else []
     return etags == ["*"] or etag in [each.removeprefix("W/") for each in etags]
 
 

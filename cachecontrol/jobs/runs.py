@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from django.db.models import F
 from django.utils import timezone
 
+from cachecontrol.conf import conf
 from cachecontrol.models import JobRun
 from cachecontrol.redis.job_lock import job_lock
 from cachecontrol.stats import recording
@@ -47,7 +48,7 @@ class RunningJob:
         self.record.done += n
         if time.monotonic() - self._reported >= REPORT_EVERY:
             self._reported = time.monotonic()
-            self.record.save(update_fields=["done", "errors"])
+            self.record.save(using=conf.database, update_fields=["done", "errors"])
 
     def note(self, text: str) -> None:
         """Say something about the run."""
@@ -61,7 +62,7 @@ class RunningJob:
     def end(self) -> None:
         self.record.note = "\n".join(self.notes)[:LONGEST_NOTE]
         self.record.finished_at = timezone.now()
-        self.record.save()
+        self.record.save(using=conf.database)
 
 
 @contextmanager

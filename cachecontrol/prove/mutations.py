@@ -165,7 +165,7 @@ def _budget() -> None:
     from cachecontrol import conf
     from cachecontrol.limits import budget
 
-    conf._lazy._read = dataclasses.replace(conf.read(), wait=5.0, lease=10.0)
+    conf._lazy.use(dataclasses.replace(conf.read(), wait=5.0, lease=10.0))
     budget.left = lambda: 5.0
 
 

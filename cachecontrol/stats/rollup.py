@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from django.db import connection, transaction
+from django.db import connections, transaction
 from django.db.models import Max
 
+from cachecontrol.conf import conf
 from cachecontrol.models import Rollup, Span
 from cachecontrol.redis import keys, redis_client
 from cachecontrol.stats.counters import CountName
@@ -46,8 +47,8 @@ def roll_up(*, now: datetime | None = None) -> int:
     Running it twice, late, or in two places at once changes nothing. Raises StoreDown and DatabaseError.
     """
     last = int((now or datetime.now(UTC)).timestamp() - GRACE) // 60 - 1
-    with transaction.atomic():
-        with connection.cursor() as cursor:
+    with transaction.atomic(using=conf.database):
+        with connections[conf.database].cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         minutes = _changed(range(last - REACH, last + 1))
         _write(minutes)
@@ -119,7 +120,7 @@ def _write(minutes: dict[int, int]) -> None:
 
 def _add_up(minutes: Iterable[int], *, fine: Span, coarse: Span) -> None:
     starts = {minute * 60 // coarse * coarse for minute in minutes}
-    with connection.cursor() as cursor:
+    with connections[conf.database].cursor() as cursor:
         for start in sorted(starts):
             end = moment((start + coarse) // 60)
             cursor.execute(ADD_UP, {"fine": fine, "coarse": coarse, "start": moment(start // 60), "end": end})

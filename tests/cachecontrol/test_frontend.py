@@ -53,9 +53,9 @@ class CallFrontEnd:
             return None
         return engine.ReadRequest(
             policy=policy,
-            key=engine.entry_key(policy, recipe.encode()),
+            key=frontend.entry_key(policy, recipe.scope, recipe.encode()),
             compute=lambda: function(*recipe.arguments),
-            database=engine.default_database(),
+            database=frontend.default_database(),
             recipe=recipe,
         )
 

@@ -164,7 +164,7 @@ def test_a_form_can_be_posted_without_redis(valkey: Any) -> None:
             )
     finally:
         valkey.start()
-        redis_client.breaker.responseed()
+        redis_client.breaker.answered()
 
 
 def test_the_first_visit_computes_the_page_twice_and_later_visits_once(client: Client) -> None:

@@ -7,7 +7,7 @@ from django.contrib.auth import get_user_model
 from playwright.sync_api import expect
 
 from catalog.models import Category, ProductImage
-from tests.catalog import shelves
+from tests.catalog import factories
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -31,8 +31,8 @@ def admin(live_server, client, redis, page):
 
 
 def test_products_are_filtered_by_a_brand_that_is_searched_for(admin):
-    shelves.product("Skillet", by="Halden")
-    shelves.product("Tent", by="Vindur")
+    factories.product("Skillet", brand_name="Halden")
+    factories.product("Tent", brand_name="Vindur")
     page = admin("product/")
     page.locator(".autocomplete-filter .select2-selection").first.click()
     page.locator(".select2-search__field").fill("hald")
@@ -45,7 +45,7 @@ def test_products_are_filtered_by_a_brand_that_is_searched_for(admin):
 
 
 def test_a_price_is_edited_and_a_variant_added(admin):
-    product = shelves.product("Skillet", by="Halden", sizes={"20 cm": 1})
+    product = factories.product("Skillet", brand_name="Halden", sizes={"20 cm": 1})
     ProductImage.objects.create(product=product, alt="Skillet")
     page = admin(f"product/{product.pk}/change/")
     page.get_by_label("Sale price:").fill("7.50")
@@ -62,7 +62,7 @@ def test_a_price_is_edited_and_a_variant_added(admin):
 
 
 def test_the_tree_of_categories_opens(admin):
-    shelves.category("Kitchen/Pans/Woks")
+    factories.category("Kitchen/Pans/Woks")
     page = admin("category/")
     page.locator(".treebeard-collapse").first.click()
     page.get_by_role("link", name="Pans").wait_for()

@@ -16,6 +16,7 @@ from cachecontrol.api import depends_on
 from cachecontrol.core.policy import Policy, register_policy
 from cachecontrol.dependencies.collection import Collection, collecting
 from cachecontrol.exceptions import StoreDown
+from cachecontrol.frontends import frontend
 from cachecontrol.reasons import Outcome
 from cachecontrol.redis import protocol
 from tests.shelf import cluster
@@ -142,7 +143,7 @@ def test_sql_that_always_asks_a_replica_runs_twice_at_most(world: World, replica
     replica.execute("SELECT pg_wal_replay_pause()")
     world.change_and_drain(Subject.ROW)
     kept = register_policy(Policy(name="shelf.declared", kind="query", ttl=60.0))
-    key = engine.entry_key(kept, "declared")
+    key = frontend.entry_key(kept, "", "declared")
     request = engine.ReadRequest(policy=kept, key=key, compute=compute, database="default", recipe=None)
     result = engine.read(request)
     assert (result.value, result.refusal, len(runs)) == (10, "moved", 2)

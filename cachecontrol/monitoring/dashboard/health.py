@@ -9,7 +9,7 @@ from time import time
 from typing import TYPE_CHECKING
 
 from celery import current_app
-from django.db import connection
+from django.db import connections
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from kombu.exceptions import OperationalError
@@ -148,14 +148,14 @@ def _triggers() -> Check:
 def _tables_without_triggers() -> list[str]:
     """Return tracked tables and partitions that lack a trigger, or have one that is not enabled as it should be."""
     tracked = "SELECT to_regclass(quote_ident(relation)) AS root FROM cachecontrol_tracked"
-    with connection.cursor() as cursor:
+    with connections[conf.database].cursor() as cursor:
         cursor.execute(FAMILY_SQL.format(roots=tracked))
         return [name for _, _, name, is_captured, _ in cursor.fetchall() if not is_captured]
 
 
 def _large_writes() -> Check:
     name = _("Large writes")
-    limits = failsafe(lambda: temporary_files.limits(connection))
+    limits = failsafe(lambda: temporary_files.limits(connections[conf.database]))
     if limits is None:
         return Check(name, State.BAD, _("cannot be read"))
     if limits:

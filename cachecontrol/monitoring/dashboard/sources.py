@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection
+from django.db import connections
 
+from cachecontrol.conf import conf
 from cachecontrol.models import Change, JobRun
 from cachecontrol.redis import keys, redis_client
 from cachecontrol.stats.counters import CountName
@@ -132,6 +133,6 @@ def job_runs() -> list[JobRun]:
 
 
 def database_version() -> str:
-    with connection.cursor() as cursor:
+    with connections[conf.database].cursor() as cursor:
         cursor.execute("SHOW server_version")
         return str(cursor.fetchone()[0])

@@ -26,18 +26,26 @@ def category(path: str) -> Category:
 
 
 def brand(name: str) -> Brand:
+    """Return the brand of a name, which is created if it does not exist."""
     return Brand.objects.get_or_create(name=name, slug=slugify(name))[0]
 
 
 def product(
     name: str = "Plain thing",
     *,
-    at: str = "Kitchen/Pans",
-    by: str = "",
+    path: str = "Kitchen/Pans",
+    brand_name: str = "",
     sizes: dict[str, int] | None = None,
     **fields: Any,
 ) -> Product:
-    """Create a visible product in the category `at`, of the brand `by`, with a variant for each size and its stock."""
+    """Create a product that shoppers can see.
+
+    Args:
+        path: the names of its category and of those above it.
+        brand_name: the name of its brand; without one it has none.
+        sizes: the stock of a variant for each size.
+        fields: other columns of the product.
+    """
     number = next(_numbers)
     fields = {
         "slug": f"{slugify(name)}-{number}",
@@ -46,7 +54,9 @@ def product(
         "status": Status.PUBLISHED,
         "publish_at": LONG_AGO,
     } | fields
-    row = Product.objects.create(name=name, category=category(at), brand=brand(by) if by else None, **fields)
+    row = Product.objects.create(
+        name=name, category=category(path), brand=brand(brand_name) if brand_name else None, **fields
+    )
     for position, (size, stock) in enumerate((sizes or {}).items()):
         Variant.objects.create(
             product=row,
@@ -59,5 +69,6 @@ def product(
     return Product.objects.get(pk=row.pk)
 
 
-def image(of: Product, *, alt: str, position: int = 0) -> ProductImage:
-    return ProductImage.objects.create(product=of, alt=alt, position=position, seed=position)
+def image(product: Product, *, alt: str, position: int = 0) -> ProductImage:
+    """Create an image without a file."""
+    return ProductImage.objects.create(product=product, alt=alt, position=position, seed=position)

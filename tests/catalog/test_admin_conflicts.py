@@ -17,8 +17,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from catalog.models import Brand, Category, Product, ProductImage, Status, Variant
-from tests.catalog import shelves
-from tests.catalog.browsing import form_of
+from tests.catalog import factories
+from tests.catalog.admin_forms import form_of
 
 pytestmark = pytest.mark.django_db
 
@@ -47,7 +47,7 @@ def errors(response) -> str:
 
 
 def test_a_price_imported_while_the_form_is_open_is_kept_and_named(staff):
-    product = shelves.product("Pan", price="10.00")
+    product = factories.product("Pan", price="10.00")
     page = form_of(staff.get(url_of(product)))
     sql("UPDATE catalog_product SET price = 12.5, updated_at = now() - interval '1 day'")
     response = staff.post(url_of(product), {**page, "name": "Iron pan"})
@@ -71,7 +71,7 @@ def test_a_price_imported_while_the_form_is_open_is_kept_and_named(staff):
 
 ROWS = {
     "product": (
-        lambda: shelves.product("Pan", description="One\nTwo", attributes={"Colour": "Red"}),
+        lambda: factories.product("Pan", description="One\nTwo", attributes={"Colour": "Red"}),
         [
             ("name", "Theirs", "Mine"),
             ("description", "Theirs", "Mine"),
@@ -81,13 +81,13 @@ ROWS = {
             ("attributes", {"Colour": "Blue"}, '{"Colour": "Green"}'),
         ],
     ),
-    "brand": (lambda: shelves.brand("Halden"), [("name", "Theirs", "Mine"), ("slug", "theirs", "mine")]),
+    "brand": (lambda: factories.brand("Halden"), [("name", "Theirs", "Mine"), ("slug", "theirs", "mine")]),
     "category": (
-        lambda: shelves.category("Kitchen"),
+        lambda: factories.category("Kitchen"),
         [("name", "Theirs", "Mine"), ("description", "Theirs", "Mine")],
     ),
     "variant": (
-        lambda: Variant.objects.get(product=shelves.product("Pan", sizes={"M": 5})),
+        lambda: Variant.objects.get(product=factories.product("Pan", sizes={"M": 5})),
         [
             ("value", "Theirs", "Mine"),
             ("price", Decimal("7.50"), "6.50"),
@@ -126,7 +126,7 @@ def test_every_field_is_kept_or_gets_a_conflict(staff, model):
 
 
 def test_a_conflict_shows_both_values_and_a_third_value_is_another_conflict(staff):
-    product = shelves.product("Pan", price="10.00")
+    product = factories.product("Pan", price="10.00")
     url = url_of(product)
     page = form_of(staff.get(url))
     Product.objects.update(price="12.00")
@@ -146,16 +146,16 @@ def test_a_conflict_shows_both_values_and_a_third_value_is_another_conflict(staf
 
 
 def test_two_editors_who_enter_the_same_value_have_no_conflict(staff):
-    product = shelves.product("Pan", price="10.00")
+    product = factories.product("Pan", price="10.00")
     page = form_of(staff.get(url_of(product)))
     Product.objects.update(price="12.00")
     assert staff.post(url_of(product), {**page, "price": "12"}).status_code == 302
 
 
 def test_a_brand_set_by_somebody_else_is_named_and_the_deleted_former_brand_is_no_error(staff):
-    product = shelves.product("Pan", by="Halden")
+    product = factories.product("Pan", brand_name="Halden")
     page = form_of(staff.get(url_of(product)))
-    Product.objects.update(brand=shelves.brand("Vindur"))
+    Product.objects.update(brand=factories.brand("Vindur"))
     Brand.objects.get(name="Halden").delete()
     response = staff.post(url_of(product), {**page, "name": "Iron pan"})
     assert response.status_code == 302
@@ -164,10 +164,10 @@ def test_a_brand_set_by_somebody_else_is_named_and_the_deleted_former_brand_is_n
 
 
 def test_saving_without_a_change_writes_nothing(staff):
-    product = shelves.product(
-        "Pan", by="Halden", sizes={"M": 1}, description=" One\nTwo \n", unpublish_at=None
+    product = factories.product(
+        "Pan", brand_name="Halden", sizes={"M": 1}, description=" One\nTwo \n", unpublish_at=None
     )
-    shelves.image(product, alt="Pan")
+    factories.image(product, alt="Pan")
     Product.objects.update(publish_at=timezone.now())
     before = Product.objects.values().get()
     page = form_of(staff.get(url_of(product)))
@@ -178,21 +178,21 @@ def test_saving_without_a_change_writes_nothing(staff):
 
 
 def test_line_ends_of_browsers_do_not_reach_the_database(staff):
-    product = shelves.product("Pan", description="One\nTwo")
+    product = factories.product("Pan", description="One\nTwo")
     page = form_of(staff.get(url_of(product)))
     staff.post(url_of(product), {**page, "description": "One\r\nTwo\r\nThree"})
     assert Product.objects.get().description == "One\nTwo\nThree"
 
 
 def test_values_that_the_model_fills_in_are_saved_too(staff):
-    product = shelves.product("Pan", status=Status.DRAFT, publish_at=None)
+    product = factories.product("Pan", status=Status.DRAFT, publish_at=None)
     page = form_of(staff.get(url_of(product)))
     assert staff.post(url_of(product), {**page, "status": Status.PUBLISHED}).status_code == 302
     assert Product.objects.get().publish_at is not None
 
 
 def test_constraints_are_checked_for_the_changes_of_both_editors_together(staff):
-    product = shelves.product("Pan", price="10.00")
+    product = factories.product("Pan", price="10.00")
     page = form_of(staff.get(url_of(product)))
     Product.objects.update(price="5.00")
     response = staff.post(url_of(product), {**page, "sale_price": "8.00"})
@@ -201,7 +201,7 @@ def test_constraints_are_checked_for_the_changes_of_both_editors_together(staff)
 
 
 def test_stock_sold_while_the_product_is_edited_is_not_put_back(staff):
-    product = shelves.product("Pan", sizes={"S": 5, "M": 5})
+    product = factories.product("Pan", sizes={"S": 5, "M": 5})
     url = url_of(product)
     page = form_of(staff.get(url))
     sql("UPDATE catalog_variant SET stock = stock - 1")
@@ -218,7 +218,7 @@ def test_stock_sold_while_the_product_is_edited_is_not_put_back(staff):
 
 
 def test_of_many_changes_the_first_ones_are_named(staff):
-    product = shelves.product("Pan", sizes={str(size): 5 for size in range(15)})
+    product = factories.product("Pan", sizes={str(size): 5 for size in range(15)})
     page = form_of(staff.get(url_of(product)))
     sql("UPDATE catalog_variant SET stock = stock - 1")
     lines = notices(staff.post(url_of(product), page))
@@ -227,7 +227,7 @@ def test_of_many_changes_the_first_ones_are_named(staff):
 
 
 def test_stock_sold_while_the_list_is_edited_is_not_put_back(staff):
-    first, second = shelves.product("Pan", sizes={"S": 5, "M": 5}).variants.all()
+    first, second = factories.product("Pan", sizes={"S": 5, "M": 5}).variants.all()
     url = reverse("admin:catalog_variant_changelist")
 
     def form_data(response) -> dict[str, object]:
@@ -258,7 +258,7 @@ def test_stock_sold_while_the_list_is_edited_is_not_put_back(staff):
 
 
 def test_a_variant_deleted_by_somebody_else_is_named_and_the_rest_is_saved(staff):
-    product = shelves.product("Pan", sizes={"S": 1, "M": 2, "L": 3})
+    product = factories.product("Pan", sizes={"S": 1, "M": 2, "L": 3})
     url = url_of(product)
     page = form_of(staff.get(url))
     product.variants.get(value="S").delete()
@@ -276,7 +276,7 @@ def test_a_variant_deleted_by_somebody_else_is_named_and_the_rest_is_saved(staff
 
 
 def test_deleting_a_variant_that_somebody_else_changed_needs_a_second_save(staff):
-    product = shelves.product("Pan", sizes={"S": 5})
+    product = factories.product("Pan", sizes={"S": 5})
     page = form_of(staff.get(url_of(product)))
     sql("UPDATE catalog_variant SET stock = stock - 1")
     response = staff.post(url_of(product), {**page, "variants-0-DELETE": "on"})
@@ -287,9 +287,9 @@ def test_deleting_a_variant_that_somebody_else_changed_needs_a_second_save(staff
 
 
 def test_images_changed_added_or_deleted_by_somebody_else(staff):
-    product = shelves.product("Pan")
+    product = factories.product("Pan")
     front, back = (
-        shelves.image(product, alt=alt, position=position) for position, alt in enumerate(["Front", "Back"])
+        factories.image(product, alt=alt, position=position) for position, alt in enumerate(["Front", "Back"])
     )
     url = url_of(product)
     page = form_of(staff.get(url))
@@ -301,7 +301,7 @@ def test_images_changed_added_or_deleted_by_somebody_else(staff):
     assert "“Front” to “From the front”" in errors(staff.post(url, {**page, "images-0-alt": "Mine"}))
 
     page = form_of(staff.get(url))
-    shelves.image(product, alt="Added meanwhile", position=2)
+    factories.image(product, alt="Added meanwhile", position=2)
     added = {"images-TOTAL_FORMS": 3, "images-2-alt": "Mine", "images-2-position": 2, "images-2-seed": 0}
     assert "a position of its own" in errors(staff.post(url, {**page, **added}))
     back.delete()
@@ -324,7 +324,7 @@ def test_a_row_deleted_by_somebody_else_gets_a_message(staff, model):
 
 
 def test_a_category_moved_by_somebody_else_keeps_its_new_place(staff):
-    pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
+    pans, garden = factories.category("Kitchen/Pans"), factories.category("Garden")
     page = form_of(staff.get(url_of(pans)))
     Category.objects.move(Category.objects.get(pk=pans.pk), garden, "first-child")
     assert staff.post(url_of(pans), {**page, "name": "Skillets"}).status_code == 302
@@ -344,7 +344,7 @@ def test_a_category_moved_by_somebody_else_keeps_its_new_place(staff):
 
 
 def test_moving_or_creating_a_category_adds_one_version(staff):
-    pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
+    pans, garden = factories.category("Kitchen/Pans"), factories.category("Garden")
     page = form_of(staff.get(url_of(pans)))
     moved = {"treebeard_ref_node": garden.pk, "treebeard_position": "first-child", "name": "Skillets"}
     assert staff.post(url_of(pans), {**page, **moved}).status_code == 302
@@ -365,7 +365,7 @@ def test_moving_or_creating_a_category_adds_one_version(staff):
 
 
 def test_restoring_a_version_keeps_fields_that_somebody_else_changed(staff):
-    product = shelves.product("Pan", price="10.00")
+    product = factories.product("Pan", price="10.00")
     Product.objects.get().save()
     data = {**form_of(staff.get(url_of(product))), "name": "Wok"}
     staff.post(url_of(product), data)
@@ -383,7 +383,7 @@ def test_restoring_a_version_keeps_fields_that_somebody_else_changed(staff):
 
 
 def test_a_deleted_product_comes_back_from_its_history(staff):
-    product = shelves.product("Pan")
+    product = factories.product("Pan")
     version = product.history.last()
     product.delete()
     url = reverse("admin:catalog_product_simple_history", args=[version.id, version.pk])
@@ -393,18 +393,18 @@ def test_a_deleted_product_comes_back_from_its_history(staff):
 
 @pytest.mark.parametrize("snapshot", ["x", "x:y:z"])
 def test_a_damaged_snapshot_gets_an_error_message(staff, snapshot):
-    product = shelves.product("Pan")
+    product = factories.product("Pan")
     page = form_of(staff.get(url_of(product)))
     response = staff.post(url_of(product), {**page, "name": "Iron pan", "snapshot": snapshot})
     assert "Load the page again" in errors(response)
-    other = form_of(staff.get(url_of(shelves.product("Wok"))))
+    other = form_of(staff.get(url_of(factories.product("Wok"))))
     response = staff.post(url_of(product), {**page, "name": "Iron pan", "snapshot": other["snapshot"]})
     assert "Load the page again" in errors(response)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_rows_are_locked_between_the_comparison_and_the_save(staff):
-    product = shelves.product("Pan", sizes={"M": 5})
+    product = factories.product("Pan", sizes={"M": 5})
     page = form_of(staff.get(url_of(product)))
     refused_statements = []
 
@@ -428,7 +428,7 @@ def test_the_rows_are_locked_between_the_comparison_and_the_save(staff):
 @pytest.mark.parametrize(("shown", "stored"), [("Black.", "Blue."), ("", "Black.")])
 def test_notices_show_the_difference_of_long_texts(staff, shown, stored):
     text = "Iron. " * 100
-    product = shelves.product("Pan", description=f"{text}{shown}")
+    product = factories.product("Pan", description=f"{text}{shown}")
     page = form_of(staff.get(url_of(product)))
     Product.objects.update(description=f"{text}{stored}")
     (notice,) = notices(staff.post(url_of(product), page))
@@ -453,7 +453,7 @@ RIVALS = {
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("rival", RIVALS)
 def test_a_conflicting_commit_between_the_checks_and_the_save_becomes_an_error_of_the_form(staff, rival):
-    product, vindur = shelves.product("Pan"), shelves.brand("Vindur")
+    product, vindur = factories.product("Pan"), factories.brand("Vindur")
     page = form_of(staff.get(url_of(product)))
     statement, expected = RIVALS[rival]
     done = []
