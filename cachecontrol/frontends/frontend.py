@@ -40,6 +40,9 @@ class FrontEnd(Protocol[R]):
         """Whether a stored value equals the value that was computed again. Raises DamagedData if it has not the form of one."""
 
 
+FORMAT = "2"
+"""Changes with the form of stored values, recipes or signatures, so that no release reads what it cannot."""
+
 _front_ends: dict[str, FrontEnd[Any]] = {}
 
 
@@ -58,8 +61,15 @@ def entry_key(policy: Policy, scope: str, *parts: bytes | str) -> str:
 
     The columns that the running code reads are a part of every key.
     """
-    schema = registry.schema()
-    return keys.entry(policy.name, keys.release_mark(conf.release, schema), (scope, schema, *parts))
+    return keys.entry(policy.name, release(), (scope, registry.schema(), *parts))
+
+
+def release() -> str:
+    """Return the mark of the running release in the keys of its entries.
+
+    Its parts are the setting, the columns that the code reads, and the form of what the code stores.
+    """
+    return keys.release_mark(conf.release, registry.schema(), FORMAT)
 
 
 def default_database() -> str:

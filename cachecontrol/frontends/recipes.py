@@ -57,6 +57,16 @@ def read_recipe(entry_key: str) -> dict[str, Any]:
     return plain
 
 
+def stored_recomputation(entry_key: str) -> Recomputation | None:
+    """Return how to compute a stored entry again; None if it has no recipe, or one of another kind, scope or release.
+
+    Raises DamagedData if its recipe is not signed for this key, StoreDown if Redis does not answer.
+    """
+    if keys.release_of(entry_key) != frontend.release():
+        return None
+    return recomputation(entry_key, read_recipe(entry_key))
+
+
 def recomputation(entry_key: str, plain: dict[str, Any]) -> Recomputation | None:
     """Return how to compute the entry of this key again, given its recipe as plain values.
 

@@ -54,7 +54,7 @@ class Finding(StrEnum):
     DAMAGED = "damaged"
     """Its body cannot be read."""
     UNKNOWN = "unknown"
-    """Without a recipe, or of a policy that this code does not have."""
+    """Without a recipe, or of a policy or a release that this code does not have."""
     FAILED = "failed"
     """Could not be computed again."""
 
@@ -90,7 +90,7 @@ def look_at(key: str) -> Finding:
         return Finding.MOVED
     entry = lookup.entry
     try:
-        recomputation = recipes.recomputation(key, recipes.read_recipe(key))
+        recomputation = recipes.stored_recomputation(key)
     except DamagedData as error:
         logger.warning("a recipe was refused: %s", error)
         return Finding.FORGED
