@@ -49,11 +49,13 @@ GZIP = 31  # zlib's window bits for the gzip format, which a web server may hand
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Composite:
-    """A type that is written as its parts: the mark before them, a function that returns the parts, and one that builds a value."""
+    """A type that is written as its parts, after a mark."""
 
     mark: msgpack.ExtType
     parts: Callable[[Any], Iterable[Any]]
+    """Returns the parts of a value."""
     build: Callable[[list[Any]], Any]
+    """Returns the value that has these parts."""
 
 
 _SPAN = struct.Struct(">iII")  # days, seconds, microseconds
@@ -84,7 +86,10 @@ def encode(value: Any) -> bytes:
 
 
 def decode(data: bytes) -> Any:
-    """Return the value that ``encode`` was given. Raises DamagedData, and nothing else, for other bytes."""
+    """Return the value that ``encode`` was given. Raises DamagedData, and nothing else, for other bytes.
+
+    See Note [Why decoding is bounded].
+    """
     if data[:1] != VERSION or len(data) > MAX_BYTES:
         raise DamagedData(f"{len(data)} bytes of version {data[:1].hex()}")
     reader = _Reader()

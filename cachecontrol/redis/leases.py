@@ -61,7 +61,10 @@ class RunningFills:
 
     @contextmanager
     def running(self, key: str, token: str) -> Iterator[RunningFill]:
-        """Register the fill that the block runs, and renew its lease meanwhile. Leases with other tokens are not renewed."""
+        """Register the fill that the block runs, and renew its lease meanwhile. Leases with other tokens are not renewed.
+
+        See Note [Why leases are renewed].
+        """
         fill = self._fills[token] = RunningFill(key, token)
         self._keep_alive()
         try:
