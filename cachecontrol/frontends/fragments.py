@@ -24,6 +24,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from cachecontrol import engine
 from cachecontrol.core.policy import Policy, register_policy
+from cachecontrol.core.reading import ReadRequest
 from cachecontrol.core.recipe import Recipe
 from cachecontrol.exceptions import Unhermetic, UnknownType
 from cachecontrol.frontends import frontend
@@ -148,9 +149,9 @@ class CachedNode(Node):
             return mark_safe(compute())  # noqa: S308  # the body escaped it
         return mark_safe(engine.read(request).value)  # noqa: S308  # the body escaped it
 
-    def request(self, recipe: FragmentRecipe, compute: Callable[[], str]) -> engine.ReadRequest[str]:
+    def request(self, recipe: FragmentRecipe, compute: Callable[[], str]) -> ReadRequest[str]:
         """Return the request for this fragment, as the recipe describes it."""
-        return engine.ReadRequest(
+        return ReadRequest(
             policy=self.policy,
             key=frontend.entry_key(self.policy, recipe.scope, recipe.encode()),
             compute=compute,
@@ -187,7 +188,7 @@ class FragmentFrontEnd:
 
     recipe_type = FragmentRecipe
 
-    def request(self, policy: Policy, recipe: FragmentRecipe) -> engine.ReadRequest[str] | None:
+    def request(self, policy: Policy, recipe: FragmentRecipe) -> ReadRequest[str] | None:
         """Return how to render the fragment again; None if its template or URLs are others now, or nothing can load them."""
         if not recipe.template or not _has_urlconf(recipe):
             return None

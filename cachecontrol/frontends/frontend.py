@@ -18,7 +18,7 @@ from cachecontrol.redis import keys
 
 if TYPE_CHECKING:
     from cachecontrol.core.policy import Policy
-    from cachecontrol.engine import ReadRequest
+    from cachecontrol.core.reading import ReadRequest
 
 R = TypeVar("R", bound=Recipe)
 

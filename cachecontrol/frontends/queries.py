@@ -23,6 +23,7 @@ from psycopg.types.json import Jsonb
 
 from cachecontrol import engine
 from cachecontrol.core import codec
+from cachecontrol.core.reading import ReadRequest
 from cachecontrol.core.recipe import Recipe
 from cachecontrol.dependencies import query_walk, tracker
 from cachecontrol.dependencies.query_walk import QueryDependencies, QueryWalk
@@ -338,7 +339,7 @@ def _read(
     recipe: QueryRecipe | None,
     is_sound: Callable[[Any], bool],
 ) -> Any:
-    request = engine.ReadRequest(
+    request = ReadRequest(
         policy=policy,
         key=frontend.entry_key(policy, sessions.scope_name(), database, key),
         compute=compute,
@@ -383,9 +384,9 @@ class QueryFrontEnd:
 
     recipe_type = QueryRecipe
 
-    def request(self, policy: Policy, recipe: QueryRecipe) -> engine.ReadRequest[list[Any]]:
+    def request(self, policy: Policy, recipe: QueryRecipe) -> ReadRequest[list[Any]]:
         """Return how to run the query again. The computed value is a list of rows as the cursor returns them."""
-        return engine.ReadRequest(
+        return ReadRequest(
             policy=policy,
             key=frontend.entry_key(policy, recipe.scope, recipe.database, recipe.encode()),
             compute=functools.partial(_run_again, recipe),

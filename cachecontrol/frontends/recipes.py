@@ -21,8 +21,8 @@ from cachecontrol.postgres import sessions
 from cachecontrol.redis import entry_store, keys
 
 if TYPE_CHECKING:
+    from cachecontrol.core.reading import ReadRequest
     from cachecontrol.core.recipe import Recipe
-    from cachecontrol.engine import ReadRequest
 
 
 class Recomputation(NamedTuple):

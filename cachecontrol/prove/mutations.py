@@ -35,11 +35,11 @@ def _script(name: str, old: str, new: str) -> None:
 
 def _position_before_the_query() -> None:
     """Take positions when the value is stored, not before it was read."""
-    from cachecontrol import engine
+    from cachecontrol import filling
     from cachecontrol.dependencies.tracker import covering
     from cachecontrol.postgres import read_point
 
-    store = engine._store
+    store = filling._store
 
     def store_at_new_position(request: Any, lookup: Any, token: str, collection: Any, value: Any) -> Any:
         from django.db import connections
@@ -49,7 +49,7 @@ def _position_before_the_query() -> None:
         collection.tags = dict.fromkeys(collection.tags, now)
         return store(request, lookup, token, collection, value)
 
-    engine._store = store_at_new_position
+    filling._store = store_at_new_position
 
 
 def _tag_check() -> None:
@@ -144,9 +144,9 @@ def _drain_after_commit() -> None:
 
 def _tables_of_many() -> None:
     """List no ``table*`` in entries with row and slice tags."""
-    from cachecontrol import engine
+    from cachecontrol import filling
 
-    engine._with_whole_tables = lambda positions: positions
+    filling._with_whole_tables = lambda positions: positions
 
 
 def _no_lease_when_full() -> None:

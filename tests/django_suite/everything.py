@@ -22,7 +22,7 @@ from cachecontrol.reasons import Outcome, PolicyKind
 from cachecontrol.stats import recording
 
 if TYPE_CHECKING:
-    from cachecontrol.engine import ReadRequest, ReadResult
+    from cachecontrol.core.reading import ReadRequest, ReadResult
 
 _ASKED = {read_point.READ_POINT_SQL, captured._CAPTURED_SQL}
 OWN_STATEMENTS = frozenset(_ASKED | {*map(guarded.in_savepoint, _ASKED)})
