@@ -23,8 +23,8 @@ from cachecontrol.conf import conf
 from cachecontrol.core import codec
 from cachecontrol.core.entry import Head
 from cachecontrol.core.reading import ReadResult, never
-from cachecontrol.dependencies import tracker
-from cachecontrol.dependencies.tracker import Collection
+from cachecontrol.dependencies import databases, statements
+from cachecontrol.dependencies.collection import Collection, current_collection, outside_collection
 from cachecontrol.drain import after_commit, catch_up
 from cachecontrol.exceptions import DamagedData, StoreDown
 from cachecontrol.filling import compute_without_cache, fill
@@ -60,7 +60,7 @@ def read(request: ReadRequest[T]) -> ReadResult[T]:
     Every read is counted once, with its outcome and reason. Raises only what ``request.compute`` raises.
     """
     begun = time.perf_counter()
-    tracker.refuse_for_unknown_thread(request.policy.name)
+    statements.refuse_for_unknown_thread(request.policy.name)
     reason = _reason_to_bypass(request)
     result = compute_without_cache(request, reason) if reason else _read_or_fill(request)
     is_hot = request.is_hot is not never and request.is_hot(result.value)
@@ -94,7 +94,19 @@ def decode(key: str, entry: Entry) -> Any:
 
 @contextlib.contextmanager
 def bypass(reason: Reason = Reason.BYPASS_CALLED) -> Iterator[None]:
-    """Neither read nor fill the cache within this block. Each read is counted, with the reason."""
+    """Let the database answer within this block: cached pages, querysets and fragments neither read nor fill the cache.
+
+    Each of their reads is counted as a bypass, with the reason. What is computed around the block may still be stored, and
+    depends on what the queries in the block read.
+
+    Args:
+        reason: the reason that is counted; ``bypass_called`` unless the cache itself calls this.
+
+    Example::
+
+        with bypass():
+            price = Product.objects.cached().get(pk=pk).price
+    """
     token = _bypass_reason.set(reason)
     try:
         yield
@@ -114,7 +126,7 @@ def refilling(key: str) -> Iterator[None]:
 
 def _read_or_fill(request: ReadRequest[T]) -> ReadResult[T]:
     """Serve what is stored, or fill. Where Redis cannot tell what is fresh, bypass the cache."""
-    surrounding = tracker.current()
+    surrounding = current_collection()
     stale_for = request.policy.stale_for if surrounding is None else 0.0
     token = secrets.token_hex(8)
     try:
@@ -140,7 +152,7 @@ def _reason_to_bypass(request: ReadRequest[Any]) -> Reason | None:
         return Reason.DISABLED
     if reason := _bypass_reason.get():
         return reason
-    if not tracker.is_captured(request.database):
+    if not databases.is_captured(request.database):
         return Reason.DATABASE
     connection = connections[request.database]
     is_doubtful = read_point.in_transaction(connection) or sessions.may_have_changed(connection)
@@ -152,7 +164,7 @@ def _reason_to_bypass(request: ReadRequest[Any]) -> Reason | None:
 
 
 def _refusal_of_session(database: str) -> Reason | None:
-    with tracker.outside_collection():
+    with outside_collection():
         return Collection(database).first_read_point.refusal
 
 

@@ -16,8 +16,8 @@ from cachecontrol.conf import conf
 from cachecontrol.core import codec, tags
 from cachecontrol.core.entry import Head
 from cachecontrol.core.reading import ReadResult
-from cachecontrol.dependencies import tracker
-from cachecontrol.dependencies.tracker import Collection
+from cachecontrol.dependencies import databases
+from cachecontrol.dependencies.collection import Collection, collecting, current_collection
 from cachecontrol.exceptions import StoreDown, UnknownType
 from cachecontrol.limits.failsafe import failsafe
 from cachecontrol.reasons import Outcome, Reason, Refusal
@@ -64,7 +64,7 @@ def _compute_and_store(
     The answer of a replica counts only if it was stored, since then nothing moved past it; else the primary is asked.
     """
     try:
-        with tracker.collecting(Collection(request.database)) as collection:
+        with collecting(Collection(request.database)) as collection:
             before = collection.first_read_point
             if before.refusal is Reason.POSITION_UNKNOWN:
                 recording.record_refusal(request.policy.name, before.refusal, before.failure)
@@ -79,8 +79,8 @@ def _compute_and_store(
     except BaseException:
         _release(request, fill.token)
         raise
-    if refusal and collection.used_replica and not tracker.reads_primary():
-        with tracker.reading_primary():
+    if refusal and collection.used_replica and not databases.reads_primary():
+        with databases.reading_primary():
             return _compute_and_store(replace(request, database=conf.database), lookup, fill, reason)
     if refusal:
         recording.record_refusal(request.policy.name, *refusal)
@@ -160,8 +160,8 @@ def compute_without_cache(request: ReadRequest[T], reason: Reason) -> ReadResult
 
     The surrounding work must not be stored either: nothing proves this part of it.
     """
-    with tracker.reading_primary():
+    with databases.reading_primary():
         value = request.compute()
-    if (surrounding := tracker.current()) is not None and reason not in UNTAINTING:
+    if (surrounding := current_collection()) is not None and reason not in UNTAINTING:
         surrounding.refuse(reason, request.policy.name)
     return ReadResult(value=value, outcome=Outcome.BYPASS, reason=reason)

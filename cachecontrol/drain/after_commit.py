@@ -21,7 +21,8 @@ from weakref import ref
 import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 
-from cachecontrol.dependencies import tracker
+from cachecontrol.dependencies import declarations, statements
+from cachecontrol.dependencies.databases import is_captured
 from cachecontrol.drain import catch_up
 from cachecontrol.postgres import sessions
 from cachecontrol.postgres.capture_function import TELL_CODE
@@ -44,8 +45,8 @@ _undrained = threading.local()
 
 def listen(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
     """Prepare each new connection (``connection_created``): ask for notices, judge SQL, drain after commits."""
-    if tracker.execute_wrapper not in connection.execute_wrappers:
-        connection.execute_wrappers.append(tracker.execute_wrapper)
+    if statements.check_and_execute not in connection.execute_wrappers:
+        connection.execute_wrappers.append(statements.check_and_execute)
     raw: Any = connection.connection
     if connection.vendor != "postgresql" or isinstance(raw, _Connection):
         return
@@ -53,8 +54,8 @@ def listen(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
     raw.cursor_factory = _noting(raw.cursor_factory)
     raw.server_cursor_factory = _noting(raw.server_cursor_factory)
     raw.cachecontrol_alias = connection.alias
-    if tracker.is_captured(connection.alias):
-        with tracker.covering():
+    if is_captured(connection.alias):
+        with declarations.reported():
             _begin(raw)
 
 
@@ -94,7 +95,7 @@ def _handler(listener: ref[Any]) -> Callable[[psycopg.errors.Diagnostic], None]:
     def hear(notice: psycopg.errors.Diagnostic) -> None:
         raw = listener()
         if notice.sqlstate == TELL_CODE and raw is not None:
-            tracker.refuse_after_write(raw.cachecontrol_alias)
+            statements.refuse_after_write(raw.cachecontrol_alias)
             raw.cachecontrol_has_written = True
 
     return hear
@@ -123,7 +124,7 @@ class _Connection(psycopg.Connection[Any]):
 
     def wait(self, *args: Any, **kwargs: Any) -> Any:
         if self.cachecontrol_reads:
-            tracker.refuse_unjudged_read(self.cachecontrol_alias)
+            statements.check_round_trip(self.cachecontrol_alias)
         try:
             return super().wait(*args, **kwargs)
         finally:
@@ -153,7 +154,7 @@ class _Connection(psycopg.Connection[Any]):
         """Ask to be told of writes, unless a startup option does. See Note [How a connection asks to be told]."""
         can_ask = self.info.transaction_status not in (TransactionStatus.INERROR, TransactionStatus.UNKNOWN)
         if can_ask and not self.cachecontrol_is_asking:
-            with tracker.covering():
+            with declarations.reported():
                 psycopg.Cursor(self).execute(_ASK)
 
     @contextlib.contextmanager
@@ -219,7 +220,7 @@ class _Cursor:
         return super().copy(statement, *args, **kwargs)  # type: ignore[misc]
 
     def _judge(self, query: Any) -> None:
-        tracker.judge_statement(getattr(self.connection, "cachecontrol_alias", ""), self.connection, query)
+        statements.check_statement(getattr(self.connection, "cachecontrol_alias", ""), self.connection, query)
 
     def _note(self, query: Any) -> None:
         """Note what a statement may have changed, also one that failed: it may have committed a part before."""

@@ -35,8 +35,7 @@ def _script(name: str, old: str, new: str) -> None:
 
 def _position_before_the_query() -> None:
     """Take positions when the value is stored, not before it was read."""
-    from cachecontrol import filling
-    from cachecontrol.dependencies.tracker import covering
+    from cachecontrol.dependencies.declarations import reported
     from cachecontrol.postgres import read_point
 
     store = filling._store
@@ -44,7 +43,7 @@ def _position_before_the_query() -> None:
     def store_at_new_position(request: Any, lookup: Any, token: str, collection: Any, value: Any) -> Any:
         from django.db import connections
 
-        with covering():
+        with reported():
             now = read_point.read_point(connections[request.database]).position
         collection.tags = dict.fromkeys(collection.tags, now)
         return store(request, lookup, token, collection, value)
@@ -126,12 +125,11 @@ def _hermetic_view() -> None:
 
 def _dirty_transaction() -> None:
     """Read and fill the cache in transactions that wrote, and in snapshots that stand still."""
-    from cachecontrol import engine
-    from cachecontrol.dependencies import tracker
+    from cachecontrol.dependencies import statements
     from cachecontrol.postgres import read_point
 
     read_point.ReadPoint.refusal = property(lambda self: None)  # type: ignore[method-assign, assignment]
-    tracker.refuse_after_write = lambda alias: None
+    statements.refuse_after_write = lambda alias: None
     engine.after_commit = SimpleNamespace(drain_own_write=lambda: True)  # type: ignore[attr-defined, assignment]
 
 
@@ -180,18 +178,18 @@ def _fresh_context() -> None:
     """Compute pages in whatever the thread's last visitor left active."""
     from cachecontrol.frontends import ambient
 
-    ambient.Ambient.run = lambda self, act: act()  # type: ignore[method-assign]
+    ambient.Ambient.run = lambda self, function: function()  # type: ignore[method-assign]
     ambient.begin_request = lambda *_: None
 
 
 def _collected_reads() -> None:
     """Store what was computed although it was read past Django or in another thread."""
-    from cachecontrol.dependencies import tracker
+    from cachecontrol.dependencies import statements
 
-    tracker.judge_statement = lambda *_: None
-    tracker.refuse_unjudged_read = lambda *_: None
-    tracker.refuse_for_unknown_thread = lambda *_: None
-    tracker.execute_wrapper = lambda execute, *arguments: execute(*arguments)
+    statements.check_statement = lambda *_: None
+    statements.check_round_trip = lambda *_: None
+    statements.refuse_for_unknown_thread = lambda *_: None
+    statements.check_and_execute = lambda execute, *arguments: execute(*arguments)
 
 
 def _startup_option() -> None:

@@ -18,7 +18,7 @@ from django.db.models.lookups import Exact
 from django.test.utils import CaptureQueriesContext
 
 from cachecontrol.api import TrackedQuerySet, depends_on
-from cachecontrol.dependencies import tracker
+from cachecontrol.dependencies.collection import Collection, collecting
 from cachecontrol.jobs import reconcile
 from cachecontrol.postgres import sessions
 from cachecontrol.postgres.sessions import TELL_SETTING
@@ -464,9 +464,9 @@ def test_a_statement_in_a_pipeline_may_have_changed_the_session(world: World, do
 
 def test_what_was_read_on_a_connection_that_was_closed_since_is_not_stored(world: World) -> None:
     """The connection below Django's is closed, and can tell nothing of its session any more."""
-    own = tracker.Collection("default")
+    own = Collection("default")
     try:
-        with tracker.collecting(own) as collection:
+        with collecting(own) as collection:
             assert DOORS["query"].truth(Subject.ROW) == "10"
             connection.connection.close()
             assert collection.final_refusal() == ("session", "default")
