@@ -71,7 +71,7 @@ class FullSaveRefused(CacheControlError):
 
 
 class RecomputationFailed(CacheControlError):
-    """A keeper could not compute an entry again: its view failed.
+    """A job could not compute an entry again: its view failed.
 
     Look for the view's own error in the log; the entry stays as it is, and visitors are served by the usual rules.
     """
