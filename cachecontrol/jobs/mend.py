@@ -1,4 +1,4 @@
-"""The mend keeper: restores triggers of tracked tables that were dropped, disabled or are no longer ``ENABLE ALWAYS``.
+"""Mend: restore triggers of tracked tables that were dropped, disabled or are no longer ``ENABLE ALWAYS``.
 
 Bulk loads and ``pg_restore --disable-triggers`` end with ``ALTER TABLE … ENABLE TRIGGER ALL``, which enables the triggers for
 ordinary sessions only. Until the triggers are restored, every drain moves the whole table, so that its entries do not last.

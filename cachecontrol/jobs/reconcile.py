@@ -21,7 +21,7 @@ from django.db import connections, transaction
 from cachecontrol import engine
 from cachecontrol.conf import conf
 from cachecontrol.drain import runner
-from cachecontrol.exceptions import DamagedData
+from cachecontrol.exceptions import DamagedData, StoreDown
 from cachecontrol.frontends import recipes
 from cachecontrol.jobs import runs
 from cachecontrol.reasons import Verdict
@@ -123,9 +123,11 @@ def _reconcile(run: RunningJob, chosen: list[str], progress: Callable[[int, int]
 
 
 def _judge_and_repair(run: RunningJob, key: str) -> Finding:
-    """Judge one entry, and delete what must not stay."""
+    """Judge one entry, and delete it if it must not stay. Raises StoreDown."""
     try:
         finding = look_at(key)
+    except StoreDown:
+        raise  # no other entry could be read either
     except Exception as error:
         run.failed(f"{key}: {type(error).__name__}: {error}")
         return Finding.FAILED

@@ -35,6 +35,7 @@ def _script(name: str, old: str, new: str) -> None:
 
 def _position_before_the_query() -> None:
     """Take positions when the value is stored, not before it was read."""
+    from cachecontrol import filling
     from cachecontrol.dependencies.declarations import reported
     from cachecontrol.postgres import read_point
 
@@ -125,6 +126,7 @@ def _hermetic_view() -> None:
 
 def _dirty_transaction() -> None:
     """Read and fill the cache in transactions that wrote, and in snapshots that stand still."""
+    from cachecontrol import engine
     from cachecontrol.dependencies import statements
     from cachecontrol.postgres import read_point
 

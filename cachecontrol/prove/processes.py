@@ -73,7 +73,7 @@ class Processes:
         self.port = self._place.getsockname()[1]
         self.start("drain")
         self.start("web")
-        if not self.rule:  # the keepers follow every rule: their repairs would hide what is broken
+        if not self.rule:  # jobs follow every rule: their repairs would hide what is broken
             self.start("worker")
         self._await_web()
 

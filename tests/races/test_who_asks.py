@@ -420,7 +420,7 @@ def test_who_connects_otherwise_has_entries_of_his_own(
 
 
 @pytest.mark.parametrize("given", [{"RELEASE": "next"}, {"SCOPE": f"{__name__}.shelf_in_sight"}])
-def test_keepers_leave_alone_what_others_ask_for(
+def test_jobs_leave_alone_what_others_ask_for(
     world: World, door: Door, settings: Any, given: dict[str, Any]
 ) -> None:
     door.ask(Subject.TABLE)

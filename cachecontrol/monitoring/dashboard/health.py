@@ -135,7 +135,7 @@ def _triggers() -> Check:
     if missing:
         text = _(
             "missing, disabled or not set to ALWAYS (as after ENABLE TRIGGER ALL) on {tables}, so that nothing cached of them is"
-            " used for long: the mend keeper puts them back within a minute; if it has no rights to, run migrate"
+            " used for long: the mend job puts them back within a minute; if it has no rights to, run migrate"
         )
         return Check(name, State.BAD, text.format(tables=", ".join(missing)))
     count = Tracked.objects.count()
