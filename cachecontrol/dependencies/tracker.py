@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
-    from cachecontrol.postgres.captured import Captured
+    from cachecontrol.postgres.captured import CapturedTables
     from cachecontrol.postgres.read_point import ReadPoint
 
 
@@ -101,7 +101,7 @@ class Collection:
             self.refuse(Reason.ROW_SECURITY, ", ".join(sorted(restricted)))
         self.add_positions(dict.fromkeys(names, point.position), scope=sessions.scope_name())
 
-    def _coverage(self, alias: str, point: ReadPoint) -> Captured | None:
+    def _coverage(self, alias: str, point: ReadPoint) -> CapturedTables | None:
         """Return what is captured of the tables there; None, and the collection refused, if the server does not tell."""
         failure = point.failure
         if not failure:
@@ -150,7 +150,7 @@ class Collection:
         for alias, point in self.read_points.items():
             if point.refusal:
                 return Refusal(point.refusal, point.failure or alias)
-            if point.epoch != first.epoch or point.place != first.place:
+            if point.epoch != first.epoch or point.database_id != first.database_id:
                 return Refusal(Reason.EPOCH, alias)
             if sessions.fingerprint(connections[alias]) != point.session:
                 return Refusal(Reason.SESSION, alias)

@@ -24,7 +24,7 @@ from cachecontrol.stats import recording
 if TYPE_CHECKING:
     from cachecontrol.engine import ReadRequest, ReadResult
 
-_ASKED = {read_point.READ_POINT_SQL, captured._CAPTURED_SQL}
+_ASKED = {read_point.READ_POINT_SQL, captured.CAPTURED_SQL}
 OWN_STATEMENTS = frozenset(_ASKED | {*map(guarded.in_savepoint, _ASKED)})
 """What a fill asks beside its query."""
 
