@@ -135,7 +135,7 @@ def _store(
             head,
             body,
             token=token,
-            place=point.place,
+            place=point.database_id,
             recipe=recipe,
             ttl=expires - now,
             wait=conf.wait,

@@ -202,10 +202,10 @@ def _startup_option() -> None:
 
 
 def _commit_prepared() -> None:
-    """Take a prepared transaction for the affair of whoever commits it."""
+    """Leave a prepared transaction to the program that commits it."""
     from cachecontrol.drain import after_commit
 
-    after_commit._Connection.carry = lambda self: None  # type: ignore[method-assign]
+    after_commit._Connection.drain_prepared = lambda self: None  # type: ignore[method-assign]
 
 
 RULES: dict[str, Callable[[], None]] = {

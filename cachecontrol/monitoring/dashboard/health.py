@@ -18,8 +18,7 @@ from cachecontrol.conf import conf
 from cachecontrol.limits.failsafe import failsafe
 from cachecontrol.models import Tracked
 from cachecontrol.monitoring.dashboard import sources
-from cachecontrol.postgres import temporary_files
-from cachecontrol.postgres.triggers import FAMILY_SQL
+from cachecontrol.postgres import family, temporary_files
 from cachecontrol.redis import redis_client, server_state
 from cachecontrol.stats.counters import CountKind
 from cachecontrol.templatetags.figures import duration
@@ -147,10 +146,9 @@ def _triggers() -> Check:
 
 def _tables_without_triggers() -> list[str]:
     """Return tracked tables and partitions that lack a trigger, or have one that is not enabled as it should be."""
-    tracked = "SELECT to_regclass(quote_ident(relation)) AS root FROM cachecontrol_tracked"
     with connections[conf.database].cursor() as cursor:
-        cursor.execute(FAMILY_SQL.format(roots=tracked))
-        return [name for _, _, name, is_captured, _ in cursor.fetchall() if not is_captured]
+        members = family.members_of_tracked_tables(cursor)
+    return [member.name for member in members if not member.is_captured]
 
 
 def _large_writes() -> Check:
