@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cachecontrol.prove import mutations
 from cachecontrol.prove.environment import ProcessEnvironment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cachecontrol.prove.cost import Application
 
 
@@ -22,25 +24,16 @@ def main(role: str, *arguments: str) -> None:
     prepare()
     from django.core.management import call_command
 
-    match role:
-        case "migrate":
-            call_command(role, verbosity=0)
-        case "drain":
-            call_command(role)
-        case "load":
-            from cachecontrol.prove.workload import tables
+    from cachecontrol.prove.workload import readers, tables, writes
 
-            tables.load()
-        case "writer":
-            from cachecontrol.prove.workload import writes
-
-            writes.run(*arguments)
-        case "reader":
-            from cachecontrol.prove.workload import readers
-
-            readers.run(*arguments)
-        case _:
-            sys.exit(f"unknown role: {role}")
+    roles: dict[str, Callable[..., Any]] = {
+        "migrate": lambda: call_command("migrate", verbosity=0),
+        "load": tables.load,
+        "drain": lambda: call_command("drain"),
+        "writer": writes.run,
+        "reader": readers.run,
+    }
+    roles[role](*arguments)
 
 
 def application() -> Application:

@@ -107,25 +107,30 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report in plain values, with all violations."""
-        options, results = self.options, self.results
-        return {
+        options = self.options
+        run = {
             "seed": options.seed,
             "seconds": self.seconds,
             "max_lag": options.max_lag,
             "break": options.rule,
+            "faults": dict(self.faults),
+            "versions": self.versions,
+            "lost_versions": self.lost_versions,
+        }
+        return {**run, **self._figures(), "violations": [asdict(violation) for violation in self.violations]}
+
+    def _figures(self) -> dict[str, Any]:
+        results = self.results
+        return {
             "reads": self.checker.judged,
             "outcomes": dict(self.checker.outcomes),
             "hit_rate": self.hit_rate,
             "failed_reads": dict(results.failed_reads),
             "writes": dict(results.writes),
             "failed_writes": dict(results.failed_writes),
-            "versions": self.versions,
-            "lost_versions": self.lost_versions,
-            "faults": dict(self.faults),
             "staleness": {name: self.staleness(share) for name, share in QUANTILES.items()},
             "cost": {name: self.cost(share) for name, share in QUANTILES.items()},
             "nines": self.nines,
-            "violations": [asdict(violation) for violation in self.violations],
         }
 
 

@@ -33,20 +33,20 @@ def proof_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     Of the databases only the one that the cache captures is left, as ``default``; beside it stands the proof's replica.
     """
     environment = ProcessEnvironment.read()
-    project = {name: value for name, value in settings.items() if name.isupper()}
-    cache = project.get("CACHECONTROL", {})
-    database = project["DATABASES"][cache.get("DATABASE", "default")]
+    base = {name: value for name, value in settings.items() if name.isupper()}
+    cache = base.get("CACHECONTROL", {})
+    database = base["DATABASES"][cache.get("DATABASE", "default")]
     replicas = {"replica": _replica(database, environment.replica_url)} if environment.replica_url else {}
     lag = {"MAX_LAG": environment.max_lag, "DATABASE": "default", "REPLICAS": tuple(replicas)}
     return {
-        **project,
-        "INSTALLED_APPS": [*project["INSTALLED_APPS"], APPLICATION],
+        **base,
+        "INSTALLED_APPS": [*base["INSTALLED_APPS"], APPLICATION],
         "ROOT_URLCONF": f"{APPLICATION}.urls",
         "MIDDLEWARE": MIDDLEWARE,
         "ALLOWED_HOSTS": ["127.0.0.1"],
         "DATABASES": {"default": database, **replicas},
         "DATABASE_ROUTERS": [Router()] if replicas else [],
-        "CACHES": _caches(project["CACHES"], cache.get("ALIAS", "default"), environment.redis_url),
+        "CACHES": _caches(base["CACHES"], cache.get("ALIAS", "default"), environment.redis_url),
         "CACHECONTROL": {**cache, **lag},
     }
 

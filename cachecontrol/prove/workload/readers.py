@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import random
 import time
-import traceback
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import Error, close_old_connections, connection, transaction
 
 from cachecontrol.prove.cost import measured
 from cachecontrol.prove.facts import ITEMS, SHELVES
-from cachecontrol.prove.messages import MessageKind, send
 from cachecontrol.prove.workload import queries
-from cachecontrol.prove.workload.visitor import RETRY_PAUSE, Visitor
+from cachecontrol.prove.workload.reports import reported
+from cachecontrol.prove.workload.visitor import Visitor
 from cachecontrol.stats import recording
 
 if TYPE_CHECKING:
@@ -57,24 +56,10 @@ def read_queryset(rng: random.Random, client: str) -> None:
         _read_in_repeatable_read(rng, shelf, pk)
         return
     close_old_connections()  # as between two requests: replaces a connection that the server has ended
-    answer: dict[str, Any] = {"asked_at": time.monotonic(), "client": client}
-    answer["request"] = f"queryset of shelf {shelf}, item {pk}"
-    try:
+    with reported(client, f"queryset of shelf {shelf}, item {pk}") as answer:
         with recording.trace() as trace, measured() as cost:
             answer["facts"] = queries.random_query(rng, shelf, pk)
-    except Error as error:
-        _report_error(answer, error)
-        return
-    answer |= {"received_at": time.monotonic(), "outcome": _outcome(trace)}
-    send(MessageKind.ANSWER, **answer, cost=cost.own, waited=cost.waited)
-
-
-def _report_error(answer: dict[str, Any], error: Error) -> None:
-    lines = traceback.format_exc().splitlines()
-    answer["received_at"] = time.monotonic()
-    send(MessageKind.ERROR, **answer, error=str(error)[:200], traceback=lines)
-    close_old_connections()
-    time.sleep(RETRY_PAUSE)
+        answer |= {"outcome": _outcome(trace), "cost": cost.own, "waited": cost.waited}
 
 
 def _outcome(trace: Trace) -> str:

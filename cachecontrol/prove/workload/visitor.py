@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cachecontrol.prove import facts
 from cachecontrol.prove.cost import HEADER, Cost
 from cachecontrol.prove.messages import MessageKind, send
+from cachecontrol.prove.workload.reports import RETRY_PAUSE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = 10.0
 """Seconds that a visitor waits for data."""
-RETRY_PAUSE = 0.05
-"""Seconds after a failed read."""
+OK = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,15 @@ class Response:
         if "; hit" in self.cache_status:
             return "hit"
         return "bypass" if "bypass" in self.cache_status else "miss"
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of an answer that the response contains."""
+        return {
+            "facts": facts.parse(self.body),
+            "outcome": self.outcome,
+            "cost": self.cost.own,
+            "waited": self.cost.waited,
+        }
 
 
 class Visitor:
@@ -65,28 +74,20 @@ class Visitor:
 
     def report(self, path: str, own_writes: Sequence[RowVersion] = ()) -> None:
         """Request a page and send the answer to the proof. ``own_writes`` are rows that the answer has to show."""
-        asked_at = time.monotonic()
+        answer: dict[str, Any] = {"client": self.name, "request": path, "asked_at": time.monotonic()}
         try:
             response = self.get(path)
         except OSError as error:
             send(MessageKind.NO_RESPONSE, error=type(error).__name__)
             time.sleep(RETRY_PAUSE)
             return
-        answer = {"asked_at": asked_at, "received_at": time.monotonic(), "client": self.name, "request": path}
-        if response.status != 200:
+        answer["received_at"] = time.monotonic()
+        if response.status == OK:
+            send(MessageKind.ANSWER, **answer, **response.fields(), own_writes=list(own_writes))
+        else:
             lines = response.body.strip().splitlines() or [""]
-            error_text = f"status {response.status}: {lines[-1]}"
-            send(MessageKind.ERROR, **answer, error=error_text, traceback=lines)
-            return
-        send(
-            MessageKind.ANSWER,
-            **answer,
-            facts=facts.parse(response.body),
-            outcome=response.outcome,
-            own_writes=list(own_writes),
-            cost=response.cost.own,
-            waited=response.cost.waited,
-        )
+            text = f"status {response.status}: {lines[-1]}"
+            send(MessageKind.ERROR, **answer, error=text, traceback=lines)
 
 
 def _read_response(connection: socket.socket) -> Response:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import random
 import subprocess
-import time
-import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 from django.db import Error, close_old_connections
@@ -15,6 +13,7 @@ from cachecontrol.prove.facts import ITEMS, SHELVES, RowVersion
 from cachecontrol.prove.messages import MessageKind, send
 from cachecontrol.prove.workload import queries
 from cachecontrol.prove.workload.psql import Psql
+from cachecontrol.prove.workload.reports import reported
 from cachecontrol.prove.workload.visitor import Visitor
 
 if TYPE_CHECKING:
@@ -66,21 +65,8 @@ class Writer:
     def _report(
         self, query: Callable[[], list[Fact]], request: str, own_writes: Sequence[RowVersion] = ()
     ) -> None:
-        answer: dict[str, Any] = {"client": self.name, "request": request, "asked_at": time.monotonic()}
-        try:
-            answer["facts"] = query()
-        except Error as error:
-            answer["received_at"] = time.monotonic()
-            send(
-                MessageKind.ERROR,
-                **answer,
-                error=str(error)[:200],
-                traceback=traceback.format_exc().splitlines(),
-            )
-            close_old_connections()
-            return
-        answer["received_at"] = time.monotonic()
-        send(MessageKind.ANSWER, **answer, outcome="own", own_writes=list(own_writes))
+        with reported(self.name, request) as answer:
+            answer |= {"facts": query(), "outcome": "own", "own_writes": list(own_writes)}
 
     def random_item(self) -> int:
         """Return the number of an item."""

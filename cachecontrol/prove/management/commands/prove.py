@@ -15,6 +15,7 @@ import sys
 import tempfile
 from argparse import ArgumentTypeError
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from cachecontrol.prove.report import Report
 
+DEFAULTS = Options(seed=random.SystemRandom().randrange(10**6))
 VIOLATED, NOTHING_PROVEN = 1, 2
 """Exit status."""
 
@@ -46,12 +48,17 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        defaults = Options(seed=0)
         add = parser.add_argument
-        add("--seconds", type=_positive, default=defaults.seconds, help=_("How long faults are injected."))
-        add("--seed", type=int, help=_("Number by which random writes, reads and faults are drawn."))
+        for flag, field, text in _times():
+            add(flag, dest=field, type=_positive, default=getattr(DEFAULTS, field), help=text)
+        add("--readers", type=_count, default=DEFAULTS.readers, help=_("Number of processes that read."))
+        add(
+            "--seed",
+            type=int,
+            default=DEFAULTS.seed,
+            help=_("Number from which writes, reads and faults are drawn."),
+        )
         add("--faults", type=_faults, default="all", help=_("all, none or some of: ") + ", ".join(FAULTS))
-        add("--report", type=Path, help=_("File for the report as JSON, with all violations."))
         add(
             "--break",
             dest="rule",
@@ -59,32 +66,11 @@ class Command(BaseCommand):
             choices=["", *RULES],
             help=_("Switch a rule of the protocol off."),
         )
-        add(
-            "--max-lag", type=_positive, default=defaults.max_lag, help=_("MAX_LAG of the proof, in seconds.")
-        )
-        add(
-            "--max-cost",
-            type=_positive,
-            default=defaults.max_cost,
-            help=_("Seconds that the cache may add to a computation. Give more on a busy machine."),
-        )
-        add("--readers", type=_count, default=defaults.readers, help=_("Number of processes that read."))
-        add(
-            "--pause",
-            type=_positive,
-            default=defaults.writer_pause,
-            help=_("Seconds between two writes of a writer, on average."),
-        )
-        add(
-            "--apart",
-            type=_positive,
-            default=defaults.fault_pause,
-            help=_("Seconds between two faults, at most."),
-        )
+        add("--report", type=Path, help=_("File for the report as JSON, with all violations."))
         add(
             "--celery-app",
             default="",
-            help=_("The Celery application, as for celery --app. Empty: no worker runs."),
+            help=_("As for celery --app. Empty: the jobs of the cache do not run."),
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -93,9 +79,8 @@ class Command(BaseCommand):
             _require_writable(options["report"])
         installation = self.prepare(options["celery_app"])
         with tempfile.TemporaryDirectory(prefix="larder-prove-", ignore_cleanup_errors=True) as folder:
-            proof = Proof(
-                installation=installation, options=_options(options), folder=Path(folder), log=self._log
-            )
+            chosen = Options(**{field.name: options[field.name] for field in fields(Options)})
+            proof = Proof(installation=installation, options=chosen, folder=Path(folder), log=self._log)
             report = proof.run()
         self._write(report, options["report"])
         if report.violations:
@@ -133,19 +118,19 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def _options(options: dict[str, Any]) -> Options:
-    seed = options["seed"]
-    return Options(
-        seed=seed if seed is not None else random.SystemRandom().randrange(10**6),
-        seconds=options["seconds"],
-        faults=options["faults"],
-        rule=options["rule"],
-        max_lag=options["max_lag"],
-        max_cost=options["max_cost"],
-        readers=options["readers"],
-        writer_pause=options["pause"],
-        fault_pause=options["apart"],
-    )
+def _times() -> list[tuple[str, str, str]]:
+    """Return the arguments that are numbers of seconds: each with its field of ``Options`` and its help."""
+    return [
+        ("--seconds", "seconds", _("Seconds for which faults are injected.")),
+        ("--max-lag", "max_lag", _("Seconds that an answer may be behind the database (MAX_LAG).")),
+        (
+            "--max-cost",
+            "max_cost",
+            _("Seconds that the cache may add to a computation; more on a busy machine."),
+        ),
+        ("--pause", "writer_pause", _("Seconds between two writes of a writer, on average.")),
+        ("--apart", "fault_pause", _("Seconds between two faults, at most.")),
+    ]
 
 
 def _exit_once(*_: Any) -> None:
