@@ -66,7 +66,7 @@ prove: .venv/requirements-dev.txt ## Let writers, readers and faults loose and j
 	@$(RUN) manage.py prove $(ARGS)
 
 prove-rules: .venv/requirements-dev.txt ## Show that the proof notices when any one rule of the protocol is switched off
-	@$(RUN) -m pytest -m '' tests/cachecontrol/prove/test_breaks.py
+	@$(RUN) -m pytest -m '' tests/cachecontrol/prove/test_mutations.py
 
 django-suite: .venv/requirements-dev.txt ## Run Django's own tests with every queryset cached
 	@$(RUN) -m tests.django_suite
