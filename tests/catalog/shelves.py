@@ -18,11 +18,14 @@ def category(path: str) -> Category:
     """Return the category of a path of names such as `Kitchen/Pans`. Missing categories on the path are created."""
     parent_path, _, name = path.rpartition("/")
     url_path = "/".join(map(slugify, path.split("/")))
-    if existing := Category.objects.filter(url_path=url_path).first():
+    existing: Category | None = Category.objects.filter(url_path=url_path).first()
+    if existing:
         return existing
     if not parent_path:
-        return Category.objects.add_root({"name": name, "slug": slugify(name)})
-    return Category.objects.add_child(category(parent_path), {"name": name, "slug": slugify(name)})
+        root: Category = Category.objects.add_root({"name": name, "slug": slugify(name)})
+        return root
+    child: Category = Category.objects.add_child(category(parent_path), {"name": name, "slug": slugify(name)})
+    return child
 
 
 def brand(name: str) -> Brand:
@@ -46,7 +49,9 @@ def product(
         "status": Status.PUBLISHED,
         "publish_at": LONG_AGO,
     } | fields
-    row = Product.objects.create(name=name, category=category(at), brand=brand(by) if by else None, **fields)
+    row: Product = Product.objects.create(
+        name=name, category=category(at), brand=brand(by) if by else None, **fields
+    )
     for position, (size, stock) in enumerate((sizes or {}).items()):
         Variant.objects.create(
             product=row,
@@ -56,7 +61,8 @@ def product(
             stock=stock,
             position=position,
         )
-    return Product.objects.get(pk=row.pk)
+    created: Product = Product.objects.get(pk=row.pk)
+    return created
 
 
 def image(of: Product, *, alt: str, position: int = 0) -> ProductImage:
