@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from cachecontrol.postgres.captured import Captured
+    from cachecontrol.postgres.captured import CapturedTables
     from cachecontrol.postgres.read_point import ReadPoint
 
 
@@ -127,7 +127,7 @@ class Collection:
         refusals = (self._refusal_at(alias, point, first) for alias, point in self.read_points.items())
         return next(filter(None, refusals), None)
 
-    def _captured_tables(self, alias: str, point: ReadPoint) -> Captured | None:
+    def _captured_tables(self, alias: str, point: ReadPoint) -> CapturedTables | None:
         """Return which tables are captured in a database. If the server does not tell, refuse and return None."""
         failure = point.failure
         if not failure:
@@ -139,7 +139,7 @@ class Collection:
         self.refuse(Reason.POSITION_UNKNOWN, failure)
         return None
 
-    def _refuse_unproven(self, relations: set[str], tables: Captured) -> None:
+    def _refuse_unproven(self, relations: set[str], tables: CapturedTables) -> None:
         """Refuse tables whose changes are not captured, or of which each role may see other rows."""
         if untracked := relations - tables.tables:
             self.refuse(Reason.UNTRACKED, ", ".join(sorted(untracked)))
@@ -150,7 +150,7 @@ class Collection:
         """Return why what was read from this database must not be stored with what was read from the first one."""
         if point.refusal:
             return Refusal(point.refusal, point.failure or alias)
-        if point.epoch != first.epoch or point.place != first.place:
+        if point.epoch != first.epoch or point.database_id != first.database_id:
             return Refusal(Reason.EPOCH, alias)
         if sessions.fingerprint(connections[alias]) != point.session:
             return Refusal(Reason.SESSION, alias)

@@ -25,6 +25,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from cachecontrol import engine
 from cachecontrol.core.policy import Policy, register_policy
+from cachecontrol.core.reading import ReadRequest
 from cachecontrol.core.recipe import Recipe
 from cachecontrol.exceptions import Unhermetic, UnknownType
 from cachecontrol.frontends import frontend
@@ -183,9 +184,9 @@ class CachedNode(Node):
             values=values,
         )
 
-    def request(self, recipe: FragmentRecipe, compute: Callable[[], str]) -> engine.ReadRequest[str]:
+    def request(self, recipe: FragmentRecipe, compute: Callable[[], str]) -> ReadRequest[str]:
         """Return the request for the entry that the recipe describes."""
-        return engine.ReadRequest(
+        return ReadRequest(
             policy=self.policy,
             key=frontend.entry_key(self.policy, recipe.scope, recipe.encode()),
             compute=compute,
@@ -222,7 +223,7 @@ class FragmentFrontEnd:
 
     recipe_type = FragmentRecipe
 
-    def request(self, policy: Policy, recipe: FragmentRecipe) -> engine.ReadRequest[str] | None:
+    def request(self, policy: Policy, recipe: FragmentRecipe) -> ReadRequest[str] | None:
         """Return how to render the fragment again; None if its template or URLconf were changed, or cannot be loaded."""
         if not recipe.template or not _has_urlconf(recipe):
             return None

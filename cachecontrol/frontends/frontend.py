@@ -22,7 +22,7 @@ from cachecontrol.redis import keys
 
 if TYPE_CHECKING:
     from cachecontrol.core.policy import Policy
-    from cachecontrol.engine import ReadRequest
+    from cachecontrol.core.reading import ReadRequest
 
 R = TypeVar("R", bound=Recipe)
 
@@ -47,6 +47,9 @@ class FrontEnd(Protocol[R]):
         """
 
 
+FORMAT = "2"
+"""Changes with the form of stored values, recipes or signatures, so that no release reads what it cannot."""
+
 _front_ends: dict[str, FrontEnd[Any]] = {}
 
 
@@ -65,8 +68,15 @@ def entry_key(policy: Policy, scope: str, *parts: bytes | str) -> str:
 
     The columns that the running code reads are a part of every key.
     """
-    schema = registry.schema()
-    return keys.entry(policy.name, keys.release_mark(conf.release, schema), (scope, schema, *parts))
+    return keys.entry(policy.name, release(), (scope, registry.schema(), *parts))
+
+
+def release() -> str:
+    """Return the mark of the running release in the keys of its entries.
+
+    Its parts are the setting, the columns that the code reads, and the form of what the code stores.
+    """
+    return keys.release_mark(conf.release, registry.schema(), FORMAT)
 
 
 def default_database() -> str:

@@ -17,8 +17,8 @@ from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.utils import translation
 
-from cachecontrol import engine
 from cachecontrol.core.policy import Policy, register_policy
+from cachecontrol.core.reading import ReadRequest, never
 from cachecontrol.core.recipe import Recipe
 from cachecontrol.exceptions import Misconfigured, RecomputationFailed
 from cachecontrol.frontends import frontend, responses, routing
@@ -194,10 +194,10 @@ class Page:
         """Names of the request headers by which the page varies."""
         return [VARY[name].header for name in self.policy.vary]
 
-    def read_request(self, compute: Callable[[], Any], *, may_warm: bool = False) -> engine.ReadRequest[Any]:
+    def read_request(self, compute: Callable[[], Any], *, may_warm: bool = False) -> ReadRequest[Any]:
         """Return the request for the entry of this page. ``may_warm`` tells whether the warm job may fill it later."""
-        is_hot = responses.is_worth_warming if may_warm and self.policy.warm else engine.never
-        return engine.ReadRequest(
+        is_hot = responses.is_worth_warming if may_warm and self.policy.warm else never
+        return ReadRequest(
             policy=self.policy,
             key=self.key,
             compute=compute,
@@ -259,7 +259,7 @@ class PageFrontEnd:
 
     recipe_type = PageRecipe
 
-    def request(self, policy: Policy, recipe: PageRecipe) -> engine.ReadRequest[Any] | None:
+    def request(self, policy: Policy, recipe: PageRecipe) -> ReadRequest[Any] | None:
         """Return how to compute the page again; None if the policy now varies by another number of values."""
         if len(recipe.vary) != len(policy.vary):
             return None

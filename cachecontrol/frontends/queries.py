@@ -18,6 +18,7 @@ from django.db.models.sql.query import Query
 
 from cachecontrol import engine
 from cachecontrol.core import codec
+from cachecontrol.core.reading import ReadRequest
 from cachecontrol.dependencies import query_walk
 from cachecontrol.dependencies.databases import database_for
 from cachecontrol.dependencies.query_walk import QueryDependencies, QueryWalk
@@ -217,7 +218,7 @@ def _read_entry(
     has_form: Callable[[Any], bool],
     recipe: QueryRecipe | None = None,
 ) -> Any:
-    request = engine.ReadRequest(
+    request = ReadRequest(
         policy=policy,
         key=frontend.entry_key(policy, sessions.scope_name(), database, key),
         compute=compute,

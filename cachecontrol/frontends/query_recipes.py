@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.db import connections
 from psycopg.types.json import Jsonb
 
-from cachecontrol import engine
 from cachecontrol.core import codec
+from cachecontrol.core.reading import ReadRequest
 from cachecontrol.core.recipe import Recipe
 from cachecontrol.dependencies import declarations
 from cachecontrol.exceptions import DamagedData
@@ -47,9 +47,9 @@ class QueryFrontEnd:
 
     recipe_type = QueryRecipe
 
-    def request(self, policy: Policy, recipe: QueryRecipe) -> engine.ReadRequest[list[Any]]:
+    def request(self, policy: Policy, recipe: QueryRecipe) -> ReadRequest[list[Any]]:
         """Return how to run the query again. The computed value is a list of rows as the cursor returns them."""
-        return engine.ReadRequest(
+        return ReadRequest(
             policy=policy,
             key=frontend.entry_key(policy, recipe.scope, recipe.database, recipe.encode()),
             compute=functools.partial(_run_again, recipe),

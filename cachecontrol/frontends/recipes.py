@@ -22,8 +22,8 @@ from cachecontrol.postgres import sessions
 from cachecontrol.redis import entry_store, keys
 
 if TYPE_CHECKING:
+    from cachecontrol.core.reading import ReadRequest
     from cachecontrol.core.recipe import Recipe
-    from cachecontrol.engine import ReadRequest
 
 
 class Recomputation(NamedTuple):
@@ -56,6 +56,16 @@ def read_recipe(entry_key: str) -> dict[str, Any]:
         return {}
     fields: dict[str, Any] = codec.decode(signing.unseal("recipe", entry_key, sealed))
     return fields
+
+
+def stored_recomputation(entry_key: str) -> Recomputation | None:
+    """Return how to compute a stored entry again; None if it has no recipe, or one of another kind, scope or release.
+
+    Raises DamagedData if its recipe is not signed for this key, StoreDown if Redis does not answer.
+    """
+    if keys.release_of(entry_key) != frontend.release():
+        return None
+    return recomputation(entry_key, read_recipe(entry_key))
 
 
 def recomputation(entry_key: str, fields: dict[str, Any]) -> Recomputation | None:

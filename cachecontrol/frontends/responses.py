@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from django.http.response import HttpResponseBase
 
-    from cachecontrol.engine import ReadResult
+    from cachecontrol.core.reading import ReadResult
 
 
 STORED_STATUS: Final = frozenset({200, 301, 404, 410})

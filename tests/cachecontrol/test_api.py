@@ -15,7 +15,7 @@ from tests.library.models import Book
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = [shelf.committed, pytest.mark.usefixtures("library")]
+pytestmark = shelf.committed
 
 READS: dict[str, Callable[[], Any]] = {
     "library_book#1": lambda: Book.objects.cached().get(pk=1),
@@ -36,7 +36,7 @@ def missing() -> set[str]:
 
 
 @pytest.fixture(autouse=True)
-def stored() -> None:
+def stored(library: None) -> None:
     missing()
     assert missing() == set()
 

@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 from cachecontrol import engine, signing
 from cachecontrol.core import codec
 from cachecontrol.core.policy import Policy, register_policy
+from cachecontrol.core.reading import ReadRequest
 from cachecontrol.core.recipe import Recipe
 from cachecontrol.drain import runner
 from cachecontrol.exceptions import DamagedData
@@ -45,13 +46,13 @@ class CallFrontEnd:
 
     recipe_type = CallRecipe
 
-    def request(self, policy: Policy, recipe: CallRecipe) -> engine.ReadRequest[Any] | None:
+    def request(self, policy: Policy, recipe: CallRecipe) -> ReadRequest[Any] | None:
         """Return how to call the function again; None if this release does not have it."""
         try:
             function = import_string(recipe.function)
         except ImportError:
             return None
-        return engine.ReadRequest(
+        return ReadRequest(
             policy=policy,
             key=frontend.entry_key(policy, recipe.scope, recipe.encode()),
             compute=lambda: function(*recipe.arguments),

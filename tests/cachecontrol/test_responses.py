@@ -8,7 +8,7 @@ import pytest
 from django.http import HttpResponse, StreamingHttpResponse
 from django.test import RequestFactory
 
-from cachecontrol.engine import ReadResult
+from cachecontrol.core.reading import ReadResult
 from cachecontrol.exceptions import DamagedData
 from cachecontrol.frontends import responses
 from cachecontrol.reasons import Outcome, Reason

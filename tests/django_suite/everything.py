@@ -23,10 +23,10 @@ from cachecontrol.reasons import Outcome, PolicyKind
 from cachecontrol.stats import recording
 
 if TYPE_CHECKING:
-    from cachecontrol.engine import ReadRequest, ReadResult
+    from cachecontrol.core.reading import ReadRequest, ReadResult
     from cachecontrol.frontends.query_recipes import QueryRecipe
 
-_ASKED = {read_point.READ_POINT_SQL, captured._CAPTURED_SQL}
+_ASKED = {read_point.READ_POINT_SQL, captured.CAPTURED_SQL}
 OWN_STATEMENTS = frozenset(_ASKED | {*map(guarded.in_savepoint, _ASKED)})
 """What a fill asks beside its query."""
 

@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from cachecontrol import engine
 from cachecontrol.api import depends_on
 from cachecontrol.core.policy import Policy, register_policy
+from cachecontrol.core.reading import ReadRequest
 from cachecontrol.dependencies.collection import Collection, collecting
 from cachecontrol.exceptions import StoreDown
 from cachecontrol.frontends import frontend
@@ -144,7 +145,7 @@ def test_sql_that_always_asks_a_replica_runs_twice_at_most(world: World, replica
     world.change_and_drain(Subject.ROW)
     kept = register_policy(Policy(name="shelf.declared", kind="query", ttl=60.0))
     key = frontend.entry_key(kept, "", "declared")
-    request = engine.ReadRequest(policy=kept, key=key, compute=compute, database="default", recipe=None)
+    request = ReadRequest(policy=kept, key=key, compute=compute, database="default", recipe=None)
     result = engine.read(request)
     assert (result.value, result.refusal, len(runs)) == (10, "moved", 2)
 

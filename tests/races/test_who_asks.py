@@ -92,13 +92,13 @@ def connecting(**given: Any) -> Iterator[None]:
     before = {name: connection.settings_dict[name] for name in given}
     connection.close()
     connection.settings_dict.update(given)
-    sessions._constant.cache_clear()
+    sessions._configured_scope.cache_clear()
     try:
         yield
     finally:
         connection.close()
         connection.settings_dict.update(before)
-        sessions._constant.cache_clear()
+        sessions._configured_scope.cache_clear()
 
 
 @contextmanager
@@ -394,7 +394,7 @@ def test_a_connection_that_came_with_temporary_tables_is_no_other(world: World, 
     door.ask(Subject.ROW)
     raw(f"CREATE TEMP TABLE shelf_item AS {COPY}")
     session = connection.connection.cachecontrol_session
-    session.began = connection.connection.execute(f"SELECT {sessions.SESSION_SQL}").fetchone()[0]
+    session.start = connection.connection.execute(f"SELECT {sessions.STATE.as_string(None)}").fetchone()[0]
     assert door.ask(Subject.ROW) == "777"
     connection.close()
     assert door.ask(Subject.ROW) == "10"
@@ -420,7 +420,7 @@ def test_who_connects_otherwise_has_entries_of_his_own(
 
 
 @pytest.mark.parametrize("given", [{"RELEASE": "next"}, {"SCOPE": f"{__name__}.shelf_in_sight"}])
-def test_keepers_leave_alone_what_others_ask_for(
+def test_jobs_leave_alone_what_others_ask_for(
     world: World, door: Door, settings: Any, given: dict[str, Any]
 ) -> None:
     door.ask(Subject.TABLE)
