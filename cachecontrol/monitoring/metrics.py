@@ -71,7 +71,7 @@ def _reads(whole: Counters) -> Metric:
         "cachecontrol_reads", "Reads of the cache.", labels=["policy", "outcome", "reason"]
     )
     for name, n in whole.of_kind(CountKind.READS):
-        family.add_metric([name.policy, name.outcome, name.mark], n)
+        family.add_metric([name.policy, name.outcome, name.label], n)
     return family
 
 
@@ -80,14 +80,14 @@ def _refusals(whole: Counters) -> Metric:
         "cachecontrol_refusals", "Computed values that were not stored.", labels=["policy", "reason"]
     )
     for name, n in whole.of_kind(CountKind.REFUSALS):
-        family.add_metric([name.policy, name.mark], n)
+        family.add_metric([name.policy, name.label], n)
     return family
 
 
 def _counters(whole: Counters) -> Metric:
     family = CounterMetricFamily("cachecontrol_events", "Named counters.", labels=["name"])
     for name, n in whole.of_kind(CountKind.COUNTER):
-        family.add_metric([name.mark], n)
+        family.add_metric([name.label], n)
     return family
 
 
@@ -105,9 +105,12 @@ def _durations(whole: Counters) -> Metric:
 
 def _cumulative(buckets: dict[int, int], reads: int) -> list[tuple[str, float]]:
     """Return cumulative counts at each doubling: enough for a scrape, a quarter of the recorded buckets."""
-    last = range(histogram.PER_DOUBLING - 1, histogram.LAST, histogram.PER_DOUBLING)
+    last = range(histogram.PER_DOUBLING - 1, histogram.LAST_BUCKET, histogram.PER_DOUBLING)
     bounds = [
-        (f"{histogram.upper(number):.9g}", float(sum(n for bucket, n in buckets.items() if bucket <= number)))
+        (
+            f"{histogram.upper_bound(number):.9g}",
+            float(sum(n for bucket, n in buckets.items() if bucket <= number)),
+        )
         for number in last
     ]
     return [*bounds, ("+Inf", float(reads))]

@@ -119,7 +119,7 @@ def _reasons(whole: Counters) -> list[dict[str, Any]]:
     """Return why reads were not plain hits, with their share of all reads."""
     reads = whole.reads()
     return [
-        {"policy": name.policy, "outcome": name.outcome, "reason": name.mark, "count": n, "share": n / reads}
+        {"policy": name.policy, "outcome": name.outcome, "reason": name.label, "count": n, "share": n / reads}
         for name, n in whole.of_kind(CountKind.READS)
         if name.outcome != Outcome.HIT
     ]
@@ -127,7 +127,7 @@ def _reasons(whole: Counters) -> list[dict[str, Any]]:
 
 def _counters(whole: Counters) -> list[tuple[str, int, Any]]:
     """Return each named counter with its meaning; what the recorder took is a figure of its own."""
-    counts = {name.mark: n for name, n in whole.of_kind(CountKind.COUNTER) if name.mark != RECORDER}
+    counts = {name.label: n for name, n in whole.of_kind(CountKind.COUNTER) if name.label != RECORDER}
     return [(name, n, COUNTERS.get(name, "")) for name, n in sorted(counts.items())]
 
 
@@ -139,7 +139,12 @@ def _recorder_cost(whole: Counters) -> float | None:
 
 def _refusals(whole: Counters, blame: dict[tuple[str, str], sources.Blame]) -> list[dict[str, Any]]:
     return [
-        {"policy": name.policy, "reason": name.mark, "count": n, "blame": blame.get((name.policy, name.mark))}
+        {
+            "policy": name.policy,
+            "reason": name.label,
+            "count": n,
+            "blame": blame.get((name.policy, name.label)),
+        }
         for name, n in whole.of_kind(CountKind.REFUSALS)
     ]
 

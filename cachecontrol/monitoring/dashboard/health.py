@@ -108,7 +108,7 @@ def _drain() -> Check:
 
 def _drift(whole: Counters) -> Check:
     name = _("Drift")
-    found = {field.mark: n for field, n in whole.of_kind(CountKind.COUNTER)}
+    found = {field.label: n for field, n in whole.of_kind(CountKind.COUNTER)}
     drift, same = found.get("reconcile.drift", 0), found.get("reconcile.same", 0)
     if drift:
         text = ngettext(

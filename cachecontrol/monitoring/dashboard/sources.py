@@ -119,7 +119,7 @@ def blame() -> dict[tuple[str, str], Blame]:
     for name, text in fields.items():
         refusal, blame = CountName.parse(name.decode()), json.loads(text)
         at = datetime.fromtimestamp(blame["at"], UTC)
-        blame_of[refusal.policy, refusal.mark] = Blame(detail=blame["detail"], at=at)
+        blame_of[refusal.policy, refusal.label] = Blame(detail=blame["detail"], at=at)
     return blame_of
 
 
