@@ -96,8 +96,9 @@ def drain_own_write() -> bool:
 
     Raises no error; a drain that failed is tried again before a read.
     """
-    if has_undrained_write():
-        _undrained.is_set = not catch_up.catch_up(certify=False)
+    if not has_undrained_write():
+        return True
+    _undrained.is_set = not catch_up.catch_up(certify=False)
     return not has_undrained_write()
 
 

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_etags, quote_etag
 
-from cachecontrol.core import codec
+from cachecontrol.core import compression
 from cachecontrol.exceptions import DamagedData
 from cachecontrol.reasons import Outcome, Reason
 
@@ -74,7 +74,7 @@ def to_store(response: HttpResponseBase) -> StoredResponse:
     headers = [(name, value) for name, value in response.items() if name.lower() not in _UNSTORED_HEADERS]
     compressed = b""
     if len(body) >= SMALLEST_TO_COMPRESS and "Content-Encoding" not in response.headers:
-        compressed = codec.compress(body)
+        compressed = compression.compress(body)
     digest = hashlib.blake2b(body, digest_size=16).hexdigest()
     # A compressed body is stored in this form only: few visitors need the other one, which can be computed from it.
     plain = b"" if compressed else body
@@ -161,7 +161,7 @@ def _visitor_has(request: HttpRequest, etag: str) -> bool:
 
 def _body(stored: StoredFields) -> bytes:
     """Return the body as the view wrote it. Raises DamagedData if it cannot be decompressed."""
-    return codec.decompress(stored.compressed, LARGEST_PAGE) if stored.compressed else stored.body
+    return compression.decompress(stored.compressed, LARGEST_PAGE) if stored.compressed else stored.body
 
 
 def _set_body(request: HttpRequest, response: HttpResponse, stored: StoredFields) -> None:

@@ -173,7 +173,7 @@ FAMILIES = (
     Family(
         key=STATS_TOTAL,
         type="hash",
-        holds="sums since Redis started: `kind|outcome|mark|policy` to a count (durations in microseconds)",
+        holds="sums since Redis started: `kind|outcome|label|policy` to a count (durations in microseconds)",
         writers="count",
         readers="`/metrics`",
         lifetime="none",
