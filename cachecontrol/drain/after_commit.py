@@ -45,7 +45,7 @@ _undrained = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
-class SessionStart:
+class StartRow:
     """The row of ``session.start``."""
 
     has_notices: bool
@@ -73,7 +73,7 @@ def _start_session(raw: Any) -> None:
     raw.add_notice_handler(_notice_handler(ref(raw)))
     state = ""
     try:
-        start = sql_files.rows(raw.execute(START_SQL), SessionStart)[0]
+        start = sql_files.rows(raw.execute(START_SQL), StartRow)[0]
         raw.cachecontrol_has_startup_option, state = start.has_notices, start.state
         raw.enable_notices()
         if raw.info.transaction_status != TransactionStatus.IDLE:
