@@ -29,7 +29,7 @@ def run(number: str, seed: str, port: str, pause: str) -> None:
     visitor = Visitor(int(port), f"reader{number}")
     while True:
         if rng.random() < PAGE_SHARE:
-            visitor.report(random_path(rng))
+            visitor.read_page(random_path(rng))
         else:
             read_queryset(rng, visitor.name)
         time.sleep(rng.random() * 2 * float(pause))
@@ -59,7 +59,7 @@ def read_queryset(rng: random.Random, client: str) -> None:
     with reported(client, f"queryset of shelf {shelf}, item {pk}") as answer:
         with recording.trace() as trace, measured() as cost:
             answer["facts"] = queries.random_query(rng, shelf, pk)
-        answer |= {"outcome": _outcome(trace), "cost": cost.own, "waited": cost.waited}
+        answer |= {"outcome": _outcome(trace), "cost": cost.added, "waited": cost.waited}
 
 
 def _outcome(trace: Trace) -> str:

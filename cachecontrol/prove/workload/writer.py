@@ -35,7 +35,7 @@ class Writer:
         self._visitor = Visitor(int(port), self.name)
 
     def perform(self, write: Callable[[Writer], list[RowVersion]]) -> None:
-        """Write, send the result to the proof, and read some of the rows, which has to show what was written."""
+        """Write, send the result to the proof, and read some of the written rows."""
         try:
             versions = write(self)
         except (Error, psycopg.Error, OSError, subprocess.TimeoutExpired) as error:
@@ -55,7 +55,7 @@ class Writer:
 
     def _read_own(self, row: RowVersion) -> None:
         if self.rng.random() < 0.5:
-            self._visitor.report(f"/{row.kind}/{row.pk}/", [row])
+            self._visitor.read_page(f"/{row.kind}/{row.pk}/", [row])
         elif row.kind == "item":
             items = queries.items(cached=True)
             self._report(lambda: queries.item(items, 0, row.pk), f"own item {row.pk}", [row])
