@@ -14,6 +14,7 @@ from cachecontrol.prove.messages import MessageKind, send
 from cachecontrol.prove.workload import queries
 from cachecontrol.prove.workload.psql import Psql
 from cachecontrol.prove.workload.reports import reported
+from cachecontrol.prove.workload.tables import popular
 from cachecontrol.prove.workload.visitor import Visitor
 
 if TYPE_CHECKING:
@@ -71,6 +72,10 @@ class Writer:
     def random_item(self) -> int:
         """Return the number of an item."""
         return self.rng.randint(1, ITEMS)
+
+    def popular_item(self) -> int:
+        """Return the number of an item that readers read often, so that it probably has a fresh entry."""
+        return popular(self.rng, ITEMS)
 
     def random_shelf(self) -> int:
         """Return the number of a shelf."""
