@@ -39,21 +39,21 @@ def _edit_script(name: str, old: str, new: str) -> None:
 
 def _position_before_the_query() -> None:
     """Read positions when the value is stored, not before it is computed."""
-    from cachecontrol import engine
-    from cachecontrol.dependencies.tracker import covering
+    from cachecontrol import filling
+    from cachecontrol.dependencies.declarations import reported
     from cachecontrol.postgres import read_point
 
-    store = engine._store
+    store = filling._store
 
     def store_at_new_position(request: Any, lookup: Any, token: str, collection: Any, value: Any) -> Any:
         from django.db import connections
 
-        with covering():
+        with reported():
             position = read_point.read_point(connections[request.database]).position
         collection.tags = dict.fromkeys(collection.tags, position)
         return store(request, lookup, token, collection, value)
 
-    _replace(engine, "_store", store_at_new_position)
+    _replace(filling, "_store", store_at_new_position)
 
 
 def _tag_check() -> None:
@@ -131,11 +131,11 @@ def _hermetic_view() -> None:
 def _dirty_transaction() -> None:
     """Read and fill the cache in transactions that wrote, and in those that keep their snapshot."""
     from cachecontrol import engine
-    from cachecontrol.dependencies import tracker
+    from cachecontrol.dependencies import statements
     from cachecontrol.postgres import read_point
 
     _replace(read_point.ReadPoint, "refusal", property(lambda self: None))
-    _replace(tracker, "refuse_after_write", lambda alias: None)
+    _replace(statements, "refuse_after_write", lambda alias: None)
     _replace(engine, "after_commit", SimpleNamespace(drain_own_write=lambda: True))
 
 
@@ -148,9 +148,9 @@ def _drain_after_commit() -> None:
 
 def _tables_of_many() -> None:
     """Leave ``table*`` out of entries with tags of rows and slices."""
-    from cachecontrol import engine
+    from cachecontrol import filling
 
-    _replace(engine, "_with_whole_tables", lambda positions: positions)
+    _replace(filling, "_with_whole_tables", lambda positions: positions)
 
 
 def _no_lease_when_full() -> None:
@@ -169,7 +169,7 @@ def _budget() -> None:
     from cachecontrol import conf
     from cachecontrol.limits import budget
 
-    _replace(conf._lazy, "_read", dataclasses.replace(conf.read(), wait=5.0, lease=10.0))
+    conf._lazy.use(dataclasses.replace(conf.read(), wait=5.0, lease=10.0))
     _replace(budget, "left", lambda: 5.0)
 
 
@@ -190,12 +190,12 @@ def _fresh_context() -> None:
 
 def _collected_reads() -> None:
     """Store values that were read past Django or in another thread."""
-    from cachecontrol.dependencies import tracker
+    from cachecontrol.dependencies import statements
 
-    _replace(tracker, "judge_statement", lambda *_: None)
-    _replace(tracker, "refuse_unjudged_read", lambda *_: None)
-    _replace(tracker, "refuse_for_unknown_thread", lambda *_: None)
-    _replace(tracker, "execute_wrapper", lambda execute, *arguments: execute(*arguments))
+    _replace(statements, "check_statement", lambda *_: None)
+    _replace(statements, "check_round_trip", lambda *_: None)
+    _replace(statements, "refuse_for_unknown_thread", lambda *_: None)
+    _replace(statements, "check_and_execute", lambda execute, *arguments: execute(*arguments))
 
 
 def _startup_option() -> None:
@@ -211,7 +211,7 @@ def _commit_prepared() -> None:
     """Let the session that commits a prepared transaction not drain it."""
     from cachecontrol.drain import after_commit
 
-    _replace(after_commit._Connection, "carry", lambda self: None)
+    _replace(after_commit._Connection, "drain_prepared", lambda self: None)
 
 
 RULES: dict[str, Callable[[], None]] = {

@@ -18,26 +18,37 @@ def category(path: str) -> Category:
     """Return the category of a path of names such as `Kitchen/Pans`. Missing categories on the path are created."""
     parent_path, _, name = path.rpartition("/")
     url_path = "/".join(map(slugify, path.split("/")))
-    if existing := Category.objects.filter(url_path=url_path).first():
+    existing: Category | None = Category.objects.filter(url_path=url_path).first()
+    if existing:
         return existing
     if not parent_path:
-        return Category.objects.add_root({"name": name, "slug": slugify(name)})
-    return Category.objects.add_child(category(parent_path), {"name": name, "slug": slugify(name)})
+        root: Category = Category.objects.add_root({"name": name, "slug": slugify(name)})
+        return root
+    child: Category = Category.objects.add_child(category(parent_path), {"name": name, "slug": slugify(name)})
+    return child
 
 
 def brand(name: str) -> Brand:
+    """Return the brand of a name, which is created if it does not exist."""
     return Brand.objects.get_or_create(name=name, slug=slugify(name))[0]
 
 
 def product(
     name: str = "Plain thing",
     *,
-    at: str = "Kitchen/Pans",
-    by: str = "",
+    path: str = "Kitchen/Pans",
+    brand_name: str = "",
     sizes: dict[str, int] | None = None,
     **fields: Any,
 ) -> Product:
-    """Create a visible product in the category `at`, of the brand `by`, with a variant for each size and its stock."""
+    """Create a product that shoppers can see.
+
+    Args:
+        path: the names of its category and of those above it.
+        brand_name: the name of its brand; without one it has none.
+        sizes: the stock of a variant for each size.
+        fields: other columns of the product.
+    """
     number = next(_numbers)
     fields = {
         "slug": f"{slugify(name)}-{number}",
@@ -46,7 +57,9 @@ def product(
         "status": Status.PUBLISHED,
         "publish_at": LONG_AGO,
     } | fields
-    row = Product.objects.create(name=name, category=category(at), brand=brand(by) if by else None, **fields)
+    row: Product = Product.objects.create(
+        name=name, category=category(path), brand=brand(brand_name) if brand_name else None, **fields
+    )
     for position, (size, stock) in enumerate((sizes or {}).items()):
         Variant.objects.create(
             product=row,
@@ -56,8 +69,10 @@ def product(
             stock=stock,
             position=position,
         )
-    return Product.objects.get(pk=row.pk)
+    created: Product = Product.objects.get(pk=row.pk)
+    return created
 
 
-def image(of: Product, *, alt: str, position: int = 0) -> ProductImage:
-    return ProductImage.objects.create(product=of, alt=alt, position=position, seed=position)
+def image(product: Product, *, alt: str, position: int = 0) -> ProductImage:
+    """Create an image without a file."""
+    return ProductImage.objects.create(product=product, alt=alt, position=position, seed=position)

@@ -7,6 +7,7 @@ import json
 import re
 from decimal import Decimal
 from html import unescape
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -17,37 +18,44 @@ from django.urls import reverse
 from django.utils import timezone
 
 from catalog.models import Brand, Category, Product, ProductImage, Status, Variant
-from tests.catalog import shelves
-from tests.catalog.browsing import form_of
+from tests.catalog import factories
+from tests.catalog.admin_forms import form_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.db import models
+    from django.test import Client
+    from django.test.client import _MonkeyPatchedWSGIResponse as ClientResponse
 
 pytestmark = pytest.mark.django_db
 
 
-def url_of(row) -> str:
+def url_of(row: models.Model) -> str:
     return reverse(f"admin:catalog_{row._meta.model_name}_change", args=[row.pk])
 
 
-def sql(statement: str, *params) -> None:
+def sql(statement: str, *params: Any) -> None:
     """Execute a statement as another program would, without the models."""
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
 
 
-def notices(response) -> list[str]:
+def notices(response: ClientResponse) -> list[str]:
     """Return the notices about changes by others."""
     text = " ".join(str(message) for message in get_messages(response.wsgi_request))
     return [unescape(line) for line in re.findall("<li>(.*?)</li>", text, re.DOTALL)]
 
 
-def errors(response) -> str:
+def errors(response: ClientResponse) -> str:
     """Return the text of the errors of a form that is shown again."""
     assert response.status_code == 200
     lists = re.findall(r'<ul class="errorlist.*?</ul>', response.content.decode(), re.DOTALL)
     return unescape(re.sub(r"<[^>]+>", " ", " ".join(lists)))
 
 
-def test_a_price_imported_while_the_form_is_open_is_kept_and_named(staff):
-    product = shelves.product("Pan", price="10.00")
+def test_a_price_imported_while_the_form_is_open_is_kept_and_named(staff: Client) -> None:
+    product = factories.product("Pan", price="10.00")
     page = form_of(staff.get(url_of(product)))
     sql("UPDATE catalog_product SET price = 12.5, updated_at = now() - interval '1 day'")
     response = staff.post(url_of(product), {**page, "name": "Iron pan"})
@@ -69,9 +77,9 @@ def test_a_price_imported_while_the_form_is_open_is_kept_and_named(staff):
     assert created.name == "Pan"
 
 
-ROWS = {
+ROWS: dict[str, tuple[Callable[[], Any], list[tuple[str, Any, Any]]]] = {
     "product": (
-        lambda: shelves.product("Pan", description="One\nTwo", attributes={"Colour": "Red"}),
+        lambda: factories.product("Pan", description="One\nTwo", attributes={"Colour": "Red"}),
         [
             ("name", "Theirs", "Mine"),
             ("description", "Theirs", "Mine"),
@@ -81,13 +89,13 @@ ROWS = {
             ("attributes", {"Colour": "Blue"}, '{"Colour": "Green"}'),
         ],
     ),
-    "brand": (lambda: shelves.brand("Halden"), [("name", "Theirs", "Mine"), ("slug", "theirs", "mine")]),
+    "brand": (lambda: factories.brand("Halden"), [("name", "Theirs", "Mine"), ("slug", "theirs", "mine")]),
     "category": (
-        lambda: shelves.category("Kitchen"),
+        lambda: factories.category("Kitchen"),
         [("name", "Theirs", "Mine"), ("description", "Theirs", "Mine")],
     ),
     "variant": (
-        lambda: Variant.objects.get(product=shelves.product("Pan", sizes={"M": 5})),
+        lambda: Variant.objects.get(product=factories.product("Pan", sizes={"M": 5})),
         [
             ("value", "Theirs", "Mine"),
             ("price", Decimal("7.50"), "6.50"),
@@ -99,14 +107,14 @@ ROWS = {
 
 
 @pytest.mark.parametrize("model", ROWS)
-def test_every_field_is_kept_or_gets_a_conflict(staff, model):
+def test_every_field_is_kept_or_gets_a_conflict(staff: Client, model: str) -> None:
     make, fields = ROWS[model]
     row = make()
     url, rows = url_of(row), type(row).objects.filter(pk=row.pk)
     theirs = {name: value for name, value, _mine in fields}
-    mine = {name: value for name, _theirs, value in fields if value is not None}
+    mine: dict[str, Any] = {name: value for name, _theirs, value in fields if value is not None}
 
-    def stored() -> dict[str, object]:
+    def stored() -> dict[str, Any]:
         return {name: getattr(rows.get(), name) for name in theirs}
 
     page = form_of(staff.get(url))
@@ -125,8 +133,8 @@ def test_every_field_is_kept_or_gets_a_conflict(staff, model):
         assert value == (json.loads(expected) if name == "attributes" else type(value)(expected))
 
 
-def test_a_conflict_shows_both_values_and_a_third_value_is_another_conflict(staff):
-    product = shelves.product("Pan", price="10.00")
+def test_a_conflict_shows_both_values_and_a_third_value_is_another_conflict(staff: Client) -> None:
+    product = factories.product("Pan", price="10.00")
     url = url_of(product)
     page = form_of(staff.get(url))
     Product.objects.update(price="12.00")
@@ -145,17 +153,19 @@ def test_a_conflict_shows_both_values_and_a_third_value_is_another_conflict(staf
     )
 
 
-def test_two_editors_who_enter_the_same_value_have_no_conflict(staff):
-    product = shelves.product("Pan", price="10.00")
+def test_two_editors_who_enter_the_same_value_have_no_conflict(staff: Client) -> None:
+    product = factories.product("Pan", price="10.00")
     page = form_of(staff.get(url_of(product)))
     Product.objects.update(price="12.00")
     assert staff.post(url_of(product), {**page, "price": "12"}).status_code == 302
 
 
-def test_a_brand_set_by_somebody_else_is_named_and_the_deleted_former_brand_is_no_error(staff):
-    product = shelves.product("Pan", by="Halden")
+def test_a_brand_set_by_somebody_else_is_named_and_the_deleted_former_brand_is_no_error(
+    staff: Client,
+) -> None:
+    product = factories.product("Pan", brand_name="Halden")
     page = form_of(staff.get(url_of(product)))
-    Product.objects.update(brand=shelves.brand("Vindur"))
+    Product.objects.update(brand=factories.brand("Vindur"))
     Brand.objects.get(name="Halden").delete()
     response = staff.post(url_of(product), {**page, "name": "Iron pan"})
     assert response.status_code == 302
@@ -163,11 +173,11 @@ def test_a_brand_set_by_somebody_else_is_named_and_the_deleted_former_brand_is_n
     assert Product.objects.get().brand.name == "Vindur"
 
 
-def test_saving_without_a_change_writes_nothing(staff):
-    product = shelves.product(
-        "Pan", by="Halden", sizes={"M": 1}, description=" One\nTwo \n", unpublish_at=None
+def test_saving_without_a_change_writes_nothing(staff: Client) -> None:
+    product = factories.product(
+        "Pan", brand_name="Halden", sizes={"M": 1}, description=" One\nTwo \n", unpublish_at=None
     )
-    shelves.image(product, alt="Pan")
+    factories.image(product, alt="Pan")
     Product.objects.update(publish_at=timezone.now())
     before = Product.objects.values().get()
     page = form_of(staff.get(url_of(product)))
@@ -177,22 +187,22 @@ def test_saving_without_a_change_writes_nothing(staff):
     assert (product.history.count(), product.variants.get().history.count()) == (1, 1)
 
 
-def test_line_ends_of_browsers_do_not_reach_the_database(staff):
-    product = shelves.product("Pan", description="One\nTwo")
+def test_line_ends_of_browsers_do_not_reach_the_database(staff: Client) -> None:
+    product = factories.product("Pan", description="One\nTwo")
     page = form_of(staff.get(url_of(product)))
     staff.post(url_of(product), {**page, "description": "One\r\nTwo\r\nThree"})
     assert Product.objects.get().description == "One\nTwo\nThree"
 
 
-def test_values_that_the_model_fills_in_are_saved_too(staff):
-    product = shelves.product("Pan", status=Status.DRAFT, publish_at=None)
+def test_values_that_the_model_fills_in_are_saved_too(staff: Client) -> None:
+    product = factories.product("Pan", status=Status.DRAFT, publish_at=None)
     page = form_of(staff.get(url_of(product)))
     assert staff.post(url_of(product), {**page, "status": Status.PUBLISHED}).status_code == 302
     assert Product.objects.get().publish_at is not None
 
 
-def test_constraints_are_checked_for_the_changes_of_both_editors_together(staff):
-    product = shelves.product("Pan", price="10.00")
+def test_constraints_are_checked_for_the_changes_of_both_editors_together(staff: Client) -> None:
+    product = factories.product("Pan", price="10.00")
     page = form_of(staff.get(url_of(product)))
     Product.objects.update(price="5.00")
     response = staff.post(url_of(product), {**page, "sale_price": "8.00"})
@@ -200,8 +210,8 @@ def test_constraints_are_checked_for_the_changes_of_both_editors_together(staff)
     assert "Price: “10.00” → “5.00”" in response.content.decode()
 
 
-def test_stock_sold_while_the_product_is_edited_is_not_put_back(staff):
-    product = shelves.product("Pan", sizes={"S": 5, "M": 5})
+def test_stock_sold_while_the_product_is_edited_is_not_put_back(staff: Client) -> None:
+    product = factories.product("Pan", sizes={"S": 5, "M": 5})
     url = url_of(product)
     page = form_of(staff.get(url))
     sql("UPDATE catalog_variant SET stock = stock - 1")
@@ -217,8 +227,8 @@ def test_stock_sold_while_the_product_is_edited_is_not_put_back(staff):
     assert list(product.variants.values_list("stock", flat=True)) == [9, 4]
 
 
-def test_of_many_changes_the_first_ones_are_named(staff):
-    product = shelves.product("Pan", sizes={str(size): 5 for size in range(15)})
+def test_of_many_changes_the_first_ones_are_named(staff: Client) -> None:
+    product = factories.product("Pan", sizes={str(size): 5 for size in range(15)})
     page = form_of(staff.get(url_of(product)))
     sql("UPDATE catalog_variant SET stock = stock - 1")
     lines = notices(staff.post(url_of(product), page))
@@ -226,11 +236,11 @@ def test_of_many_changes_the_first_ones_are_named(staff):
     assert "and 5 more values" in lines
 
 
-def test_stock_sold_while_the_list_is_edited_is_not_put_back(staff):
-    first, second = shelves.product("Pan", sizes={"S": 5, "M": 5}).variants.all()
+def test_stock_sold_while_the_list_is_edited_is_not_put_back(staff: Client) -> None:
+    first, second = factories.product("Pan", sizes={"S": 5, "M": 5}).variants.all()
     url = reverse("admin:catalog_variant_changelist")
 
-    def form_data(response) -> dict[str, object]:
+    def form_data(response: ClientResponse) -> dict[str, object]:
         formset = response.context["cl"].formset
         forms = [formset.management_form, *formset.forms]
         return {f.add_prefix(n): f[n].value() for f in forms for n in f.fields} | {"_save": "Save"}
@@ -257,8 +267,8 @@ def test_stock_sold_while_the_list_is_edited_is_not_put_back(staff):
     assert "was deleted by somebody else" in errors(response)
 
 
-def test_a_variant_deleted_by_somebody_else_is_named_and_the_rest_is_saved(staff):
-    product = shelves.product("Pan", sizes={"S": 1, "M": 2, "L": 3})
+def test_a_variant_deleted_by_somebody_else_is_named_and_the_rest_is_saved(staff: Client) -> None:
+    product = factories.product("Pan", sizes={"S": 1, "M": 2, "L": 3})
     url = url_of(product)
     page = form_of(staff.get(url))
     product.variants.get(value="S").delete()
@@ -275,8 +285,8 @@ def test_a_variant_deleted_by_somebody_else_is_named_and_the_rest_is_saved(staff
     assert list(product.variants.values_list("value", "stock")) == [("M", 6), ("L", 9)]
 
 
-def test_deleting_a_variant_that_somebody_else_changed_needs_a_second_save(staff):
-    product = shelves.product("Pan", sizes={"S": 5})
+def test_deleting_a_variant_that_somebody_else_changed_needs_a_second_save(staff: Client) -> None:
+    product = factories.product("Pan", sizes={"S": 5})
     page = form_of(staff.get(url_of(product)))
     sql("UPDATE catalog_variant SET stock = stock - 1")
     response = staff.post(url_of(product), {**page, "variants-0-DELETE": "on"})
@@ -286,10 +296,10 @@ def test_deleting_a_variant_that_somebody_else_changed_needs_a_second_save(staff
     assert not product.variants.exists()
 
 
-def test_images_changed_added_or_deleted_by_somebody_else(staff):
-    product = shelves.product("Pan")
+def test_images_changed_added_or_deleted_by_somebody_else(staff: Client) -> None:
+    product = factories.product("Pan")
     front, back = (
-        shelves.image(product, alt=alt, position=position) for position, alt in enumerate(["Front", "Back"])
+        factories.image(product, alt=alt, position=position) for position, alt in enumerate(["Front", "Back"])
     )
     url = url_of(product)
     page = form_of(staff.get(url))
@@ -301,7 +311,7 @@ def test_images_changed_added_or_deleted_by_somebody_else(staff):
     assert "“Front” to “From the front”" in errors(staff.post(url, {**page, "images-0-alt": "Mine"}))
 
     page = form_of(staff.get(url))
-    shelves.image(product, alt="Added meanwhile", position=2)
+    factories.image(product, alt="Added meanwhile", position=2)
     added = {"images-TOTAL_FORMS": 3, "images-2-alt": "Mine", "images-2-position": 2, "images-2-seed": 0}
     assert "a position of its own" in errors(staff.post(url, {**page, **added}))
     back.delete()
@@ -310,7 +320,7 @@ def test_images_changed_added_or_deleted_by_somebody_else(staff):
 
 
 @pytest.mark.parametrize("model", ["product", "brand", "category", "variant"])
-def test_a_row_deleted_by_somebody_else_gets_a_message(staff, model):
+def test_a_row_deleted_by_somebody_else_gets_a_message(staff: Client, model: str) -> None:
     row = ROWS[model][0]()
     url = url_of(row)
     page = form_of(staff.get(url))
@@ -323,8 +333,8 @@ def test_a_row_deleted_by_somebody_else_gets_a_message(staff, model):
         assert "Perhaps it was deleted?" in response.content.decode()
 
 
-def test_a_category_moved_by_somebody_else_keeps_its_new_place(staff):
-    pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
+def test_a_category_moved_by_somebody_else_keeps_its_new_place(staff: Client) -> None:
+    pans, garden = factories.category("Kitchen/Pans"), factories.category("Garden")
     page = form_of(staff.get(url_of(pans)))
     Category.objects.move(Category.objects.get(pk=pans.pk), garden, "first-child")
     assert staff.post(url_of(pans), {**page, "name": "Skillets"}).status_code == 302
@@ -343,8 +353,8 @@ def test_a_category_moved_by_somebody_else_keeps_its_new_place(staff):
     assert Category.objects.get(pk=pans.pk).url_path == "pans"
 
 
-def test_moving_or_creating_a_category_adds_one_version(staff):
-    pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
+def test_moving_or_creating_a_category_adds_one_version(staff: Client) -> None:
+    pans, garden = factories.category("Kitchen/Pans"), factories.category("Garden")
     page = form_of(staff.get(url_of(pans)))
     moved = {"treebeard_ref_node": garden.pk, "treebeard_position": "first-child", "name": "Skillets"}
     assert staff.post(url_of(pans), {**page, **moved}).status_code == 302
@@ -364,8 +374,8 @@ def test_moving_or_creating_a_category_adds_one_version(staff):
     assert Category.objects.get(slug="woks").history.count() == 1
 
 
-def test_restoring_a_version_keeps_fields_that_somebody_else_changed(staff):
-    product = shelves.product("Pan", price="10.00")
+def test_restoring_a_version_keeps_fields_that_somebody_else_changed(staff: Client) -> None:
+    product = factories.product("Pan", price="10.00")
     Product.objects.get().save()
     data = {**form_of(staff.get(url_of(product))), "name": "Wok"}
     staff.post(url_of(product), data)
@@ -382,8 +392,8 @@ def test_restoring_a_version_keeps_fields_that_somebody_else_changed(staff):
     )
 
 
-def test_a_deleted_product_comes_back_from_its_history(staff):
-    product = shelves.product("Pan")
+def test_a_deleted_product_comes_back_from_its_history(staff: Client) -> None:
+    product = factories.product("Pan")
     version = product.history.last()
     product.delete()
     url = reverse("admin:catalog_product_simple_history", args=[version.id, version.pk])
@@ -392,23 +402,23 @@ def test_a_deleted_product_comes_back_from_its_history(staff):
 
 
 @pytest.mark.parametrize("snapshot", ["x", "x:y:z"])
-def test_a_damaged_snapshot_gets_an_error_message(staff, snapshot):
-    product = shelves.product("Pan")
+def test_a_damaged_snapshot_gets_an_error_message(staff: Client, snapshot: str) -> None:
+    product = factories.product("Pan")
     page = form_of(staff.get(url_of(product)))
     response = staff.post(url_of(product), {**page, "name": "Iron pan", "snapshot": snapshot})
     assert "Load the page again" in errors(response)
-    other = form_of(staff.get(url_of(shelves.product("Wok"))))
+    other = form_of(staff.get(url_of(factories.product("Wok"))))
     response = staff.post(url_of(product), {**page, "name": "Iron pan", "snapshot": other["snapshot"]})
     assert "Load the page again" in errors(response)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_rows_are_locked_between_the_comparison_and_the_save(staff):
-    product = shelves.product("Pan", sizes={"M": 5})
+def test_the_rows_are_locked_between_the_comparison_and_the_save(staff: Client) -> None:
+    product = factories.product("Pan", sizes={"M": 5})
     page = form_of(staff.get(url_of(product)))
     refused_statements = []
 
-    def act_as_rival(sender, **_kwargs):
+    def act_as_rival(sender: type[Product], **_kwargs: Any) -> None:
         with psycopg.connect(**connection.get_connection_params(), autocommit=True) as rival:
             rival.execute("SET lock_timeout = '50ms'")
             for statement in ("UPDATE catalog_product SET price = 1", "UPDATE catalog_variant SET stock = 1"):
@@ -426,9 +436,9 @@ def test_the_rows_are_locked_between_the_comparison_and_the_save(staff):
 
 
 @pytest.mark.parametrize(("shown", "stored"), [("Black.", "Blue."), ("", "Black.")])
-def test_notices_show_the_difference_of_long_texts(staff, shown, stored):
+def test_notices_show_the_difference_of_long_texts(staff: Client, shown: str, stored: str) -> None:
     text = "Iron. " * 100
-    product = shelves.product("Pan", description=f"{text}{shown}")
+    product = factories.product("Pan", description=f"{text}{shown}")
     page = form_of(staff.get(url_of(product)))
     Product.objects.update(description=f"{text}{stored}")
     (notice,) = notices(staff.post(url_of(product), page))
@@ -452,19 +462,21 @@ RIVALS = {
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("rival", RIVALS)
-def test_a_conflicting_commit_between_the_checks_and_the_save_becomes_an_error_of_the_form(staff, rival):
-    product, vindur = shelves.product("Pan"), shelves.brand("Vindur")
+def test_a_conflicting_commit_between_the_checks_and_the_save_becomes_an_error_of_the_form(
+    staff: Client, rival: str
+) -> None:
+    product, vindur = factories.product("Pan"), factories.brand("Vindur")
     page = form_of(staff.get(url_of(product)))
     statement, expected = RIVALS[rival]
-    done = []
+    done: list[str] = []
 
-    def act_as_rival(sender, **_kwargs):
+    def act_as_rival(sender: type[Product], **_kwargs: Any) -> None:
         if not done:
             done.append(statement)
             with psycopg.connect(**connection.get_connection_params(), autocommit=True) as other:
                 other.execute(statement)
 
-    added = {
+    rows: dict[str, dict[str, Any]] = {
         "sku": {
             "variants-TOTAL_FORMS": 1,
             "variants-0-sku": "NEW-1",
@@ -478,7 +490,8 @@ def test_a_conflicting_commit_between_the_checks_and_the_save_becomes_an_error_o
             "images-0-seed": 0,
         },
         "brand": {"brand": vindur.pk},
-    }[rival]
+    }
+    added = rows[rival]
     pre_save.connect(act_as_rival, sender=Product)
     try:
         response = staff.post(url_of(product), {**page, "name": "Iron pan", **added})
