@@ -153,7 +153,7 @@ def send(request: HttpRequest, result: ReadResult[Any], *, vary_headers: Iterabl
 
 
 def _visitor_has(request: HttpRequest, etag: str) -> bool:
-    """Whether the visitor has this body, or wants one only if there is none (``*``); weakly compared (RFC 9110)."""
+    """Whether If-None-Match contains this ETag or ``*``. The comparison is weak (RFC 9110)."""
     header = request.META.get("HTTP_IF_NONE_MATCH", "")
     etags = parse_etags(header) if header else []
     return etags == ["*"] or etag in [each.removeprefix("W/") for each in etags]
