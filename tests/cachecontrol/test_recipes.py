@@ -66,7 +66,7 @@ def test_a_page_that_fails_now_is_an_error(client: Client) -> None:
     key = entry_key("tests.broken")
     assert holds(key)
     Brand.objects.create(name="Broken", slug="broken")
-    with pytest.raises(RecomputationFailed, match="/broken/ responses 500"):
+    with pytest.raises(RecomputationFailed, match="/broken/ answers 500"):
         holds(key)
 
 
@@ -229,14 +229,14 @@ def test_an_entry_without_a_recipe_or_of_an_unknown_policy_is_not_judged(client:
         b"",
         b"\x80\x04N.",
         codec.encode(5),
-        codec.encode((200, [], b"", b"", None)),
-        codec.encode((999, [], b"", b"", "")),
-        codec.encode((200, [("X", "a\nSet-Cookie: b")], b"", b"", "")),
-        codec.encode((200, [("X\nSet-Cookie", "a")], b"", b"", "")),
-        codec.encode((200, [("", "a")], b"", b"", "")),
-        codec.encode((200, [], b"", b"", '"\r\nSet-Cookie: a"')),
-        codec.encode((200, [], b"", b"not gzip", '"etag"')),
-        codec.encode((200, [], b"", compression.compress(bytes(50_000_000)), '"etag"')),
+        codec.encode((200, {}, b"", b"", None)),
+        codec.encode((999, {}, b"", b"", "")),
+        codec.encode((200, {"X": "a\nSet-Cookie: b"}, b"", b"", "")),
+        codec.encode((200, {"X\nSet-Cookie": "a"}, b"", b"", "")),
+        codec.encode((200, {"": "a"}, b"", b"", "")),
+        codec.encode((200, {}, b"", b"", '"\r\nSet-Cookie: a"')),
+        codec.encode((200, {}, b"", b"not gzip", '"etag"')),
+        codec.encode((200, {}, b"", compression.compress(bytes(50_000_000)), '"etag"')),
     ],
     ids=[
         "nothing",
