@@ -190,3 +190,20 @@ def test_the_map_draws_the_rooms_in_the_order_of_their_imports() -> None:
     (layers,) = [each["layers"] for each in contracts if each.get("containers") == ["cachecontrol"]]
     drawn = [[room.rstrip("/") for room in line] for line in _drawn_rooms()]
     assert drawn == [re.findall(r"\w+", layer) for layer in layers]
+
+
+def _exists(name: str) -> bool:
+    """Whether a dotted name is a module, a package, or defined in a module."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        path = ROOT.joinpath(*parts[:end])
+        if path.with_suffix(".py").is_file():
+            return end == len(parts) or ".".join(parts[end:]) in _defined(path.with_suffix(".py"))
+    return ROOT.joinpath(*parts).is_dir()
+
+
+@pytest.mark.parametrize("page", DOCS)
+def test_every_dotted_name_on_a_page_exists(page: str) -> None:
+    names = {*re.findall(r"\b(?:cachecontrol|catalog|project|tests)(?:\.\w+)+", DOCS[page])}
+    others = re.compile(r"cachecontrol\.(?:[EW]\d+|tell)|catalog\.\w+_page")  # checks, a setting, policies
+    assert [name for name in sorted(names) if not (_exists(name) or others.fullmatch(name))] == []
