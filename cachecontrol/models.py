@@ -96,7 +96,7 @@ class Tracked(models.Model):
 
 
 class Snapshot(models.Model):
-    """A snapshot that the prune keeper wrote down: what it saw may be deleted an hour later."""
+    """A snapshot that the prune job wrote down: changes that it saw may be deleted ``PRUNE_AFTER`` seconds later."""
 
     id = models.BigAutoField(primary_key=True)
     at = models.DateTimeField()

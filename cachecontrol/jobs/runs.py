@@ -1,4 +1,4 @@
-"""Runs of the keepers: one of each at a time, within a budget of seconds, recorded as they go."""
+"""Runs of jobs: recorded as they go, within a budget of seconds, one of each job at a time where it asks for that."""
 
 from __future__ import annotations
 
@@ -67,7 +67,10 @@ class RunningJob:
 
 @contextmanager
 def recorded(name: str, *, seconds: float = 3600) -> Iterator[RunningJob]:
-    """Record what is done in the block as a run of this keeper, with a budget. An exception is recorded and goes on."""
+    """Record the work of the block as a run of the job ``name``, with a budget of ``seconds``.
+
+    An exception of the block is recorded in the run, counted and raised again.
+    """
     run = RunningJob(JobRun.objects.create(name=name, started_at=timezone.now()), time.monotonic() + seconds)
     try:
         yield run

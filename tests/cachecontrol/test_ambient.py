@@ -257,7 +257,7 @@ def test_what_a_computation_sets_ends_within_its_request(client: Client) -> None
     assert state() == (language, zone, None, mount, bound)
 
 
-def test_a_keeper_computes_what_a_visitor_gets_and_keeps_its_own_state(
+def test_a_job_computes_what_a_visitor_gets_and_keeps_its_own_state(
     client: Client, brand: Callable[[], Brand]
 ) -> None:
     answer = client.get("/spoken/", headers={"accept-language": "en"})

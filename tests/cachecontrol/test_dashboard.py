@@ -61,7 +61,7 @@ def test_the_admin_index_leads_operators_there(logged_in):
 def test_nothing_recorded_is_an_empty_state(logged_in):
     text = logged_in.get(PAGE).content.decode()
     assert "No reads in this range yet" in text
-    assert "No keeper has run yet" in text
+    assert "No job has run yet" in text
 
 
 def test_the_page_shows_figures_without_any_script(logged_in, reads):

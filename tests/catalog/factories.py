@@ -18,11 +18,14 @@ def category(path: str) -> Category:
     """Return the category of a path of names such as `Kitchen/Pans`. Missing categories on the path are created."""
     parent_path, _, name = path.rpartition("/")
     url_path = "/".join(map(slugify, path.split("/")))
-    if existing := Category.objects.filter(url_path=url_path).first():
+    existing: Category | None = Category.objects.filter(url_path=url_path).first()
+    if existing:
         return existing
     if not parent_path:
-        return Category.objects.add_root({"name": name, "slug": slugify(name)})
-    return Category.objects.add_child(category(parent_path), {"name": name, "slug": slugify(name)})
+        root: Category = Category.objects.add_root({"name": name, "slug": slugify(name)})
+        return root
+    child: Category = Category.objects.add_child(category(parent_path), {"name": name, "slug": slugify(name)})
+    return child
 
 
 def brand(name: str) -> Brand:
@@ -54,7 +57,7 @@ def product(
         "status": Status.PUBLISHED,
         "publish_at": LONG_AGO,
     } | fields
-    row = Product.objects.create(
+    row: Product = Product.objects.create(
         name=name, category=category(path), brand=brand(brand_name) if brand_name else None, **fields
     )
     for position, (size, stock) in enumerate((sizes or {}).items()):
@@ -66,7 +69,8 @@ def product(
             stock=stock,
             position=position,
         )
-    return Product.objects.get(pk=row.pk)
+    created: Product = Product.objects.get(pk=row.pk)
+    return created
 
 
 def image(product: Product, *, alt: str, position: int = 0) -> ProductImage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import unescape
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.admin import site
@@ -13,6 +14,10 @@ from catalog.models import Brand, Category, FormerCategoryPath, Product, Product
 from tests.catalog import factories
 from tests.catalog.admin_forms import form_of
 
+if TYPE_CHECKING:
+    from django.test import Client
+    from pytest_django import DjangoAssertNumQueries
+
 pytestmark = pytest.mark.django_db
 
 
@@ -21,8 +26,11 @@ LISTS = ["brand", "category", "product", "variant"]
 
 @pytest.mark.parametrize("model", LISTS)
 def test_a_longer_list_takes_no_more_queries(
-    staff, model, django_assert_max_num_queries, django_assert_num_queries
-):
+    staff: Client,
+    model: str,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
     url = reverse(f"admin:catalog_{model}_changelist")
     factories.product("First", brand_name="Fernweh", sizes={"M": 1})
     staff.get(url)
@@ -40,8 +48,10 @@ def test_a_longer_list_takes_no_more_queries(
 
 
 def test_a_product_page_takes_the_same_queries_for_many_variants(
-    staff, django_assert_max_num_queries, django_assert_num_queries
-):
+    staff: Client,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
     one = factories.product("One", sizes={"S": 1})
     many = factories.product("Many", sizes={str(size): 1 for size in range(20)})
     staff.get(reverse("admin:catalog_product_change", args=[one.pk]))
@@ -52,7 +62,7 @@ def test_a_product_page_takes_the_same_queries_for_many_variants(
 
 
 @pytest.mark.parametrize("term", ["fjord skil", "SKILLET", "t-00", "Halden", "KI-7-M", "ki-7-m"])
-def test_products_are_found_by_words_and_skus(staff, term):
+def test_products_are_found_by_words_and_skus(staff: Client, term: str) -> None:
     skillet = factories.product("Fjord Skillet", brand_name="Halden & Sons", sku="T-00X")
     factories.product("Something else", sku="U-1")
     Variant.objects.create(product=skillet, sku="KI-7-M")
@@ -60,23 +70,24 @@ def test_products_are_found_by_words_and_skus(staff, term):
     assert [product.pk for product in response.context["cl"].result_list] == [skillet.pk]
 
 
-def test_products_are_filtered_by_brand_by_category_with_all_below_and_by_availability(staff):
+def test_products_are_filtered_by_brand_by_category_with_all_below_and_by_availability(staff: Client) -> None:
     pan = factories.product("Pan", path="Kitchen/Pans", brand_name="Halden", sizes={"M": 1})
     tent = factories.product("Tent", path="Outdoor/Tents", brand_name="Vindur", sizes={"M": 0})
-    for query, expected in [
+    queries: list[tuple[dict[str, Any], Product]] = [
         ({"brand__id__exact": pan.brand_id}, pan),
         ({"category__id__exact": Category.objects.get(url_path="kitchen").pk}, pan),
         ({"category__id__exact": tent.category_id}, tent),
         ({"available": "yes"}, pan),
         ({"available": "no"}, tent),
-    ]:
+    ]
+    for query, expected in queries:
         response = staff.get(reverse("admin:catalog_product_changelist"), query)
         assert list(response.context["cl"].result_list) == [expected], query
-    response = staff.get(reverse("admin:catalog_product_changelist"), {"brand__id__exact": pan.brand_id})
+    response = staff.get(reverse("admin:catalog_product_changelist"), {"brand__id__exact": str(pan.brand_id)})
     assert "Clear" in response.content.decode()
 
 
-def test_a_filter_by_nonsense_does_not_break_the_list(staff):
+def test_a_filter_by_nonsense_does_not_break_the_list(staff: Client) -> None:
     for nonsense in ("x", "²"):
         response = staff.get(
             reverse("admin:catalog_product_changelist"), {"category__id__exact": nonsense}, follow=True
@@ -84,7 +95,7 @@ def test_a_filter_by_nonsense_does_not_break_the_list(staff):
         assert response.status_code == 200, nonsense
 
 
-def test_products_are_published_and_archived_together_with_history(staff):
+def test_products_are_published_and_archived_together_with_history(staff: Client) -> None:
     drafts = [
         factories.product(f"Draft {number}", status=Status.DRAFT, publish_at=None) for number in range(3)
     ]
@@ -103,14 +114,14 @@ def test_products_are_published_and_archived_together_with_history(staff):
     assert not Product.objects.visible().exists()
 
 
-def test_a_sale_price_above_the_price_gets_an_error_message(staff):
+def test_a_sale_price_above_the_price_gets_an_error_message(staff: Client) -> None:
     product = factories.product("Pan")
     url = reverse("admin:catalog_product_change", args=[product.pk])
     response = staff.post(url, {**form_of(staff.get(url)), "sale_price": "11.00"})
     assert "a sale price not above the price" in response.content.decode()
 
 
-def test_changing_the_stock_on_the_product_page_writes_no_history(staff):
+def test_changing_the_stock_on_the_product_page_writes_no_history(staff: Client) -> None:
     product = factories.product("Pan", sizes={"S": 1, "M": 1})
     url = reverse("admin:catalog_product_change", args=[product.pk])
     data = {
@@ -125,7 +136,7 @@ def test_changing_the_stock_on_the_product_page_writes_no_history(staff):
     assert (second.stock, second.value, second.history.count()) == (8, "XL", 2)
 
 
-def test_the_stock_can_be_edited_in_the_list_of_variants(staff):
+def test_the_stock_can_be_edited_in_the_list_of_variants(staff: Client) -> None:
     product = factories.product("Pan", sizes={"S": 1})
     variant = product.variants.get()
     data = {
@@ -140,7 +151,7 @@ def test_the_stock_can_be_edited_in_the_list_of_variants(staff):
     assert (variant.stock, variant.history.count()) == (5, 1)
 
 
-def test_images_can_exchange_positions_and_need_a_text_and_a_position(staff):
+def test_images_can_exchange_positions_and_need_a_text_and_a_position(staff: Client) -> None:
     product = factories.product("Pan")
     for position in (0, 1):
         ProductImage.objects.create(product=product, alt=f"View {position}", position=position)
@@ -153,7 +164,7 @@ def test_images_can_exchange_positions_and_need_a_text_and_a_position(staff):
     assert "This field is required" in staff.post(url, {**page, "images-0-alt": ""}).content.decode()
 
 
-def test_a_new_category_gets_its_url_path_and_a_duplicate_slug_is_refused(staff):
+def test_a_new_category_gets_its_url_path_and_a_duplicate_slug_is_refused(staff: Client) -> None:
     pans = factories.category("Kitchen/Pans")
     url = reverse("admin:catalog_category_add")
     data = {"name": "Woks", "slug": "woks", "treebeard_position": "right", "treebeard_ref_node": pans.pk}
@@ -163,7 +174,7 @@ def test_a_new_category_gets_its_url_path_and_a_duplicate_slug_is_refused(staff)
     assert "a category with this slug in this place already" in response.content.decode()
 
 
-def test_a_category_is_moved_by_its_form(staff):
+def test_a_category_is_moved_by_its_form(staff: Client) -> None:
     pans, garden = factories.category("Kitchen/Pans"), factories.category("Garden")
     data = {
         "name": "Pans",
@@ -175,7 +186,7 @@ def test_a_category_is_moved_by_its_form(staff):
     assert Category.objects.get(pk=pans.pk).url_path == "garden/pans"
 
 
-def test_creating_and_moving_a_category_uses_no_url_of_another_category_in_between(staff):
+def test_creating_and_moving_a_category_uses_no_url_of_another_category_in_between(staff: Client) -> None:
     pans, garden = factories.category("Kitchen/Pans"), factories.category("Garden")
     for path in ("Kitchen/Pans/Woks", "Kitchen/Trays"):
         factories.category(path)
@@ -205,14 +216,14 @@ def test_creating_and_moving_a_category_uses_no_url_of_another_category_in_betwe
     assert (newest.name, newest.slug, newest.history_user.username) == ("Trays", "trays", "staff")
 
 
-def test_a_category_is_moved_by_dragging(staff):
+def test_a_category_is_moved_by_dragging(staff: Client) -> None:
     pans, garden = factories.category("Kitchen/Pans"), factories.category("Garden")
     data = {"node": pans.pk, "target": garden.pk, "relation": "child"}
     assert staff.post("/admin/catalog/category/move/", data).status_code == 200
     assert Category.objects.get(pk=pans.pk).url_path == "garden/pans"
 
 
-def test_a_category_is_not_dragged_to_a_place_where_its_url_is_a_duplicate_or_too_long(staff):
+def test_a_category_is_not_dragged_to_a_place_where_its_url_is_a_duplicate_or_too_long(staff: Client) -> None:
     pans, garden = factories.category("Kitchen/Pans"), factories.category("Garden")
     factories.category("Garden/Pans")
     deep = factories.category("/".join(sign * 115 for sign in "abcdef"))
@@ -228,7 +239,7 @@ def test_a_category_is_not_dragged_to_a_place_where_its_url_is_a_duplicate_or_to
     assert Category.objects.get(pk=pans.pk).url_path == "kitchen/pans"
 
 
-def test_renaming_or_moving_a_category_must_not_make_urls_below_it_too_long(staff):
+def test_renaming_or_moving_a_category_must_not_make_urls_below_it_too_long(staff: Client) -> None:
     top = factories.category("a" * 115)
     factories.category("/".join(sign * 115 for sign in "abcdef"))
     url = reverse("admin:catalog_category_change", args=[top.pk])
@@ -237,7 +248,7 @@ def test_renaming_or_moving_a_category_must_not_make_urls_below_it_too_long(staf
     assert staff.post(url, page | {"slug": "z" * 120}).status_code == 302
 
 
-def test_a_category_is_not_moved_deeper_than_the_tree_can_be(staff):
+def test_a_category_is_not_moved_deeper_than_the_tree_can_be(staff: Client) -> None:
     names = {"/".join("x" * depth): "X" for depth in range(1, 64)}
     deepest = Category.objects.add_paths(names)[-1]
     assert deepest.depth == 63
@@ -267,7 +278,9 @@ NO_TEXT = "a character in it that no text can have"
     ],
     ids=range(11),
 )
-def test_attributes_that_cannot_be_stored_get_an_error_message_and_are_shown_again(staff, attributes, reason):
+def test_attributes_that_cannot_be_stored_get_an_error_message_and_are_shown_again(
+    staff: Client, attributes: str, reason: str
+) -> None:
     product = factories.product("Pan", attributes={"Colour": "Red"})
     url = reverse("admin:catalog_product_change", args=[product.pk])
     response = staff.post(url, form_of(staff.get(url)) | {"attributes": attributes})
@@ -279,7 +292,7 @@ def test_attributes_that_cannot_be_stored_get_an_error_message_and_are_shown_aga
 
 
 @pytest.mark.parametrize("nothing", ["", "{}", "null"])
-def test_a_product_can_have_no_attributes(staff, nothing):
+def test_a_product_can_have_no_attributes(staff: Client, nothing: str) -> None:
     product = factories.product("Pan", attributes={"Colour": "Red"})
     url = reverse("admin:catalog_product_change", args=[product.pk])
     assert staff.post(url, form_of(staff.get(url)) | {"attributes": nothing}).status_code == 302
@@ -288,7 +301,9 @@ def test_a_product_can_have_no_attributes(staff, nothing):
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
 @pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
-def test_a_moment_that_some_time_zones_cannot_show_is_refused(staff, settings, zone, day):
+def test_a_moment_that_some_time_zones_cannot_show_is_refused(
+    staff: Client, settings: Any, zone: str, day: str
+) -> None:
     settings.TIME_ZONE = zone
     product = factories.product("Pan")
     url = reverse("admin:catalog_product_change", args=[product.pk])
@@ -301,7 +316,7 @@ def test_a_moment_that_some_time_zones_cannot_show_is_refused(staff, settings, z
     assert "A moment lies between" in response.content.decode()
 
 
-def test_history_shows_and_reverts_a_product(staff):
+def test_history_shows_and_reverts_a_product(staff: Client) -> None:
     product = factories.product("Pan")
     product.name = "Wok"
     product.save()
@@ -315,7 +330,7 @@ def test_history_shows_and_reverts_a_product(staff):
     assert product.name == "Pan"
 
 
-def test_restoring_a_version_of_a_category_keeps_its_place(staff):
+def test_restoring_a_version_of_a_category_keeps_its_place(staff: Client) -> None:
     pans, garden = factories.category("Kitchen/Pans"), factories.category("Garden")
     factories.category("Kitchen/Pans/Woks")
     old = pans.history.last()
@@ -342,14 +357,16 @@ def test_restoring_a_version_of_a_category_keeps_its_place(staff):
         ("variant", "product", "sk", "Skillet"),
     ],
 )
-def test_foreign_keys_are_searched_for(staff, model, field, term, label):
+def test_foreign_keys_are_searched_for(staff: Client, model: str, field: str, term: str, label: str) -> None:
     factories.product("Skillet", path="Kitchen/Pans", brand_name="Halden")
     query = {"app_label": "catalog", "model_name": model, "field_name": field, "term": term}
     results = staff.get(reverse("admin:autocomplete"), query).json()["results"]
     assert [result["text"] for result in results] == [label]
 
 
-def test_long_lists_are_counted_by_estimate(staff, monkeypatch, django_assert_num_queries):
+def test_long_lists_are_counted_by_estimate(
+    staff: Client, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
     for number in range(5):
         Brand.objects.create(name=f"Brand {number}", slug=f"brand-{number}")
     assert EstimatingPaginator(Brand.objects.all(), 2).count == 5

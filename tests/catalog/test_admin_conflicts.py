@@ -7,6 +7,7 @@ import json
 import re
 from decimal import Decimal
 from html import unescape
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -20,33 +21,40 @@ from catalog.models import Brand, Category, Product, ProductImage, Status, Varia
 from tests.catalog import factories
 from tests.catalog.admin_forms import form_of
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.db import models
+    from django.test import Client
+    from django.test.client import _MonkeyPatchedWSGIResponse as ClientResponse
+
 pytestmark = pytest.mark.django_db
 
 
-def url_of(row) -> str:
+def url_of(row: models.Model) -> str:
     return reverse(f"admin:catalog_{row._meta.model_name}_change", args=[row.pk])
 
 
-def sql(statement: str, *params) -> None:
+def sql(statement: str, *params: Any) -> None:
     """Execute a statement as another program would, without the models."""
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
 
 
-def notices(response) -> list[str]:
+def notices(response: ClientResponse) -> list[str]:
     """Return the notices about changes by others."""
     text = " ".join(str(message) for message in get_messages(response.wsgi_request))
     return [unescape(line) for line in re.findall("<li>(.*?)</li>", text, re.DOTALL)]
 
 
-def errors(response) -> str:
+def errors(response: ClientResponse) -> str:
     """Return the text of the errors of a form that is shown again."""
     assert response.status_code == 200
     lists = re.findall(r'<ul class="errorlist.*?</ul>', response.content.decode(), re.DOTALL)
     return unescape(re.sub(r"<[^>]+>", " ", " ".join(lists)))
 
 
-def test_a_price_imported_while_the_form_is_open_is_kept_and_named(staff):
+def test_a_price_imported_while_the_form_is_open_is_kept_and_named(staff: Client) -> None:
     product = factories.product("Pan", price="10.00")
     page = form_of(staff.get(url_of(product)))
     sql("UPDATE catalog_product SET price = 12.5, updated_at = now() - interval '1 day'")
@@ -69,7 +77,7 @@ def test_a_price_imported_while_the_form_is_open_is_kept_and_named(staff):
     assert created.name == "Pan"
 
 
-ROWS = {
+ROWS: dict[str, tuple[Callable[[], Any], list[tuple[str, Any, Any]]]] = {
     "product": (
         lambda: factories.product("Pan", description="One\nTwo", attributes={"Colour": "Red"}),
         [
@@ -99,14 +107,14 @@ ROWS = {
 
 
 @pytest.mark.parametrize("model", ROWS)
-def test_every_field_is_kept_or_gets_a_conflict(staff, model):
+def test_every_field_is_kept_or_gets_a_conflict(staff: Client, model: str) -> None:
     make, fields = ROWS[model]
     row = make()
     url, rows = url_of(row), type(row).objects.filter(pk=row.pk)
     theirs = {name: value for name, value, _mine in fields}
-    mine = {name: value for name, _theirs, value in fields if value is not None}
+    mine: dict[str, Any] = {name: value for name, _theirs, value in fields if value is not None}
 
-    def stored() -> dict[str, object]:
+    def stored() -> dict[str, Any]:
         return {name: getattr(rows.get(), name) for name in theirs}
 
     page = form_of(staff.get(url))
@@ -125,7 +133,7 @@ def test_every_field_is_kept_or_gets_a_conflict(staff, model):
         assert value == (json.loads(expected) if name == "attributes" else type(value)(expected))
 
 
-def test_a_conflict_shows_both_values_and_a_third_value_is_another_conflict(staff):
+def test_a_conflict_shows_both_values_and_a_third_value_is_another_conflict(staff: Client) -> None:
     product = factories.product("Pan", price="10.00")
     url = url_of(product)
     page = form_of(staff.get(url))
@@ -145,14 +153,16 @@ def test_a_conflict_shows_both_values_and_a_third_value_is_another_conflict(staf
     )
 
 
-def test_two_editors_who_enter_the_same_value_have_no_conflict(staff):
+def test_two_editors_who_enter_the_same_value_have_no_conflict(staff: Client) -> None:
     product = factories.product("Pan", price="10.00")
     page = form_of(staff.get(url_of(product)))
     Product.objects.update(price="12.00")
     assert staff.post(url_of(product), {**page, "price": "12"}).status_code == 302
 
 
-def test_a_brand_set_by_somebody_else_is_named_and_the_deleted_former_brand_is_no_error(staff):
+def test_a_brand_set_by_somebody_else_is_named_and_the_deleted_former_brand_is_no_error(
+    staff: Client,
+) -> None:
     product = factories.product("Pan", brand_name="Halden")
     page = form_of(staff.get(url_of(product)))
     Product.objects.update(brand=factories.brand("Vindur"))
@@ -163,7 +173,7 @@ def test_a_brand_set_by_somebody_else_is_named_and_the_deleted_former_brand_is_n
     assert Product.objects.get().brand.name == "Vindur"
 
 
-def test_saving_without_a_change_writes_nothing(staff):
+def test_saving_without_a_change_writes_nothing(staff: Client) -> None:
     product = factories.product(
         "Pan", brand_name="Halden", sizes={"M": 1}, description=" One\nTwo \n", unpublish_at=None
     )
@@ -177,21 +187,21 @@ def test_saving_without_a_change_writes_nothing(staff):
     assert (product.history.count(), product.variants.get().history.count()) == (1, 1)
 
 
-def test_line_ends_of_browsers_do_not_reach_the_database(staff):
+def test_line_ends_of_browsers_do_not_reach_the_database(staff: Client) -> None:
     product = factories.product("Pan", description="One\nTwo")
     page = form_of(staff.get(url_of(product)))
     staff.post(url_of(product), {**page, "description": "One\r\nTwo\r\nThree"})
     assert Product.objects.get().description == "One\nTwo\nThree"
 
 
-def test_values_that_the_model_fills_in_are_saved_too(staff):
+def test_values_that_the_model_fills_in_are_saved_too(staff: Client) -> None:
     product = factories.product("Pan", status=Status.DRAFT, publish_at=None)
     page = form_of(staff.get(url_of(product)))
     assert staff.post(url_of(product), {**page, "status": Status.PUBLISHED}).status_code == 302
     assert Product.objects.get().publish_at is not None
 
 
-def test_constraints_are_checked_for_the_changes_of_both_editors_together(staff):
+def test_constraints_are_checked_for_the_changes_of_both_editors_together(staff: Client) -> None:
     product = factories.product("Pan", price="10.00")
     page = form_of(staff.get(url_of(product)))
     Product.objects.update(price="5.00")
@@ -200,7 +210,7 @@ def test_constraints_are_checked_for_the_changes_of_both_editors_together(staff)
     assert "Price: “10.00” → “5.00”" in response.content.decode()
 
 
-def test_stock_sold_while_the_product_is_edited_is_not_put_back(staff):
+def test_stock_sold_while_the_product_is_edited_is_not_put_back(staff: Client) -> None:
     product = factories.product("Pan", sizes={"S": 5, "M": 5})
     url = url_of(product)
     page = form_of(staff.get(url))
@@ -217,7 +227,7 @@ def test_stock_sold_while_the_product_is_edited_is_not_put_back(staff):
     assert list(product.variants.values_list("stock", flat=True)) == [9, 4]
 
 
-def test_of_many_changes_the_first_ones_are_named(staff):
+def test_of_many_changes_the_first_ones_are_named(staff: Client) -> None:
     product = factories.product("Pan", sizes={str(size): 5 for size in range(15)})
     page = form_of(staff.get(url_of(product)))
     sql("UPDATE catalog_variant SET stock = stock - 1")
@@ -226,11 +236,11 @@ def test_of_many_changes_the_first_ones_are_named(staff):
     assert "and 5 more values" in lines
 
 
-def test_stock_sold_while_the_list_is_edited_is_not_put_back(staff):
+def test_stock_sold_while_the_list_is_edited_is_not_put_back(staff: Client) -> None:
     first, second = factories.product("Pan", sizes={"S": 5, "M": 5}).variants.all()
     url = reverse("admin:catalog_variant_changelist")
 
-    def form_data(response) -> dict[str, object]:
+    def form_data(response: ClientResponse) -> dict[str, object]:
         formset = response.context["cl"].formset
         forms = [formset.management_form, *formset.forms]
         return {f.add_prefix(n): f[n].value() for f in forms for n in f.fields} | {"_save": "Save"}
@@ -257,7 +267,7 @@ def test_stock_sold_while_the_list_is_edited_is_not_put_back(staff):
     assert "was deleted by somebody else" in errors(response)
 
 
-def test_a_variant_deleted_by_somebody_else_is_named_and_the_rest_is_saved(staff):
+def test_a_variant_deleted_by_somebody_else_is_named_and_the_rest_is_saved(staff: Client) -> None:
     product = factories.product("Pan", sizes={"S": 1, "M": 2, "L": 3})
     url = url_of(product)
     page = form_of(staff.get(url))
@@ -275,7 +285,7 @@ def test_a_variant_deleted_by_somebody_else_is_named_and_the_rest_is_saved(staff
     assert list(product.variants.values_list("value", "stock")) == [("M", 6), ("L", 9)]
 
 
-def test_deleting_a_variant_that_somebody_else_changed_needs_a_second_save(staff):
+def test_deleting_a_variant_that_somebody_else_changed_needs_a_second_save(staff: Client) -> None:
     product = factories.product("Pan", sizes={"S": 5})
     page = form_of(staff.get(url_of(product)))
     sql("UPDATE catalog_variant SET stock = stock - 1")
@@ -286,7 +296,7 @@ def test_deleting_a_variant_that_somebody_else_changed_needs_a_second_save(staff
     assert not product.variants.exists()
 
 
-def test_images_changed_added_or_deleted_by_somebody_else(staff):
+def test_images_changed_added_or_deleted_by_somebody_else(staff: Client) -> None:
     product = factories.product("Pan")
     front, back = (
         factories.image(product, alt=alt, position=position) for position, alt in enumerate(["Front", "Back"])
@@ -310,7 +320,7 @@ def test_images_changed_added_or_deleted_by_somebody_else(staff):
 
 
 @pytest.mark.parametrize("model", ["product", "brand", "category", "variant"])
-def test_a_row_deleted_by_somebody_else_gets_a_message(staff, model):
+def test_a_row_deleted_by_somebody_else_gets_a_message(staff: Client, model: str) -> None:
     row = ROWS[model][0]()
     url = url_of(row)
     page = form_of(staff.get(url))
@@ -323,7 +333,7 @@ def test_a_row_deleted_by_somebody_else_gets_a_message(staff, model):
         assert "Perhaps it was deleted?" in response.content.decode()
 
 
-def test_a_category_moved_by_somebody_else_keeps_its_new_place(staff):
+def test_a_category_moved_by_somebody_else_keeps_its_new_place(staff: Client) -> None:
     pans, garden = factories.category("Kitchen/Pans"), factories.category("Garden")
     page = form_of(staff.get(url_of(pans)))
     Category.objects.move(Category.objects.get(pk=pans.pk), garden, "first-child")
@@ -343,7 +353,7 @@ def test_a_category_moved_by_somebody_else_keeps_its_new_place(staff):
     assert Category.objects.get(pk=pans.pk).url_path == "pans"
 
 
-def test_moving_or_creating_a_category_adds_one_version(staff):
+def test_moving_or_creating_a_category_adds_one_version(staff: Client) -> None:
     pans, garden = factories.category("Kitchen/Pans"), factories.category("Garden")
     page = form_of(staff.get(url_of(pans)))
     moved = {"treebeard_ref_node": garden.pk, "treebeard_position": "first-child", "name": "Skillets"}
@@ -364,7 +374,7 @@ def test_moving_or_creating_a_category_adds_one_version(staff):
     assert Category.objects.get(slug="woks").history.count() == 1
 
 
-def test_restoring_a_version_keeps_fields_that_somebody_else_changed(staff):
+def test_restoring_a_version_keeps_fields_that_somebody_else_changed(staff: Client) -> None:
     product = factories.product("Pan", price="10.00")
     Product.objects.get().save()
     data = {**form_of(staff.get(url_of(product))), "name": "Wok"}
@@ -382,7 +392,7 @@ def test_restoring_a_version_keeps_fields_that_somebody_else_changed(staff):
     )
 
 
-def test_a_deleted_product_comes_back_from_its_history(staff):
+def test_a_deleted_product_comes_back_from_its_history(staff: Client) -> None:
     product = factories.product("Pan")
     version = product.history.last()
     product.delete()
@@ -392,7 +402,7 @@ def test_a_deleted_product_comes_back_from_its_history(staff):
 
 
 @pytest.mark.parametrize("snapshot", ["x", "x:y:z"])
-def test_a_damaged_snapshot_gets_an_error_message(staff, snapshot):
+def test_a_damaged_snapshot_gets_an_error_message(staff: Client, snapshot: str) -> None:
     product = factories.product("Pan")
     page = form_of(staff.get(url_of(product)))
     response = staff.post(url_of(product), {**page, "name": "Iron pan", "snapshot": snapshot})
@@ -403,12 +413,12 @@ def test_a_damaged_snapshot_gets_an_error_message(staff, snapshot):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_rows_are_locked_between_the_comparison_and_the_save(staff):
+def test_the_rows_are_locked_between_the_comparison_and_the_save(staff: Client) -> None:
     product = factories.product("Pan", sizes={"M": 5})
     page = form_of(staff.get(url_of(product)))
     refused_statements = []
 
-    def act_as_rival(sender, **_kwargs):
+    def act_as_rival(sender: type[Product], **_kwargs: Any) -> None:
         with psycopg.connect(**connection.get_connection_params(), autocommit=True) as rival:
             rival.execute("SET lock_timeout = '50ms'")
             for statement in ("UPDATE catalog_product SET price = 1", "UPDATE catalog_variant SET stock = 1"):
@@ -426,7 +436,7 @@ def test_the_rows_are_locked_between_the_comparison_and_the_save(staff):
 
 
 @pytest.mark.parametrize(("shown", "stored"), [("Black.", "Blue."), ("", "Black.")])
-def test_notices_show_the_difference_of_long_texts(staff, shown, stored):
+def test_notices_show_the_difference_of_long_texts(staff: Client, shown: str, stored: str) -> None:
     text = "Iron. " * 100
     product = factories.product("Pan", description=f"{text}{shown}")
     page = form_of(staff.get(url_of(product)))
@@ -452,19 +462,21 @@ RIVALS = {
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("rival", RIVALS)
-def test_a_conflicting_commit_between_the_checks_and_the_save_becomes_an_error_of_the_form(staff, rival):
+def test_a_conflicting_commit_between_the_checks_and_the_save_becomes_an_error_of_the_form(
+    staff: Client, rival: str
+) -> None:
     product, vindur = factories.product("Pan"), factories.brand("Vindur")
     page = form_of(staff.get(url_of(product)))
     statement, expected = RIVALS[rival]
-    done = []
+    done: list[str] = []
 
-    def act_as_rival(sender, **_kwargs):
+    def act_as_rival(sender: type[Product], **_kwargs: Any) -> None:
         if not done:
             done.append(statement)
             with psycopg.connect(**connection.get_connection_params(), autocommit=True) as other:
                 other.execute(statement)
 
-    added = {
+    rows: dict[str, dict[str, Any]] = {
         "sku": {
             "variants-TOTAL_FORMS": 1,
             "variants-0-sku": "NEW-1",
@@ -478,7 +490,8 @@ def test_a_conflicting_commit_between_the_checks_and_the_save_becomes_an_error_o
             "images-0-seed": 0,
         },
         "brand": {"brand": vindur.pk},
-    }[rival]
+    }
+    added = rows[rival]
     pre_save.connect(act_as_rival, sender=Product)
     try:
         response = staff.post(url_of(product), {**page, "name": "Iron pan", **added})

@@ -59,6 +59,10 @@ def is_on_sale(product: Product) -> bool:
     return product.sale_price is not None and product.sale_price < product.price
 
 
+def has_one_of(key: str, chosen: set[str]) -> Callable[[Product], bool]:
+    return lambda p: key in p.attributes and bool(chosen & set(texts(p.attributes[key])))
+
+
 def predicates_of(selection: Selection) -> dict[str, Callable[[Product], bool]]:
     """Return for each group of the selection the condition as a function of a product."""
     predicates: dict[str, Callable[[Product], bool]] = {}
@@ -71,9 +75,7 @@ def predicates_of(selection: Selection) -> dict[str, Callable[[Product], bool]]:
         predicates["sale"] = is_on_sale
     for key, _value in selection.attributes:
         chosen = {v for k, v in selection.attributes if k == key}
-        predicates[f"attr:{key}"] = lambda p, key=key, chosen=chosen: bool(
-            key in p.attributes and chosen & set(texts(p.attributes[key]))
-        )
+        predicates[f"attr:{key}"] = has_one_of(key, chosen)
     return predicates
 
 

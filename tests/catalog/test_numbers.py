@@ -22,7 +22,8 @@ from tests.catalog.admin_forms import form_of
 from tests.catalog.test_pages import html, links
 
 if TYPE_CHECKING:
-    from django.test import Client
+    from django.contrib.auth.models import User
+    from django.test import Client, RequestFactory
 
 PRICE = NumberField(max_digits=12, decimal_places=2, min_value=0)
 COUNT = WholeNumberField()
@@ -131,7 +132,7 @@ def test_german_staff_enter_german_numbers(staff: Client) -> None:
     assert Product.objects.values().get() == before
 
 
-def test_all_number_fields_of_the_admin_accept_both_notations(rf, admin_user) -> None:
+def test_all_number_fields_of_the_admin_accept_both_notations(rf: RequestFactory, admin_user: User) -> None:
     request = rf.get("/")
     request.user = admin_user
     for admin in site._registry.values():

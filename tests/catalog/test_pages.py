@@ -67,8 +67,8 @@ class TestListings:
         assert links(first, "Next") == ["?sort=name&page=2"]
         assert links(last, "Previous") == ["?sort=name&page=2"]
         assert not links(last, "Next")
-        for number in ("4", "9999", "0", "-1", "x", "9" * 30):
-            html(client, f"/c/kitchen/?page={number}", 404)
+        for page in ("4", "9999", "0", "-1", "x", "9" * 30):
+            html(client, f"/c/kitchen/?page={page}", 404)
 
     @pytest.mark.parametrize("sort", ["newest", "price", "-price", "name"])
     def test_every_product_is_on_exactly_one_page(self, client: Client, sort: str) -> None:

@@ -123,8 +123,10 @@ class Walk:
 
     def steps(self) -> list[Callable[[], object]]:
         """Return each kind of edit at least once, in an order that depends on the seed."""
-        edits = [partial(self.edit, model, field) for model, fields in FIELDS.items() for field in fields]
-        others = [
+        edits: list[Callable[[], object]] = [
+            partial(self.edit, model, field) for model, fields in FIELDS.items() for field in fields
+        ]
+        others: list[Callable[[], object]] = [
             *[self.move_a_category] * 3,
             self.merge_a_category,
             self.merge_a_brand,

@@ -130,7 +130,7 @@ def test_a_writer_cut_off_from_redis_is_carried_by_the_next_drain(
         raise StoreDown("cut off")
 
     with monkeypatch.context() as patched:
-        patched.setattr(runner.runner, "_drain", cut)
+        patched.setattr(runner.runner.drainer, "drain", cut)
         connection.cursor().execute(CHANGES[Subject.LIST])
     assert elsewhere(lambda: door.truth(Subject.LIST)) == door.truth(Subject.LIST)
     assert door.ask(Subject.LIST) == door.truth(Subject.LIST)

@@ -128,7 +128,7 @@ def changes(limit: int = 15) -> list[Change]:
 
 
 def job_runs() -> list[JobRun]:
-    """Return the last run of each keeper."""
+    """Return the last run of each job."""
     return list(JobRun.objects.order_by("name", "-started_at").distinct("name"))
 
 

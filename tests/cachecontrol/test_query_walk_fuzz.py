@@ -35,7 +35,7 @@ from django.test.utils import CaptureQueriesContext
 from cachecontrol.dependencies import trusted_classes
 from cachecontrol.reasons import Outcome
 from cachecontrol.stats import recording
-from tests.cachecontrol.test_membership import plain
+from tests.cachecontrol.test_queries_after_writes import plain
 from tests.library import shelf
 from tests.library.expressions import SHAPES, Hiding, nested, places
 from tests.library.models import Author, Book, Loan

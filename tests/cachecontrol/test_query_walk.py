@@ -275,7 +275,7 @@ def test_a_row_is_not_named_by_what_another_model_takes_for_its_key() -> None:
         )
         compiler = signed.objects.select_related("author").query.get_compiler("default")
         compiler.as_sql()
-        assert query_walk._came_back(compiler) == {}
+        assert query_walk._tables_joined_by_row(compiler) == {}
 
 
 class Alike(Exact):
