@@ -10,7 +10,7 @@ from django.template import engines
 from django.test import Client
 
 from cachecontrol import signing
-from cachecontrol.core import codec
+from cachecontrol.core import codec, compression
 from cachecontrol.drain import runner
 from cachecontrol.exceptions import DamagedData, RecomputationFailed
 from cachecontrol.frontends import recipes
@@ -238,14 +238,14 @@ def test_an_entry_without_a_recipe_or_of_an_unknown_policy_is_not_judged(client:
         b"",
         b"\x80\x04N.",
         codec.encode(5),
-        codec.encode((200, [], b"", b"", None)),
-        codec.encode((999, [], b"", b"", "")),
-        codec.encode((200, [("X", "a\nSet-Cookie: b")], b"", b"", "")),
-        codec.encode((200, [("X\nSet-Cookie", "a")], b"", b"", "")),
-        codec.encode((200, [("", "a")], b"", b"", "")),
-        codec.encode((200, [], b"", b"", '"\r\nSet-Cookie: a"')),
-        codec.encode((200, [], b"", b"not gzip", '"etag"')),
-        codec.encode((200, [], b"", codec.compress(bytes(50_000_000)), '"etag"')),
+        codec.encode((200, {}, b"", b"", None)),
+        codec.encode((999, {}, b"", b"", "")),
+        codec.encode((200, {"X": "a\nSet-Cookie: b"}, b"", b"", "")),
+        codec.encode((200, {"X\nSet-Cookie": "a"}, b"", b"", "")),
+        codec.encode((200, {"": "a"}, b"", b"", "")),
+        codec.encode((200, {}, b"", b"", '"\r\nSet-Cookie: a"')),
+        codec.encode((200, {}, b"", b"not gzip", '"etag"')),
+        codec.encode((200, {}, b"", compression.compress(bytes(50_000_000)), '"etag"')),
     ],
     ids=[
         "nothing",
