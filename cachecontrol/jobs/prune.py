@@ -1,8 +1,9 @@
-"""Pruning of the change log: deletes what every drain of the last hour has surely carried, and notes how far it went.
+"""Prune: delete changes that every drain has carried, and record how far the change log was pruned.
 
-Note [Why not by age]. A transaction that wrote two hours ago may commit now: its change is old and nobody has seen it. So
-snapshots are written down, and only what one of them saw is deleted once it is old itself. The rank of that snapshot
-is noted in the same transaction, so that a clock which was drained less far is not believed.
+Note [Why the age of a change does not count]. A transaction that wrote its change two hours ago may commit now: the change is
+old, and no drain has seen it. So each run records a snapshot. When a recorded snapshot is ``PRUNE_AFTER`` seconds old, the
+changes that it saw are deleted. The rank of that snapshot is recorded in the same transaction, so that a clock which was
+drained less far is not trusted.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ UPDATE cachecontrol_epoch SET pruned_rank = greatest(pruned_rank, base.rank)
 
 
 def prune() -> int:
-    """Write down a snapshot, and delete the changes that one older than ``PRUNE_AFTER`` saw. Returns how many.
+    """Record a snapshot, and delete the changes that a snapshot older than ``PRUNE_AFTER`` saw. Returns the number of changes.
 
-    To be called about once a minute, outside any transaction: each batch is a transaction of its own.
+    Call it every few minutes, outside any transaction: each batch is a transaction of its own.
     """
     with connections[conf.database].cursor() as cursor:
         cursor.execute("INSERT INTO cachecontrol_snapshot (snapshot) VALUES (pg_current_snapshot())")
@@ -53,10 +54,14 @@ def prune() -> int:
 
 
 def _prune_batch() -> int:
-    """Delete one batch, under the lock of the epoch: snapshots of another history are deleted with its epoch."""
+    """Delete one batch. Returns the number of changes; 0 at the end.
+
+    See Note [Why the age of a change does not count]. The row of the epoch is locked, since a drain that begins another epoch
+    deletes the snapshots of the history before.
+    """
     with transaction.atomic(using=conf.database), connections[conf.database].cursor() as cursor:
         cursor.execute("SELECT number FROM cachecontrol_epoch FOR UPDATE")
-        base = _base(cursor)
+        base = _base_snapshot(cursor)
         if base is None:
             return 0
         cursor.execute(_DELETE_SQL, {"base": base, "batch": BATCH})
@@ -66,8 +71,8 @@ def _prune_batch() -> int:
         return deleted
 
 
-def _base(cursor: CursorWrapper) -> str | None:
-    """The youngest snapshot that is old enough; those before it are forgotten."""
+def _base_snapshot(cursor: CursorWrapper) -> str | None:
+    """Return the youngest recorded snapshot that is old enough; None if there is none. Those before it are deleted."""
     cursor.execute(_BASE_SQL, [conf.prune_after])
     row = cursor.fetchone()
     if row is None:
