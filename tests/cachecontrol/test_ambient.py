@@ -264,7 +264,7 @@ def test_a_job_computes_what_a_visitor_gets_and_keeps_its_own_state(
     client.get("/links/")
     key = entry("ambient.spoken")
     before = occupy()
-    assert {reconcile.look_at(key) for key in entry_store.scan_entry_keys(at_least=10)} == {Finding.SAME}
+    assert {reconcile.judge(key) for key in entry_store.scan_entry_keys(at_least=10)} == {Finding.SAME}
     brand()
     runner.runner.run()
     recomputation = recipes.recomputation(key, recipes.read_recipe(key))
@@ -293,7 +293,7 @@ def test_a_fragment_links_to_where_the_project_is_mounted_there() -> None:
     ]
     assert len(found) == 2
     occupy()
-    assert {reconcile.look_at(key) for key in found} == {Finding.SAME}
+    assert {reconcile.judge(key) for key in found} == {Finding.SAME}
 
 
 def test_a_fragment_links_by_the_urls_of_its_host(settings: Any) -> None:
@@ -306,7 +306,7 @@ def test_a_fragment_links_by_the_urls_of_its_host(settings: Any) -> None:
     ]
     assert len(found) == 2
     occupy()
-    assert {reconcile.look_at(key) for key in found} == {Finding.SAME}
+    assert {reconcile.judge(key) for key in found} == {Finding.SAME}
 
 
 def test_urls_and_mount_that_change_nothing_share_a_fragment(other_urls: ModuleType) -> None:
@@ -336,7 +336,7 @@ def test_a_fragment_of_urls_that_are_gone_is_not_judged(monkeypatch: pytest.Monk
     fragment()
     key = entry("ambient.link")
     monkeypatch.delitem(sys.modules, OTHER)
-    assert reconcile.look_at(key) is Finding.UNKNOWN
+    assert reconcile.judge(key) is Finding.UNKNOWN
 
 
 @pytest.mark.parametrize("language", ["de", "en", None])
@@ -345,7 +345,7 @@ def test_a_fragment_is_computed_again_in_its_language_and_zone(language: str | N
     with translation.override(language), timezone.override(zone):
         fragment()
     occupy()
-    assert reconcile.look_at(entry("ambient.link")) is Finding.SAME
+    assert reconcile.judge(entry("ambient.link")) is Finding.SAME
 
 
 def test_so_it_is_under_asgi() -> None:
