@@ -10,7 +10,7 @@ from celery.schedules import crontab
 from celery.signals import task_prerun
 from django.utils import timezone
 
-from cachecontrol.dependencies import tracker
+from cachecontrol.dependencies import declarations
 from cachecontrol.jobs import mend, prune, reconcile, runs, warm
 from cachecontrol.models import JobRun
 from cachecontrol.stats import rollup
@@ -22,7 +22,7 @@ KEEP_RUNS = timedelta(days=7)
 @task_prerun.connect
 def _mark_independent(**_: Any) -> None:
     """Declare that a task works for no fill, whichever thread of a worker runs it."""
-    tracker.mark_independent()
+    declarations.mark_independent()
 
 
 @shared_task(name="cachecontrol.warm")

@@ -8,11 +8,13 @@ drained less far is not trusted.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import connections, transaction
 
 from cachecontrol.conf import conf
+from cachecontrol.postgres import sql_files
+from cachecontrol.postgres.sql_files import statement
 from cachecontrol.stats import recording
 
 if TYPE_CHECKING:
@@ -22,21 +24,19 @@ if TYPE_CHECKING:
 BATCH = 5000
 """Changes that one transaction deletes."""
 
-_BASE_SQL = """
-SELECT id, snapshot::text FROM cachecontrol_snapshot
- WHERE at < clock_timestamp() - %s * interval '1 second' ORDER BY id DESC LIMIT 1
-"""
-_DELETE_SQL = """
-DELETE FROM cachecontrol_change WHERE id IN (
-    SELECT id FROM cachecontrol_change
-     WHERE xid < pg_snapshot_xmax(%(base)s::pg_snapshot) AND pg_visible_in_snapshot(xid, %(base)s::pg_snapshot)
-     ORDER BY xid LIMIT %(batch)s)
-"""
-_NOTE_SQL = """
-UPDATE cachecontrol_epoch SET pruned_rank = greatest(pruned_rank, base.rank)
-  FROM (SELECT pg_snapshot_xmax(%(base)s::pg_snapshot)::text::bigint
-               - (SELECT count(*) FROM pg_snapshot_xip(%(base)s::pg_snapshot)) AS rank) AS base
-"""
+_WRITE_SNAPSHOT = statement("prune.write_snapshot")
+_NEWEST_OLD_SNAPSHOT = statement("prune.newest_old_snapshot")
+_DELETE_OLDER_SNAPSHOTS = statement("prune.delete_older_snapshots")
+_DELETE_CHANGES = statement("prune.delete_changes")
+_NOTE_RANK = statement("prune.note_rank")
+_LOCK_EPOCH = statement("epoch.lock")
+
+
+class OldSnapshot(NamedTuple):
+    """The row of ``prune.newest_old_snapshot``."""
+
+    id: int
+    snapshot: str
 
 
 def prune() -> int:
@@ -45,7 +45,7 @@ def prune() -> int:
     Call it every few minutes, outside any transaction: each batch is a transaction of its own.
     """
     with connections[conf.database].cursor() as cursor:
-        cursor.execute("INSERT INTO cachecontrol_snapshot (snapshot) VALUES (pg_current_snapshot())")
+        cursor.execute(_WRITE_SNAPSHOT)
     total = 0
     while deleted := _prune_batch():
         total += deleted
@@ -60,22 +60,22 @@ def _prune_batch() -> int:
     deletes the snapshots of the history before.
     """
     with transaction.atomic(using=conf.database), connections[conf.database].cursor() as cursor:
-        cursor.execute("SELECT number FROM cachecontrol_epoch FOR UPDATE")
-        base = _base_snapshot(cursor)
-        if base is None:
+        cursor.execute(_LOCK_EPOCH)
+        snapshot = _newest_old_snapshot(cursor)
+        if snapshot is None:
             return 0
-        cursor.execute(_DELETE_SQL, {"base": base, "batch": BATCH})
+        cursor.execute(_DELETE_CHANGES, {"snapshot": snapshot, "batch": BATCH})
         deleted = int(cursor.rowcount)
         if deleted:
-            cursor.execute(_NOTE_SQL, {"base": base})
+            cursor.execute(_NOTE_RANK, {"snapshot": snapshot})
         return deleted
 
 
-def _base_snapshot(cursor: CursorWrapper) -> str | None:
-    """Return the youngest recorded snapshot that is old enough; None if there is none. Those before it are deleted."""
-    cursor.execute(_BASE_SQL, [conf.prune_after])
-    row = cursor.fetchone()
+def _newest_old_snapshot(cursor: CursorWrapper) -> str | None:
+    """Return the newest snapshot that is older than ``PRUNE_AFTER``; None if there is none. Those before it are deleted."""
+    cursor.execute(_NEWEST_OLD_SNAPSHOT, {"seconds": conf.prune_after})
+    row = sql_files.row(cursor, OldSnapshot)
     if row is None:
         return None
-    cursor.execute("DELETE FROM cachecontrol_snapshot WHERE id < %s", [row[0]])
-    return str(row[1])
+    cursor.execute(_DELETE_OLDER_SNAPSHOTS, {"id": row.id})
+    return row.snapshot

@@ -93,7 +93,7 @@ def judge(key: str) -> Finding:
     if entry is None:
         return Finding.MOVED
     try:
-        recomputation = recipes.recomputation(key, recipes.read_recipe(key))
+        recomputation = recipes.stored_recomputation(key)
     except DamagedData as error:
         logger.warning("a recipe was refused: %s", error)
         return Finding.FORGED

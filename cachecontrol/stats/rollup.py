@@ -12,6 +12,7 @@ from django.db.models import Max
 
 from cachecontrol.conf import conf
 from cachecontrol.models import Rollup, Span
+from cachecontrol.postgres.sql_files import statement
 from cachecontrol.redis import keys, redis_client
 from cachecontrol.stats.counters import CountName
 
@@ -27,18 +28,8 @@ MINUTES_IN_REDIS = keys.STATS_MINUTE_SECONDS // 60 - 10
 GRACE = 5
 """Seconds from the end of a minute until its counts are written; counts that arrive later are written by the next rollup."""
 
-_ADD_UP_SQL = """
-    INSERT INTO cachecontrol_rollup (span, start, policy, counts, sends)
-    SELECT %(coarse)s, %(start)s, policy, jsonb_object_agg(name, n), 0
-    FROM (
-        SELECT policy, name, sum(value::bigint) AS n
-        FROM cachecontrol_rollup, jsonb_each_text(counts) AS each(name, value)
-        WHERE span = %(fine)s AND start >= %(start)s AND start < %(end)s
-        GROUP BY policy, name
-    ) AS summed
-    GROUP BY policy
-    ON CONFLICT (span, start, policy) DO UPDATE SET counts = excluded.counts
-"""
+_LOCK_ROLLUP = statement("rollup.lock")
+_ADD_UP = statement("rollup.add_up")
 
 
 def roll_up(*, now: datetime | None = None) -> int:
@@ -49,7 +40,7 @@ def roll_up(*, now: datetime | None = None) -> int:
     last = int((now or datetime.now(UTC)).timestamp() - GRACE) // 60 - 1
     with transaction.atomic(using=conf.database):
         with connections[conf.database].cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+            cursor.execute(_LOCK_ROLLUP, {"key": LOCK})
         minutes = _minutes_to_write(range(last - MINUTES_IN_REDIS, last + 1))
         _write(minutes)
         for fine, coarse in pairwise(Span):
@@ -122,7 +113,5 @@ def _add_up(minutes: Iterable[int], *, fine: Span, coarse: Span) -> None:
     starts = {minute * 60 // coarse * coarse for minute in minutes}
     with connections[conf.database].cursor() as cursor:
         for start in sorted(starts):
-            end = start_of((start + coarse) // 60)
-            cursor.execute(
-                _ADD_UP_SQL, {"fine": fine, "coarse": coarse, "start": start_of(start // 60), "end": end}
-            )
+            period = {"start": start_of(start // 60), "end": start_of((start + coarse) // 60)}
+            cursor.execute(_ADD_UP, {"fine": fine, "coarse": coarse, **period})

@@ -106,9 +106,9 @@ class Protocol(RuleBasedStateMachine):
     @rule()
     def drain_and_pause(self) -> None:
         drain, clock = DrainRunner(), protocol.clock()
-        primary = drain._primary_state(clock.snapshot if clock_check.is_readable(clock) else "")
+        primary = drain.drainer.primary.state(clock.snapshot if clock_check.is_readable(clock) else "")
         if not reason_to_renew(clock, primary):
-            self.late_moves.append(lambda: (drain._certify(clock, primary), drain.close()))
+            self.late_moves.append(lambda: (drain.drainer.certify(clock, primary), drain.close()))
         else:
             drain.close()
 

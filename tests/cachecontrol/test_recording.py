@@ -75,14 +75,14 @@ def test_the_thread_sends_by_itself_each_second(policy, own_sender, monkeypatch)
 
 def test_recording_makes_no_round_trip(policy, monkeypatch):
     """Statistics are sent by a thread of their own, which may do so now."""
-    senders, run = [], sender._count_script._run
+    senders, run = [], sender._count_script._send
 
     def note_thread(*arguments):
         senders.append(threading.current_thread())
         return run(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sender._count_script, "_run", note_thread)
+        patch.setattr(sender._count_script, "_send", note_thread)
         recording.record_read(policy, "hit", "", 0.001)
         recording.record_refusal(policy, "uncovered", "SELECT 1")
         recording.count("test.counter")

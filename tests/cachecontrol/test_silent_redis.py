@@ -13,7 +13,7 @@ from django.db.models.functions import Concat
 from cachecontrol.drain import runner
 from cachecontrol.frontends import pages, recipes
 from cachecontrol.models import JobRun
-from cachecontrol.prove.processes import standing_still
+from cachecontrol.prove.processes import suspended
 from cachecontrol.redis import protocol, redis_client
 from cachecontrol.stats import recording
 from catalog.models import Brand
@@ -57,7 +57,7 @@ def fall_silent(
     with ExitStack() as until_the_end:
         acts = {
             "stopped": valkey.stop,
-            "hung": lambda: until_the_end.enter_context(standing_still(valkey.pid())),
+            "hung": lambda: until_the_end.enter_context(suspended(valkey.pid())),
         }
         yield acts[request.param]
 

@@ -25,7 +25,7 @@ class Command(BaseCommand):
     help = "Fill the pages that visitors ask for most, of some policies or of all."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("policy", nargs="*", help="names of policies, such as catalog.product_page")
+        parser.add_argument("policy", nargs="*", help="names of policies, such as shop.product_page")
         parser.add_argument("--all", action="store_true", help="all policies that are to be kept warm")
         parser.add_argument("--pages", type=int, default=1000, help="pages at most (default: 1000)")
         parser.add_argument("--seconds", type=float, default=600.0, help="seconds at most (default: 600)")
