@@ -425,9 +425,9 @@ def test_jobs_leave_alone_what_others_ask_for(
 ) -> None:
     door.ask(Subject.TABLE)
     (key,) = entries(world)
-    assert reconcile.look_at(key.decode()) in (reconcile.Finding.SAME, reconcile.Finding.UNKNOWN)
+    assert reconcile.judge(key.decode()) in (reconcile.Finding.SAME, reconcile.Finding.UNKNOWN)
     settings.CACHECONTROL = {**settings.CACHECONTROL, **given}
-    assert reconcile.look_at(key.decode()) is reconcile.Finding.UNKNOWN
+    assert reconcile.judge(key.decode()) is reconcile.Finding.UNKNOWN
 
 
 def test_a_function_that_only_reads_settings_leaves_no_doubt(world: World) -> None:
