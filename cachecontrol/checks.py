@@ -59,13 +59,13 @@ def alias(**_: Any) -> list[CheckMessage]:
 
 def notices(**_: Any) -> list[CheckMessage]:
     """W006: connections to the primary do not enable notices of their writes at startup."""
-    from cachecontrol.postgres.sessions import TELL_OPTION
+    from cachecontrol.postgres.sessions import NOTICE_OPTION
 
     options = settings.DATABASES.get(conf.database, {}).get("OPTIONS", {})
-    if TELL_OPTION in str(options.get("options", "")):
+    if NOTICE_OPTION in str(options.get("options", "")):
         return []
     hint = (
-        f"Add {TELL_OPTION!r} to 'options' in its OPTIONS. Silence this check behind a pooler that refuses it:"
+        f"Add {NOTICE_OPTION!r} to 'options' in its OPTIONS. Silence this check behind a pooler that refuses it:"
         " a statement asks then, which a function may reset."
     )
     text = f"Connections to {conf.database!r} do not ask at startup to be told of their writes."
