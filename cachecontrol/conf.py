@@ -81,8 +81,8 @@ class _LazyConf:
 def read() -> Conf:
     """Read ``settings.CACHECONTROL``. Raises Misconfigured for a name that is no setting."""
     given: dict[str, Any] = getattr(settings, "CACHECONTROL", {})
-    known = {field.name for field in dataclasses.fields(Conf)}
-    unknown = [name for name in given if name.lower() not in known or not name.isupper()]
+    names = {field.name for field in dataclasses.fields(Conf)}
+    unknown = [name for name in given if name.lower() not in names or not name.isupper()]
     if unknown:
         raise Misconfigured(f"CACHECONTROL has no setting {', '.join(map(repr, sorted(unknown)))}")
     return Conf(**{name.lower(): value for name, value in given.items()})

@@ -7,12 +7,14 @@ import dataclasses
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import get_commands, load_command_class
 
 from cachecontrol import api
 from cachecontrol.conf import Conf
+from cachecontrol.core.policy import Policy
 from cachecontrol.reasons import Reason
 from tests.write_tables import TABLES
 
@@ -45,6 +47,13 @@ def test_every_setting_is_documented_with_its_default(setting: str) -> None:
 def test_no_setting_is_documented_that_is_not_there() -> None:
     rows = re.findall(r"^\| `([A-Z_]+)` \|", DOCS["settings.md"], re.MULTILINE)
     assert rows == [field.name.upper() for field in dataclasses.fields(Conf)]
+
+
+@pytest.mark.parametrize(
+    "option", [field for field in dataclasses.fields(Policy) if field.name not in ("name", "kind")]
+)
+def test_every_option_of_a_policy_is_documented_with_its_default(option: dataclasses.Field[Any]) -> None:
+    assert f"| `{option.name}` | `{option.default}` |" in DOCS["settings.md"]
 
 
 @pytest.mark.parametrize("name", api.__all__)

@@ -93,8 +93,9 @@ def refuse_after_write(alias: str) -> None:
 
 def refuse_for_unknown_thread(blame: Any) -> None:
     """Refuse all open fills if this thread may work for one of them. See Note [Which fill a thread works for]."""
-    if current_collection() is None and not declarations.is_independent():
-        for collection in open_collections():
+    collections = open_collections()
+    if collections and current_collection() is None and not declarations.is_independent():
+        for collection in collections:
             collection.refuse(Reason.THREAD, _text(blame))
 
 

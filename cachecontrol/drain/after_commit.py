@@ -45,7 +45,7 @@ _undrained = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
-class SessionStart:
+class StartRow:
     """The row of ``session.start``."""
 
     has_notices: bool
@@ -73,7 +73,7 @@ def _start_session(raw: Any) -> None:
     raw.add_notice_handler(_notice_handler(ref(raw)))
     state = ""
     try:
-        start = sql_files.rows(raw.execute(START_SQL), SessionStart)[0]
+        start = sql_files.rows(raw.execute(START_SQL), StartRow)[0]
         raw.cachecontrol_has_startup_option, state = start.has_notices, start.state
         raw.enable_notices()
         if raw.info.transaction_status != TransactionStatus.IDLE:
@@ -96,8 +96,9 @@ def drain_own_write() -> bool:
 
     Raises no error; a drain that failed is tried again before a read.
     """
-    if has_undrained_write():
-        _undrained.is_set = not catch_up.catch_up(certify=False)
+    if not has_undrained_write():
+        return True
+    _undrained.is_set = not catch_up.catch_up(certify=False)
     return not has_undrained_write()
 
 

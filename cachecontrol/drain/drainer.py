@@ -144,10 +144,12 @@ class Drainer:
             number = max(state.number + 1, clock_check.epoch_number(clock.epoch) + 1, int(time.time()))
             self.primary.begin_epoch(number, secrets.token_hex(8))
             fields = clock_check.initial_fields(self.primary.state(""), clock.now)
-            if not protocol.renew(clock.epoch, fields):
+            has_begun = protocol.renew(clock.epoch, fields)
+            if not has_begun:
                 raise psycopg.Rollback
-        recording.count("epoch.renewed")
-        logger.warning("A new cache epoch begins: %s", reason)
+        if has_begun:
+            recording.count("epoch.renewed")
+            logger.warning("A new cache epoch begins: %s", reason)
 
 
 def _continues(state: PrimaryState, last: PrimaryState) -> bool:

@@ -1,4 +1,4 @@
-"""The protocol of front ends: what the jobs need in order to compute an entry again and to compare it with the stored one.
+"""What front ends share: the protocol by which the jobs compute an entry again and compare it, and the keys of entries.
 
 A front end is one way to use the cache: pages, queries, fragments. It builds a ``ReadRequest`` and calls ``engine.read`` with it.
 Each entry carries a recipe, from which the front end can build the request again. A new front end is one file with three parts:

@@ -29,7 +29,7 @@ _OWNER = sql_files.statement("mend.owner")
 _LIMIT_LOCK = sql_files.statement("mend.limit_lock", timeout=LONGEST_LOCK)
 
 
-class Owner(NamedTuple):
+class OwnerRow(NamedTuple):
     """The row of ``mend.owner``."""
 
     may_alter: bool
@@ -67,7 +67,7 @@ def _may_mend(cursor: CursorWrapper, tracked: TrackedTable, schema: str) -> bool
     """Whether this release created the triggers. Raises OperationalError if the table belongs to another role."""
     definition = capture_function.definition(tracked, schema)
     cursor.execute(_OWNER, {"relation": tracked.relation, "definition": definition})
-    owner = sql_files.row(cursor, Owner)
+    owner = sql_files.row(cursor, OwnerRow)
     if owner and not owner.may_alter:
         raise OperationalError(f"the table belongs to {owner.owner}: run migrate as that role")
     return owner is not None

@@ -9,6 +9,7 @@ the cache's tables, the statement waits no longer than ``WAIT``, and after that 
 
 from __future__ import annotations
 
+import functools
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -51,12 +52,12 @@ def query(connection: BaseDatabaseWrapper, statement: str, row_type: type[Row]) 
 
 def in_savepoint(statement: str) -> str:
     """Return SQL that runs a statement and leaves the transaction as it was, its ``lock_timeout`` too."""
-    return _guarded("guarded.in_savepoint", statement, roll_back=sql.SQL(_ROLL_BACK))
+    return _guarded("guarded.in_savepoint", statement, _lock_timeout())
 
 
 def _query_alone(connection: BaseDatabaseWrapper, statement: str, row_type: type[Row]) -> list[Row]:
     with _cursor(connection) as cursor:
-        cursor.execute(_guarded("guarded.alone", statement))
+        cursor.execute(_guarded("guarded.alone", statement, _lock_timeout()))
         cursor.nextset()  # after SET
         return sql_files.rows(cursor, row_type)
 
@@ -85,7 +86,13 @@ def _cursor(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
         raw.prepare_threshold = threshold
 
 
-def _guarded(name: str, statement: str, **parts: sql.SQL) -> str:
-    """Return a statement with a limit of ``WAIT`` for its locks."""
-    timeout = max(1, round(conf.wait * 1000))  # milliseconds; PostgreSQL takes 0 for no limit
-    return sql_files.statement(name, timeout=timeout, statement=sql.SQL(statement), **parts)
+def _lock_timeout() -> int:
+    """Return ``WAIT`` in milliseconds; at least one, since PostgreSQL takes 0 for no limit."""
+    return max(1, round(conf.wait * 1000))
+
+
+@functools.lru_cache(maxsize=8)
+def _guarded(name: str, statement: str, timeout: int) -> str:
+    """Return a statement within another one that limits its locks. Every fill asks with the same few texts."""
+    parts = {"statement": sql.SQL(statement), "roll_back": sql.SQL(_ROLL_BACK)}
+    return sql_files.statement(name, timeout=timeout, **parts)

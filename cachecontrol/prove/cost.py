@@ -34,13 +34,13 @@ HEARTBEAT = 0.005
 class Cost:
     """Seconds that the reads of one answer took in addition to their computations."""
 
-    own: float = 0.0
+    added: float = 0.0
     """Without ``waited``, once the measurement has ended."""
     waited: float = 0.0
     """Charged to the waiting budget."""
 
     def __str__(self) -> str:
-        return f"{self.own:.6f} {self.waited:.6f}"
+        return f"{self.added:.6f} {self.waited:.6f}"
 
     @classmethod
     def parse(cls, text: str) -> Cost:
@@ -64,7 +64,7 @@ def measured() -> Iterator[Cost]:
     _current.cost = cost = Cost()
     begun = time.monotonic()
     yield cost
-    cost.own = max(0.0, cost.own - cost.waited - _stalled(begun, time.monotonic()))
+    cost.added = max(0.0, cost.added - cost.waited - _stalled(begun, time.monotonic()))
 
 
 def install() -> None:
@@ -107,7 +107,7 @@ def _timed(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
         try:
             return read(replace(request, compute=compute))
         finally:
-            _current.cost.own += time.monotonic() - begun - computing
+            _current.cost.added += time.monotonic() - begun - computing
 
     return timed
 
@@ -118,7 +118,7 @@ def _uncharged(wait: Callable[..., None]) -> Callable[..., None]:
     def waiting(fill: leases.RunningFill, seconds: float) -> None:
         begun = time.monotonic()
         wait(fill, seconds)
-        _current.cost.own -= time.monotonic() - begun
+        _current.cost.added -= time.monotonic() - begun
 
     return waiting
 

@@ -54,7 +54,7 @@ class CallFrontEnd:
             return None
         return ReadRequest(
             policy=policy,
-            key=frontend.entry_key(policy, recipe.encode()),
+            key=frontend.entry_key(policy, recipe.scope, recipe.encode()),
             compute=lambda: function(*recipe.arguments),
             database=frontend.default_database(),
             recipe=recipe,

@@ -232,12 +232,12 @@ def test_a_recipe_moved_to_another_entry_is_refused(client: Client, key: str) ->
 
 
 def test_a_body_that_was_altered_is_drift_or_damage(key: str) -> None:
-    redis_client.client().hset(key, "body", codec.encode((200, [], b"<script>", b"", "")))
+    redis_client.client().hset(key, "body", codec.encode((200, {}, b"<script>", b"", "")))
     assert reconcile.reconcile() == {Finding.DRIFT: 1}
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"\x01", codec.encode(5), codec.encode((200, [], b"", b"not gzip", ""))]
+    "body", [b"", b"\x01", codec.encode(5), codec.encode((200, {}, b"", b"not gzip", ""))]
 )
 def test_a_body_that_cannot_be_read_is_damage(key: str, body: bytes) -> None:
     redis_client.client().hset(key, "body", body)

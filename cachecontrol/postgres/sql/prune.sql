@@ -1,4 +1,4 @@
--- Pruning of the change log. See Note [Why not by age] in prune.py.
+-- Pruning of the change log. See Note [Why changes are not pruned by age] in prune.py.
 
 -- name: write_snapshot
 -- Write down which transactions are visible now.

@@ -1,4 +1,4 @@
-"""The toolbar's panel shows what the cache did in one request, and what stopped a page from being stored."""
+"""The panel of the debug toolbar shows the reads of the cache in one request, and why a page was not stored."""
 
 import pytest
 from debug_toolbar.toolbar import DebugToolbar
@@ -41,11 +41,10 @@ def oak():
     catch_up()
 
 
-def look(where, **sent):
-    """Return the panel after a request, the toolbar standing before the cache."""
-    request = RequestFactory().get(where, **sent)
-    views = {pattern.pattern.match(where[1:]) and pattern.callback for pattern in urlpatterns} - {None}
-    (view,) = views
+def panel_after(path, **options):
+    """Return the panel after a request that went through the toolbar, then through the cache."""
+    request = RequestFactory().get(path, **options)
+    (view,) = {pattern.pattern.match(path[1:]) and pattern.callback for pattern in urlpatterns} - {None}
     toolbar = DebugToolbar(request, lambda request: HttpResponse())
     panel = CachePanel(toolbar, CachedPageMiddleware(view))
     panel.response = panel.process_request(request)
@@ -54,24 +53,24 @@ def look(where, **sent):
 
 
 def test_a_miss_then_a_hit_with_its_tags():
-    assert [(read["outcome"], read["reason"]) for read in look("/brand/").get_stats()["reads"]] == [
+    assert [(read["outcome"], read["reason"]) for read in panel_after("/brand/").get_stats()["reads"]] == [
         ("miss", "absent")
     ]
-    (read,) = look("/brand/").get_stats()["reads"]
+    (read,) = panel_after("/brand/").get_stats()["reads"]
     assert (read["policy"], read["outcome"]) == ("panel.brand", "hit")
     assert "catalog_brand.slug=oak" in read["tags"]
 
 
 def test_a_browser_gets_the_page_whole_so_that_the_toolbar_can_write_itself_into_it():
-    etag = look("/brand/").response.headers["ETag"]
-    panel = look("/brand/", headers={"accept-encoding": "gzip", "if-none-match": etag})
+    etag = panel_after("/brand/").response.headers["ETag"]
+    panel = panel_after("/brand/", headers={"accept-encoding": "gzip", "if-none-match": etag})
     assert panel.response.status_code == 200
     assert "Content-Encoding" not in panel.response.headers
     assert panel.get_stats()["reads"][0]["outcome"] == "hit"
 
 
-def test_what_stopped_the_page_from_being_stored():
-    panel = look("/raw/")
+def test_the_cause_of_a_refusal_is_shown():
+    panel = panel_after("/raw/")
     (refusal,) = panel.get_stats()["refusals"]
     assert refusal["reason"] == "uncovered"
     assert "SELECT name FROM catalog_brand" in refusal["detail"]
