@@ -102,7 +102,10 @@ class QueryWalk:
             self._enclosing.pop()
 
     def visit(self, node: Any) -> None:
-        """Visit an expression that decides, and its parts, some of which Django compiles without calling the compiler."""
+        """Visit an expression that decides, and its parts, some of which Django compiles without calling the compiler.
+
+        See Note [Why columns that are only selected count by row].
+        """
         if id(node) in self._visited or node is None or isinstance(node, Query):
             return
         self._visited[id(node)] = node

@@ -4,9 +4,10 @@ The capture function sends the connection a notice, which only connections that 
 the connection is in no transaction any more, by whatever call the transaction ended: everything that is sent to the server goes
 through the connection's ``wait``.
 
-Note [How a connection enables notices]. By a startup option (``TELL_OPTION``), which RESET and DISCARD restore. If the settings
-do not include the option, as behind a pooler that refuses unknown options, a statement enables the notices, again after each
-statement that may have changed the session. A function that resets the session and writes is not noticed in this case.
+Note [Why a connection asks for notices at its start]. A startup option (``TELL_OPTION``) enables the notices, which RESET and
+DISCARD restore. If the settings do not include the option, as behind a pooler that refuses unknown options, a statement enables
+the notices, again after each statement that may have changed the session. A function that resets the session and writes is not
+noticed in this case.
 """
 
 from __future__ import annotations
@@ -166,7 +167,7 @@ class _Connection(psycopg.Connection[Any]):
         self._drain_if_committed()
 
     def enable_notices(self) -> None:
-        """Enable notices of writes, unless a startup option does. See Note [How a connection enables notices]."""
+        """Enable notices of writes, unless a startup option does. See Note [Why a connection asks for notices at its start]."""
         can_ask = self.info.transaction_status not in (TransactionStatus.INERROR, TransactionStatus.UNKNOWN)
         if can_ask and not self.cachecontrol_has_startup_option:
             with declarations.reported():

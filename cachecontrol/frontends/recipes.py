@@ -73,6 +73,8 @@ def recomputation(entry_key: str, fields: dict[str, Any]) -> Recomputation | Non
 
     None if this release cannot compute it: its policy is not registered, or its recipe is of another kind, scope or release.
     Raises DamagedData if the recipe describes the entry of another key.
+
+    See Note [Why a recipe is bound three times].
     """
     policy = find_policy(keys.policy_of(entry_key))
     front_end = frontend.find(policy.kind) if policy else None

@@ -113,7 +113,8 @@ def is_same(value: Any, response: HttpResponseBase) -> bool:
         raise DamagedData("not a page")
     stored = StoredFields(*value)
     are_same_headers = all(
-        _directives(response.headers.get(name, "")) == _directives(text) for name, text in stored.headers.items()
+        _directives(response.headers.get(name, "")) == _directives(text)
+        for name, text in stored.headers.items()
     )
     content = (response.status_code, b"".join(response))
     return are_same_headers and (stored.status, _body(stored)) == content

@@ -41,6 +41,8 @@ def prune() -> int:
     """Write down a snapshot, and delete the changes that one older than ``PRUNE_AFTER`` saw. Return how many.
 
     To be called about once a minute, outside any transaction: each batch is a transaction of its own.
+
+    See Note [Why changes are not pruned by age].
     """
     with connections[conf.database].cursor() as cursor:
         cursor.execute(_WRITE_SNAPSHOT)

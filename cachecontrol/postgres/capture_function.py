@@ -49,7 +49,7 @@ def function_identifier(tracking: TrackedTable, schema: str) -> sql.Identifier:
 
 
 def function_sql(tracking: TrackedTable, schema: str) -> str:
-    """Return the statement that creates the capture function of one table."""
+    """Return the statement that creates the capture function of one table. See Note [Why rows are compared as images]."""
     watched = [tracking.pk, *(column for column in tracking.columns if column != tracking.pk)]
     return sql_files.statement(
         "capture.create_function",

@@ -3,7 +3,7 @@
 What the same SQL returns depends on the role, the ``search_path`` and the settings that row-level security looks at. These are
 the scope of a read.
 
-Note [How a read without SQL knows who asks]. What connecting gives is determined by Django's settings, which are a part of every
+Note [Why a read without SQL knows who asks]. What connecting gives is determined by Django's settings, which are a part of every
 key. A session may change afterwards. So each statement that may change it is counted, and the next read of that connection asks
 the server, once, what the session is now. A session that differs from its start neither reads nor fills the cache. A change
 within a function is not counted, unless the server reports it; a fill asks in any case. If the project defines a ``SCOPE``, the
@@ -120,7 +120,10 @@ def fingerprint(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:
 
 
 def may_have_changed(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether the session may differ from its start. No round trip."""
+    """Return whether the session may differ from its start. No round trip.
+
+    See Note [Why a read without SQL knows who asks].
+    """
     session = _session(connection.connection)
     if session is None:
         return False
