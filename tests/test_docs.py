@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import get_commands
+from django.core.management import get_commands, load_command_class
 
 from cachecontrol import api
 from cachecontrol.conf import Conf
@@ -71,6 +71,20 @@ def test_every_check_is_documented() -> None:
 @pytest.mark.parametrize("command", OURS)
 def test_every_command_is_documented(command: str) -> None:
     assert f"manage.py {command}" in EVERYTHING
+
+
+@pytest.mark.parametrize("page", DOCS)
+def test_every_command_on_a_page_has_the_options_that_it_is_shown_with(page: str) -> None:
+    shown = re.findall(r"manage\.py ([a-z]\w+)([^`\n]*)", DOCS[page])
+    for name, arguments in shown:
+        parser = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
+        known = {option for action in parser._actions for option in action.option_strings}
+        assert {*re.findall(r"--[a-z-]+", arguments)} <= known, f"{page}: manage.py {name}{arguments}"
+
+
+def test_every_target_of_make_on_a_page_exists() -> None:
+    targets = {*re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)}
+    assert {*re.findall(r"(?:`|^)make ([a-z-]+)", EVERYTHING, re.MULTILINE)} <= targets
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -77,7 +77,7 @@ class QueryWalk:
     """By identity. It keeps the expressions alive, so that no other one gets their identity."""
 
     def compile(self, node: Any, compile_node: Callable[[Any], Any]) -> Any:
-        """Visit a part of the query, and compile it. See Note [Why columns that are only selected count by row]."""
+        """Visit a part of the query, and compile it."""
         match node:
             case BaseTable() | Join() if not self._enclosing:
                 self.sources[str(node.table_alias)] = node
@@ -102,7 +102,10 @@ class QueryWalk:
             self._enclosing.pop()
 
     def visit(self, node: Any) -> None:
-        """Visit an expression that decides, and its parts, some of which Django compiles without calling the compiler."""
+        """Visit an expression that decides, and its parts, some of which Django compiles without calling the compiler.
+
+        See Note [Why columns that are only selected count by row].
+        """
         if id(node) in self._visited or node is None or isinstance(node, Query):
             return
         self._visited[id(node)] = node

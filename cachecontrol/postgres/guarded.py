@@ -1,6 +1,6 @@
 """Guarded statements: the cache asks on a reader's own connection and leaves the reader's transaction as it was.
 
-Note [How the cache asks without disturbing the reader]. The statement may fail on the reader's connection: the role has no rights
+Note [Why the cache asks within a savepoint]. The statement may fail on the reader's connection: the role has no rights
 on the cache's tables, they are missing, a timeout ends it. Within a transaction such an error would end the reader's transaction
 too, and the limit for the statement's locks would hold for the rest of it. So the statement has a savepoint of its own there, in
 the same round trip. In a transaction that failed, or in the middle of a pipeline, nothing is asked. If another session has locked
@@ -34,8 +34,7 @@ _ROLL_BACK = sql_files.statement("guarded.roll_back")
 def query(connection: BaseDatabaseWrapper, statement: str, row_type: type[Row]) -> list[Row]:
     """Return the rows of a statement of the cache itself, each as a ``row_type``.
 
-    Raises DatabaseError, and leaves the reader's transaction as it was. See Note [How the cache asks without disturbing the
-    reader].
+    Raises DatabaseError, and leaves the reader's transaction as it was. See Note [Why the cache asks within a savepoint].
     """
     connection.ensure_connection()
     raw: Any = connection.connection

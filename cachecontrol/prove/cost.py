@@ -1,6 +1,7 @@
 """The cost of an answer: the time that the cache takes in addition to the computation, measured in the process that answers.
 
-Note [How the cost is measured]. Each read of the cache is timed, and the time of its computation is subtracted. The costs of
+Note [Why the cost is measured where the answer is made]. Each read of the cache is timed, and the time of its computation is
+subtracted. The costs of
 nested reads are added up. Three times do not count: waiting for a fill of the same process, since this is the computation of
 the answer; waiting that is charged to the budget, which has its own limit; and times in which the process was not scheduled,
 which a background thread measures by how late it wakes up.
@@ -60,7 +61,10 @@ _stalls: deque[tuple[float, float]] = deque(maxlen=2000)
 
 @contextmanager
 def measured() -> Iterator[Cost]:
-    """Measure the cost of this thread's reads within the block."""
+    """Measure the cost of this thread's reads within the block.
+
+    See Note [Why the cost is measured where the answer is made].
+    """
     _current.cost = cost = Cost()
     begun = time.monotonic()
     yield cost

@@ -1,4 +1,4 @@
-"""Statements: SQL during a fill is reported or refuses the fill, whoever sends it."""
+"""Statements: SQL during a fill is reported, or it refuses the fill: SQL of Django, of psycopg and of other threads."""
 
 from __future__ import annotations
 
