@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 WHY = {
     "start processes or servers of their own": """
-        test_breaks test_cost test_oracle test_prove test_procfile test_services test_postgres test_up test_web test_deploy
-        test_full_broker test_logs test_settings test_tls test_tasks test_health test_crash test_replica test_restore
+        test_mutations test_cost test_other_project test_prove test_procfile test_services test_postgres test_up test_web
+        test_deploy test_full_broker test_logs test_settings test_tls test_tasks test_health test_crash test_replica test_restore
         test_history test_visible test_resharding test_locale test_killed_writer test_slow_redis test_damaged_clock
         test_encodings test_two_databases
         test_counts_are_sent_at_exit

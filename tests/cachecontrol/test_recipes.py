@@ -159,7 +159,7 @@ def test_reconcile_does_not_judge_an_entry_whose_recipe_has_the_fields_of_anothe
     redis_client.client().hset(key, "recipe", signing.seal("recipe", key, codec.encode(recipe)))
     before = redis_client.client().hgetall(key)
     assert recipes.recomputation(key, recipes.read_recipe(key)) is None
-    assert reconcile.look_at(key) is Finding.UNKNOWN
+    assert reconcile.judge(key) is Finding.UNKNOWN
     assert reconcile.reconcile() == {Finding.UNKNOWN: 1}
     assert redis_client.client().hgetall(key) == before
 
