@@ -68,7 +68,7 @@ def notices(**_: Any) -> list[CheckMessage]:
         f"Add {NOTICE_OPTION!r} to 'options' in its OPTIONS. Silence this check behind a pooler that refuses it:"
         " a statement asks then, which a function may reset."
     )
-    text = f"Connections to {conf.database!r} do not ask at startup to be told of their writes."
+    text = f"Connections to {conf.database!r} do not enable notices of their writes at startup."
     return [Warning(text, hint, id="cachecontrol.W006")]
 
 

@@ -17,47 +17,47 @@ class Conf:
     """Every setting with its default. The key in ``settings.CACHECONTROL`` is the name in capitals."""
 
     enabled: bool = True
-    """Whether the cache is used. If not, every read is a bypass (``disabled``)."""
+    """If ``False``, every read is a bypass (reason ``disabled``)."""
     alias: str = "default"
-    """The django-redis alias in ``CACHES`` of the Redis that holds the clock, the tags and the entries."""
+    """The django-redis alias in ``CACHES`` in which clock, tags and entries are stored."""
     database: str = "default"
-    """The alias in ``DATABASES`` of the primary that has the tracked tables, and beside them the cache's own tables."""
+    """The alias in ``DATABASES`` of the primary whose changes are captured. The cache's own tables there are used."""
     replicas: tuple[str, ...] = ()
-    """Aliases in ``DATABASES`` of streaming replicas of that primary to which reads may be routed."""
+    """Aliases of streaming replicas of that primary to which reads may be routed."""
     max_lag: float = 2.0
-    """The longest time in seconds by which an answer of the cache may be behind the database."""
+    """Seconds that an answer may be behind the database at most."""
     drain_interval: float = 0.05
-    """The pause in seconds between two drains of the ``drain`` process."""
+    """Seconds between two drains of the ``drain`` process."""
     drain_timeout: float = 1.0
-    """The longest time in seconds of a reader's drain in PostgreSQL. The reader itself waits at most ``WAIT`` seconds."""
+    """Seconds that the statement of a reader's drain may take."""
     rows_per_change: int = 200
-    """The number of rows up to which a statement moves a tag for each row. If it changes more, it moves ``table*``."""
+    """Rows of one statement that get a tag each. A statement that changes more rows moves ``table*``."""
     tags_per_drain: int = 5000
-    """The number of tags up to which a drain moves each of them. If there are more, it moves ``table*``."""
+    """Tags that one drain moves one by one. If there are more, it moves ``table*`` of each table."""
     rows_per_entry: int = 64
-    """The number of row and slice tags of one table that an entry may have. If it needs more, it depends on the whole table."""
+    """Row and slice tags of one table in one entry. An entry with more depends on the whole table."""
     lease: float = 1.0
-    """The time in seconds after which the right to fill an entry lapses, unless its process renews it."""
+    """Seconds after which the right to fill lapses unless its process renews it."""
     wait: float = 0.2
-    """The longest time in seconds that a thread waits in total for others' fills and for drains, and of a writer's drain."""
+    """Seconds that a thread waits at most for fills of other processes and for drains, in total."""
     max_entry_bytes: int = 2_000_000
-    """The largest stored value in bytes. A larger one is served and not stored (``too_large``)."""
+    """Bytes of one stored value. A larger value is served and not stored (``too_large``)."""
     max_key_bytes: int = 2_000
-    """The most bytes of host, path, parameters and vary values of a page. A longer key is a bypass (``key_too_long``)."""
+    """Bytes of host, path, parameters and vary values of one page. A page with more is a bypass (``key_too_long``)."""
     entries_per_policy: int = 100_000
-    """The number of entries that a policy may keep. A full policy takes a key at its second request (``full`` until then)."""
+    """Entries that one policy keeps at most."""
     sign_bodies: bool = False
-    """Whether stored values are signed, so that a program that can write to Redis cannot put HTML into pages."""
+    """Sign stored values, so that a program that can write to Redis cannot put HTML into pages."""
     release: str = ""
-    """The name of the deployed code. Entries of another release are not used."""
+    """Name of the deployed code. A release does not see entries of another one."""
     scope: str = ""
-    """The dotted path of a function that returns in a few letters whose rows the thread sees. They are a part of every key."""
+    """Dotted path of a function that returns a short text: whose rows the thread sees. The text is a part of every key."""
     breaker_seconds: float = 1.0
-    """The time in seconds for which Redis, drains or the cache's tables are not asked again after they failed."""
+    """Seconds for which a process does not ask Redis, drains or the cache's tables again after they failed."""
     prune_after: float = 3600.0
-    """The shortest time in seconds for which a change stays in the change log."""
+    """Seconds for which changes are kept at least."""
     metrics_token: str = ""
-    """The bearer token for ``/metrics``. If it is empty, only staff with the permission may read them."""
+    """Bearer token that may read ``/metrics``. If it is empty, only staff with the permission may."""
 
 
 class _LazyConf:

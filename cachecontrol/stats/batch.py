@@ -105,10 +105,10 @@ class Batch:
         self.minutes.setdefault(int(now) // MINUTE, Counter()).update(counts)
 
     def _add_hot_keys(self, policy: str, window: int, counts: Counter[str]) -> None:
-        """Add reads by key; the hottest alone are kept where there are very many."""
+        """Add reads by key. If there are very many keys, the hottest stay alone."""
         reads_by_key = self.hot_keys.setdefault((policy, window), Counter())
         reads_by_key.update(counts)
         if len(reads_by_key) > 10 * HOT_KEYS:
             self.hot_keys[policy, window] = Counter(dict(reads_by_key.most_common(HOT_KEYS)))
-            kept = {key for by_key in self.hot_keys.values() for key in by_key}
-            self.recipes = {key: recipe for key, recipe in self.recipes.items() if key in kept}
+            hot = {key for by_key in self.hot_keys.values() for key in by_key}
+            self.recipes = {key: recipe for key, recipe in self.recipes.items() if key in hot}

@@ -49,7 +49,7 @@ def roll_up(*, now: datetime | None = None) -> int:
 
 
 def delete_old(*, now: datetime | None = None) -> int:
-    """Delete rollups that are older than those of their span are kept. Return how many."""
+    """Delete rollups older than ``DAYS_KEPT``. Return how many."""
     now = now or datetime.now(UTC)
     return sum(
         Rollup.objects.filter(span=span, start__lt=now - timedelta(days=days)).delete()[0]

@@ -32,8 +32,11 @@ def test_an_unknown_setting_is_named(settings: Any, name: str) -> None:
 
 
 def test_the_docs_explain_each_setting_as_the_code_does(settings: Any) -> None:
+    """The code has the first sentences of the docs, without links."""
     page = (Path(settings.BASE_DIR) / "docs" / "settings.md").read_text()
     explained = re.findall(r'^    (\w+): .*\n    """(.+)"""$', inspect.getsource(Conf), re.MULTILINE)
     assert len(explained) == len(Conf.__slots__)
     for name, meaning in explained:
-        assert re.search(rf"^\| `{name.upper()}` \| .* \| {re.escape(meaning)} \|$", page, re.MULTILINE), name
+        row = f"| `{name.upper()}` | "
+        (line,) = [line for line in page.splitlines() if line.startswith(row)]
+        assert line.split(" | ", 2)[2].startswith(meaning.replace("``", "`").rstrip(".")), name

@@ -61,6 +61,20 @@ def test_the_dashboard_misses_a_drain_process_too(client, redis, operator):
     assert on_dashboard(client, "Drain process") == ("good", "at work")
 
 
+def test_the_dashboard_does_not_ask_again_when_redis_did_not_answer(
+    client, redis, operator, valkey, monkeypatch
+):
+    """Each question to a frozen server would take its timeout."""
+    client.force_login(operator)
+    questions = []
+    for name in ("has_drain", "is_full"):
+        monkeypatch.setattr(server_state, name, lambda name=name: questions.append(name))
+    valkey.stop()
+    assert on_dashboard(client, "Redis")[0] == "bad"
+    assert on_dashboard(client, "Drain process")[0] == "warning"
+    assert questions == []
+
+
 def test_a_clock_from_the_future_is_old_for_both(client, redis, operator):
     assert catch_up()
     redis.hset(keys.CLOCK, "time", int((time.time() + 60) * 1e6))

@@ -68,9 +68,10 @@ def _postgresql() -> Check:
 
 
 def _redis(server: Server | None) -> Check:
-    if server is None:
+    redis_state = state.redis_state() if server else RedisState.DOWN
+    if server is None or redis_state is RedisState.DOWN:
         return Check("Redis", State.BAD, _("does not answer: every read is served from the database"))
-    if state.redis_state() is RedisState.FULL:
+    if redis_state is RedisState.FULL:
         text = _(
             "full: fresh pages are served, new ones are not stored. Raise maxmemory or evict by volatile-lru"
         )
