@@ -42,12 +42,12 @@ class QueryDependencies:
 
     def tags_of_rows(self, rows: Iterable[Any]) -> set[str]:
         """Return the tags of the query and of the joined rows in its result."""
-        found = set(self.tags)
+        names = set(self.tags)
         for row in rows:
             for relation, index in self.joined_rows:
                 if row[index] is not None:
-                    found.add(tags.row(relation, row[index]) or tags.table(relation))
-        return found
+                    names.add(tags.row(relation, row[index]) or tags.table(relation))
+        return names
 
     def tags_of_tables(self) -> set[str]:
         """Return the tags of the query if its result is not at hand: those of the joined tables as a whole."""

@@ -4,7 +4,7 @@ The capture function sends the connection a notice, which only connections that 
 the connection is in no transaction any more, by whatever call the transaction ended: everything that is sent to the server goes
 through the connection's ``wait``.
 
-Note [Why a connection asks for notices at its start]. A startup option (``TELL_OPTION``) enables the notices, which RESET and
+Note [Why a connection asks for notices at its start]. A startup option (``NOTICE_OPTION``) enables the notices, which RESET and
 DISCARD restore. If the settings do not include the option, as behind a pooler that refuses unknown options, a statement enables
 the notices, again after each statement that may have changed the session. A function that resets the session and writes is not
 noticed in this case.
@@ -27,8 +27,8 @@ from cachecontrol.dependencies import declarations, statements
 from cachecontrol.dependencies.databases import is_captured
 from cachecontrol.drain import catch_up
 from cachecontrol.postgres import sessions, sql_files
-from cachecontrol.postgres.capture_function import TELL_CODE
-from cachecontrol.postgres.sessions import TELL_SETTING
+from cachecontrol.postgres.capture_function import NOTICE_CODE
+from cachecontrol.postgres.sessions import NOTICE_SETTING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("cachecontrol")
 
 
-START_SQL = sql_files.statement("session.start", setting=TELL_SETTING, state=sessions.STATE)
-_ENABLE_NOTICES = sql_files.statement("session.enable_notices", setting=TELL_SETTING)
+START_SQL = sql_files.statement("session.start", setting=NOTICE_SETTING, state=sessions.STATE)
+_ENABLE_NOTICES = sql_files.statement("session.enable_notices", setting=NOTICE_SETTING)
 _undrained = threading.local()
 """Whether this thread committed something that no drain of this process has carried yet."""
 
@@ -108,7 +108,7 @@ def _notice_handler(connection: ref[Any]) -> Callable[[psycopg.errors.Diagnostic
 
     def note_write(notice: psycopg.errors.Diagnostic) -> None:
         raw = connection()
-        if notice.sqlstate == TELL_CODE and raw is not None:
+        if notice.sqlstate == NOTICE_CODE and raw is not None:
             statements.refuse_after_write(raw.cachecontrol_alias)
             raw.cachecontrol_has_written = True
 

@@ -80,9 +80,9 @@ def release() -> str:
 
 
 def default_database() -> str:
-    """Return the alias of the database that reads go to when nothing else is said: the primary or one of its replicas.
+    """Return the alias of the database that pages and fragments read first: the primary or one of its replicas.
 
-    The routers choose. Their choice does not count if it is another database, as Django's default may be.
+    Django's routers choose it. If they choose another database, as Django's default may be, it is the primary.
     """
     from cachecontrol.models import Epoch
 

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 
-TELL_SETTING = "cachecontrol.tell"
+NOTICE_SETTING = "cachecontrol.tell"
 """A session in which this is ``on`` receives a notice for each change that it makes."""
-TELL_OPTION = f"-c {TELL_SETTING}=on"
+NOTICE_OPTION = f"-c {NOTICE_SETTING}=on"
 """The same as a startup option, which RESET restores."""
 STATE = sql_files.fragment("session.state")
 REPORTED = (
@@ -170,7 +170,7 @@ def _configured_scope() -> str:
         database = settings.DATABASES.get(alias, {})
         options = database.get("OPTIONS", {})
         texts = (str(options.get(name) or "") for name in _CONNECTION_OPTIONS)
-        given = [text.replace(TELL_OPTION, "").strip() for text in texts]
+        given = [text.replace(NOTICE_OPTION, "").strip() for text in texts]
         connecting.append([database.get("USER"), database.get("TIME_ZONE"), *given])
     return repr((conf.release, connecting, os.environ.get("PGUSER"), os.environ.get("PGOPTIONS")))
 

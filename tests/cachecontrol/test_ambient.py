@@ -268,7 +268,7 @@ def test_a_job_computes_the_page_of_a_visitor_and_keeps_its_own_state(
     client.get("/links/")
     key = entry("ambient.spoken")
     before = occupy()
-    assert {reconcile.look_at(key) for key in entry_store.scan_entry_keys(at_least=10)} == {Finding.SAME}
+    assert {reconcile.judge(key) for key in entry_store.scan_entry_keys(at_least=10)} == {Finding.SAME}
     brand()
     runner.runner.run()
     recomputation = recipes.recomputation(key, recipes.read_recipe(key))
@@ -297,7 +297,7 @@ def test_a_fragment_has_the_links_of_its_mount() -> None:
     ]
     assert len(found) == 2
     occupy()
-    assert {reconcile.look_at(key) for key in found} == {Finding.SAME}
+    assert {reconcile.judge(key) for key in found} == {Finding.SAME}
 
 
 def test_a_fragment_has_the_links_of_its_urlconf(settings: Any) -> None:
@@ -310,7 +310,7 @@ def test_a_fragment_has_the_links_of_its_urlconf(settings: Any) -> None:
     ]
     assert len(found) == 2
     occupy()
-    assert {reconcile.look_at(key) for key in found} == {Finding.SAME}
+    assert {reconcile.judge(key) for key in found} == {Finding.SAME}
 
 
 def test_equal_urlconfs_and_mounts_share_a_fragment(other_urls: ModuleType) -> None:
@@ -340,7 +340,7 @@ def test_a_fragment_whose_urlconf_is_gone_is_not_judged(monkeypatch: pytest.Monk
     fragment()
     key = entry("ambient.link")
     monkeypatch.delitem(sys.modules, OTHER)
-    assert reconcile.look_at(key) is Finding.UNKNOWN
+    assert reconcile.judge(key) is Finding.UNKNOWN
 
 
 @pytest.mark.parametrize("language", ["de", "en", None])
@@ -349,7 +349,7 @@ def test_a_fragment_is_computed_again_in_its_language_and_zone(language: str | N
     with translation.override(language), timezone.override(zone):
         fragment()
     occupy()
-    assert reconcile.look_at(entry("ambient.link")) is Finding.SAME
+    assert reconcile.judge(entry("ambient.link")) is Finding.SAME
 
 
 def test_the_same_holds_under_asgi() -> None:

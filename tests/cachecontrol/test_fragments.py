@@ -103,6 +103,14 @@ def test_a_plain_value_that_cannot_be_written_is_a_counted_bypass(brand: Brand) 
     assert [(read.outcome, read.reason) for read in trace.reads] == [("bypass", "unknown_type")]
 
 
+def test_a_list_of_plain_values_is_an_argument(brand: Brand) -> None:
+    source = '{% load cachecontrol %}{% cached "test.list" values %}{{ values|join:"+" }}{% endcached %}'
+    for values in ([1, "a"], (1, "a"), [1], [1, "a"]):
+        assert Template(source).render(Context({"values": values})) == "+".join(map(str, values))
+    with pytest.raises(Unhermetic, match="values, a Brand"):
+        Template(source).render(Context({"values": [1, [brand]]}))
+
+
 def test_each_combination_of_arguments_has_its_own_entry(brand: Brand) -> None:
     other = Brand.objects.create(name="Other", slug="other")
     card = Template(CARD)

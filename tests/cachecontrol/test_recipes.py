@@ -89,6 +89,15 @@ def test_a_query_is_the_same_until_its_rows_change(query: Any) -> None:
     assert not holds(key)
 
 
+@pytest.mark.parametrize("is_single", [False, True])
+def test_a_stored_value_that_is_no_rows_is_damage(is_single: bool) -> None:
+    rows = Brand.objects.cached("tests.rows")
+    rows.get(slug="acme") if is_single else list(rows)
+    key = entry_key("tests.rows")
+    redis_client.client().hset(key, "body", codec.encode("Acme"))
+    assert reconcile.reconcile() == {Finding.DAMAGED: 1}
+
+
 def test_rows_in_another_order_are_the_same(brands: list[Brand]) -> None:
     list(Brand.objects.order_by().cached("tests.rows"))
     key = entry_key("tests.rows")

@@ -1,4 +1,4 @@
-"""Statements: SQL during a fill is reported or refuses the fill, whoever sends it."""
+"""Statements: SQL during a fill is reported, or it refuses the fill: SQL of Django, of psycopg and of other threads."""
 
 from __future__ import annotations
 
@@ -146,7 +146,6 @@ def test_a_thread_that_works_for_itself_refuses_none() -> None:
 
     assert collection_of(lambda: in_thread(read)).refusal is None
     assert collection_of(lambda: in_thread(serve)).refusal is None
-    assert not declarations.is_independent()
 
 
 def test_a_thread_with_a_fill_of_its_own_refuses_no_other() -> None:

@@ -16,7 +16,7 @@ from django.views.decorators.cache import never_cache
 
 from cachecontrol.api import cached_page
 from cachecontrol.frontends import unshared
-from cachecontrol.reasons import Outcome
+from cachecontrol.reasons import Outcome, Reason
 from cachecontrol.redis import redis_client
 from cachecontrol.stats import recording
 from tests.shelf.world import transactional_db
@@ -252,6 +252,16 @@ def test_a_page_that_has_become_shareable_is_stored(client: Client, monkeypatch:
     monkeypatch.setitem(states, "changing", False)
     assert status(client.get("/changing/")) == "larder; fwd=uri-miss; stored"
     assert status(client.get("/changing/")) == "larder; hit"
+
+
+def test_a_page_that_another_request_has_found_meanwhile_is_not_computed_twice(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([None, Reason.SET_COOKIE])
+    monkeypatch.setattr(unshared.UnsharedPages, "reason", lambda pages, page: next(found))
+    client.cookies["name"] = "alice"
+    assert status(client.get("/form/")) == "larder; fwd=uri-miss; detail=set_cookie"
+    assert runs == ["alice"]
 
 
 def test_the_oldest_pages_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:

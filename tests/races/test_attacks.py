@@ -246,7 +246,7 @@ def test_links_begin_where_the_project_is_mounted_and_on_nobody_elses_page(world
             assert world.last.outcome is Outcome.HIT
     finally:
         set_script_prefix("/")
-    assert {reconcile.look_at(key.decode()) for key in entries(world)} == {reconcile.Finding.SAME}
+    assert {reconcile.judge(key.decode()) for key in entries(world)} == {reconcile.Finding.SAME}
 
 
 def test_nobody_is_trusted_for_the_address_of_the_page(world: World) -> None:
