@@ -1,10 +1,20 @@
-"""Tables of the cache in PostgreSQL: the change log, the epoch, what is tracked, and recorded snapshots."""
+"""Tables of the cache, in the database that ``DATABASE`` names: change log, epoch, tracked tables, snapshots, statistics, runs.
+
+Note [Why the manager names the database]. A project may keep users in one database and the tracked tables in another. The
+cache's tables that count are those beside the tracked tables. Django's routers do not know that, so each query names it.
+"""
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+from cachecontrol.conf import conf
+
+Row = TypeVar("Row", bound=models.Model)
 
 
 class XidField(models.Field):  # type: ignore[type-arg]  # not subscriptable when it runs
@@ -14,8 +24,15 @@ class XidField(models.Field):  # type: ignore[type-arg]  # not subscriptable whe
         return "xid8"
 
 
+class CacheManager(models.Manager[Row]):
+    """Reads and writes in the database that ``DATABASE`` names. See Note [Why the manager names the database]."""
+
+    def get_queryset(self) -> models.QuerySet[Row]:
+        return super().get_queryset().using(self._db or conf.database)
+
+
 class Change(models.Model):
-    """The tags that one statement moved, written by a trigger in the same transaction. Only triggers write here."""
+    """The tags that one statement moved. A trigger writes it in the same transaction, and only triggers write here."""
 
     id = models.BigAutoField(primary_key=True)
     xid = XidField(_("transaction"))
@@ -25,6 +42,8 @@ class Change(models.Model):
     operation = models.TextField(_("operation"))
     relation = models.TextField(_("table"))
     tags = ArrayField(models.TextField(), verbose_name=_("tags"))
+
+    objects = CacheManager()
 
     class Meta:
         managed = False
@@ -38,13 +57,15 @@ class Change(models.Model):
 
 
 class Epoch(models.Model):
-    """The one row that says which history this database is in; a drain renews it."""
+    """The history that this database is in: one row, which a drain renews."""
 
     one = models.BooleanField(primary_key=True, default=True)
     number = models.BigIntegerField()
     random = models.TextField()
     pruned_rank = models.BigIntegerField(default=0)
     """Rank of the snapshot up to which the change log was pruned."""
+
+    objects = CacheManager()
 
     class Meta:
         managed = False
@@ -55,14 +76,16 @@ class Epoch(models.Model):
 
 
 class Tracked(models.Model):
-    """A table whose changes are captured, written after each migrate."""
+    """A table whose changes are captured. Migrate and the mend job write it."""
 
     relation = models.TextField(primary_key=True)
     definition = models.TextField()
-    """Digest of the capture function; another one means that the triggers are not of this code."""
+    """Digest of the capture function. If it is not that of this code, another release created the triggers."""
     columns = ArrayField(models.TextField())
     slices = ArrayField(models.TextField())
-    """The columns whose values stand in tags: the primary key, then the slices."""
+    """The columns whose values are parts of tags: the primary key, then those of slices."""
+
+    objects = CacheManager()
 
     class Meta:
         managed = False
@@ -73,11 +96,13 @@ class Tracked(models.Model):
 
 
 class Snapshot(models.Model):
-    """A snapshot that the prune keeper wrote down: what it saw may be deleted an hour later."""
+    """A snapshot that the prune job wrote down: changes that it saw may be deleted ``PRUNE_AFTER`` seconds later."""
 
     id = models.BigAutoField(primary_key=True)
     at = models.DateTimeField()
     snapshot = models.TextField()
+
+    objects = CacheManager()
 
     class Meta:
         managed = False
@@ -88,7 +113,7 @@ class Snapshot(models.Model):
 
 
 class Span(models.IntegerChoices):
-    """Lengths of time that counts are kept for, in seconds."""
+    """Lengths of time that counts are summed over, in seconds."""
 
     MINUTE = 60, _("minute")
     TEN_MINUTES = 600, _("ten minutes")
@@ -97,14 +122,16 @@ class Span(models.IntegerChoices):
 
 
 class Rollup(models.Model):
-    """What was counted of one policy in one span of time. The policy "" holds the named counters."""
+    """The counts of one policy in one span of time. The policy "" holds the named counters."""
 
     span = models.PositiveIntegerField(_("span"), choices=Span)
     start = models.DateTimeField(_("start"))
     policy = models.TextField(_("policy"))
     counts = models.JSONField(_("counts"))
     sends = models.PositiveBigIntegerField(_("sends"), default=0)
-    """Batches that a minute is made of: more of them means that late counts arrived."""
+    """The number of batches from which a minute was summed. If Redis has more, counts arrived late."""
+
+    objects = CacheManager()
 
     class Meta:
         verbose_name = _("rollup")
@@ -116,7 +143,7 @@ class Rollup(models.Model):
 
 
 class JobRun(models.Model):
-    """One run of a job: what it did, and what went wrong."""
+    """One run of a job: the units of work done, its errors and its notes."""
 
     name = models.TextField(_("job"))
     started_at = models.DateTimeField(_("started"))
@@ -124,6 +151,8 @@ class JobRun(models.Model):
     done = models.PositiveIntegerField(_("done"), default=0)
     errors = models.PositiveIntegerField(_("errors"), default=0)
     note = models.TextField(_("note"), blank=True)
+
+    objects = CacheManager()
 
     class Meta:
         db_table = "cachecontrol_keeperrun"  # the name of an earlier release, which may still run

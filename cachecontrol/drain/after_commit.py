@@ -4,9 +4,10 @@ The capture function sends the connection a notice, which only connections that 
 the connection is in no transaction any more, by whatever call the transaction ended: everything that is sent to the server goes
 through the connection's ``wait``.
 
-Note [How a connection enables notices]. By a startup option (``NOTICE_OPTION``), which RESET and DISCARD restore. If the settings
-do not include the option, as behind a pooler that refuses unknown options, a statement enables the notices, again after each
-statement that may have changed the session. A function that resets the session and writes is not noticed in this case.
+Note [Why a connection asks for notices at its start]. A startup option (``NOTICE_OPTION``) enables the notices, which RESET and
+DISCARD restore. If the settings do not include the option, as behind a pooler that refuses unknown options, a statement enables
+the notices, again after each statement that may have changed the session. A function that resets the session and writes is not
+noticed in this case.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from weakref import ref
 import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 
-from cachecontrol.dependencies import tracker
+from cachecontrol.dependencies import declarations, statements
+from cachecontrol.dependencies.databases import is_captured
 from cachecontrol.drain import catch_up
-from cachecontrol.postgres import sessions, statements
+from cachecontrol.postgres import sessions, sql_files
 from cachecontrol.postgres.capture_function import NOTICE_CODE
 from cachecontrol.postgres.sessions import NOTICE_SETTING
 
@@ -37,8 +39,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("cachecontrol")
 
 
-START_SQL = statements.statement("session.start", setting=NOTICE_SETTING, state=sessions.STATE)
-_ENABLE_NOTICES = statements.statement("session.enable_notices", setting=NOTICE_SETTING)
+START_SQL = sql_files.statement("session.start", setting=NOTICE_SETTING, state=sessions.STATE)
+_ENABLE_NOTICES = sql_files.statement("session.enable_notices", setting=NOTICE_SETTING)
 _undrained = threading.local()
 """Whether this thread committed something that no drain of this process has carried yet."""
 
@@ -53,8 +55,8 @@ class StartRow:
 
 def prepare_connection(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
     """Prepare each new connection (signal ``connection_created``): enable notices, judge its SQL, drain after its commits."""
-    if tracker.execute_wrapper not in connection.execute_wrappers:
-        connection.execute_wrappers.append(tracker.execute_wrapper)
+    if statements.check_and_execute not in connection.execute_wrappers:
+        connection.execute_wrappers.append(statements.check_and_execute)
     raw: Any = connection.connection
     if connection.vendor != "postgresql" or isinstance(raw, _Connection):
         return
@@ -62,8 +64,8 @@ def prepare_connection(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
     raw.cursor_factory = _cursor_class(raw.cursor_factory)
     raw.server_cursor_factory = _cursor_class(raw.server_cursor_factory)
     raw.cachecontrol_alias = connection.alias
-    if tracker.is_captured(connection.alias):
-        with tracker.covering():
+    if is_captured(connection.alias):
+        with declarations.reported():
             _start_session(raw)
 
 
@@ -72,7 +74,7 @@ def _start_session(raw: Any) -> None:
     raw.add_notice_handler(_notice_handler(ref(raw)))
     state = ""
     try:
-        start = statements.rows(raw.execute(START_SQL), StartRow)[0]
+        start = sql_files.rows(raw.execute(START_SQL), StartRow)[0]
         raw.cachecontrol_has_startup_option, state = start.has_notices, start.state
         raw.enable_notices()
         if raw.info.transaction_status != TransactionStatus.IDLE:
@@ -95,8 +97,9 @@ def drain_own_write() -> bool:
 
     Raises no error; a drain that failed is tried again before a read.
     """
-    if has_undrained_write():
-        _undrained.is_set = not catch_up.catch_up(certify=False)
+    if not has_undrained_write():
+        return True
+    _undrained.is_set = not catch_up.catch_up(certify=False)
     return not has_undrained_write()
 
 
@@ -106,7 +109,7 @@ def _notice_handler(connection: ref[Any]) -> Callable[[psycopg.errors.Diagnostic
     def note_write(notice: psycopg.errors.Diagnostic) -> None:
         raw = connection()
         if notice.sqlstate == NOTICE_CODE and raw is not None:
-            tracker.refuse_after_write(raw.cachecontrol_alias)
+            statements.refuse_after_write(raw.cachecontrol_alias)
             raw.cachecontrol_has_written = True
 
     return note_write
@@ -135,7 +138,7 @@ class _Connection(psycopg.Connection[Any]):
 
     def wait(self, *args: Any, **kwargs: Any) -> Any:
         if self.cachecontrol_may_read:
-            tracker.refuse_unjudged_read(self.cachecontrol_alias)
+            statements.check_round_trip(self.cachecontrol_alias)
         try:
             return super().wait(*args, **kwargs)
         finally:
@@ -164,10 +167,10 @@ class _Connection(psycopg.Connection[Any]):
         self._drain_if_committed()
 
     def enable_notices(self) -> None:
-        """Enable notices of writes, unless a startup option does. See Note [How a connection enables notices]."""
+        """Enable notices of writes, unless a startup option does. See Note [Why a connection asks for notices at its start]."""
         can_ask = self.info.transaction_status not in (TransactionStatus.INERROR, TransactionStatus.UNKNOWN)
         if can_ask and not self.cachecontrol_has_startup_option:
-            with tracker.covering():
+            with declarations.reported():
                 psycopg.Cursor(self).execute(_ENABLE_NOTICES)
 
     @contextlib.contextmanager
@@ -232,7 +235,7 @@ class _Cursor:
         return super().copy(statement, *args, **kwargs)  # type: ignore[misc]
 
     def _judge(self, query: Any) -> None:
-        tracker.judge_statement(getattr(self.connection, "cachecontrol_alias", ""), self.connection, query)
+        statements.check_statement(getattr(self.connection, "cachecontrol_alias", ""), self.connection, query)
 
     def _record(self, query: Any) -> None:
         """Record what a statement may have changed, also one that failed: it may have committed a part before."""

@@ -9,7 +9,7 @@ import psycopg
 from django.db import connections
 
 from cachecontrol.conf import conf
-from cachecontrol.postgres.statements import statement
+from cachecontrol.postgres.sql_files import statement
 
 if TYPE_CHECKING:
     from psycopg.abc import PQGen

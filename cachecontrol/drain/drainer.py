@@ -97,7 +97,10 @@ class Drainer:
         return DrainResult(moved=moved, tags=len(state.moves), epoch=state.epoch)
 
     def _drain_whole(self) -> DrainResult:
-        """Carry all changes that the clock has not seen, and certify; begin a new epoch before if history broke."""
+        """Carry all changes that the clock has not seen, and certify; begin a new epoch before if history broke.
+
+        See Note [Why a drain is right whenever it runs].
+        """
         renewed = ""
         for _ in range(ATTEMPTS):
             clock = protocol.clock()

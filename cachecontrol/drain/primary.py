@@ -11,7 +11,7 @@ from cachecontrol.conf import conf
 from cachecontrol.core.positions import epoch_text, position_text
 from cachecontrol.drain import connection
 from cachecontrol.exceptions import DrainRefused
-from cachecontrol.postgres import drain_query, statements
+from cachecontrol.postgres import drain_query, sql_files
 from cachecontrol.postgres.drain_query import CarryRow, PrimaryState, WholeRow
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row", bound=CarryRow)
 
-_LOCK_EPOCH = statements.statement("epoch.lock")
-_RENEW_EPOCH = statements.statement("epoch.renew")
-_FORGET_SNAPSHOTS = statements.statement("epoch.forget_snapshots")
+_LOCK_EPOCH = sql_files.statement("epoch.lock")
+_RENEW_EPOCH = sql_files.statement("epoch.renew")
+_FORGET_SNAPSHOTS = sql_files.statement("epoch.forget_snapshots")
 
 
 class Primary:
@@ -92,7 +92,7 @@ class Primary:
         xmax, xip = drain_query.snapshot_bounds(snapshot)
         arguments = {"xmax": xmax, "xip": xip, "limit": conf.tags_per_drain}
         try:
-            row = statements.row(self._execute(query, arguments), row_type)
+            row = sql_files.row(self._execute(query, arguments), row_type)
         except psycopg.errors.ObjectNotInPrerequisiteState as error:
             raise DrainRefused(
                 f"database {conf.database!r} is a standby; drains run on the primary"

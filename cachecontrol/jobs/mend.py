@@ -1,4 +1,4 @@
-"""The mend keeper: restores triggers of tracked tables that were dropped, disabled or are no longer ``ENABLE ALWAYS``.
+"""Mend: restore triggers of tracked tables that were dropped, disabled or are no longer ``ENABLE ALWAYS``.
 
 Bulk loads and ``pg_restore --disable-triggers`` end with ``ALTER TABLE … ENABLE TRIGGER ALL``, which enables the triggers for
 ordinary sessions only. Until the triggers are restored, every drain moves the whole table, so that its entries do not last.
@@ -12,7 +12,7 @@ from django.db import DatabaseError, OperationalError, connections
 
 from cachecontrol.conf import conf
 from cachecontrol.core import registry
-from cachecontrol.postgres import capture_function, statements, triggers
+from cachecontrol.postgres import capture_function, sql_files, triggers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 LONGEST_LOCK = "500 ms"
-"""How long to wait for the lock of a table at most. Its writers queue behind this request meanwhile."""
+"""The longest wait for the lock of a table. Writers of the table queue behind this request meanwhile."""
 
-_OWNER = statements.statement("mend.owner")
-_LIMIT_LOCK = statements.statement("mend.limit_lock", timeout=LONGEST_LOCK)
+_OWNER = sql_files.statement("mend.owner")
+_LIMIT_LOCK = sql_files.statement("mend.limit_lock", timeout=LONGEST_LOCK)
 
 
 class OwnerRow(NamedTuple):
@@ -38,9 +38,9 @@ class OwnerRow(NamedTuple):
 
 
 def mend() -> Iterator[tuple[str, str]]:
-    """Mend every tracked table that needs it. Yields its name and the error, or an empty string if it was mended.
+    """Mend every tracked table that needs it. Yields the name of the table, and the error or "" if it was mended.
 
-    Tables whose triggers were created by another release are left to the ``migrate`` of that release.
+    Tables whose triggers another release created are left to the ``migrate`` of that release.
     """
     connection = connections[conf.database]
     schema = triggers.schema_of(connection)
@@ -55,6 +55,7 @@ def mend() -> Iterator[tuple[str, str]]:
 
 
 def _mend_table(relation: str, schema: str) -> bool:
+    """Mend one table. Return whether its triggers changed. Raises DatabaseError."""
     tracked = registry.find(relation)
     with triggers.one_at_a_time(connections[conf.database]) as cursor:
         if tracked is None or not _may_mend(cursor, tracked, schema):
@@ -67,7 +68,7 @@ def _may_mend(cursor: CursorWrapper, tracked: TrackedTable, schema: str) -> bool
     """Whether this release created the triggers. Raises OperationalError if the table belongs to another role."""
     definition = capture_function.definition(tracked, schema)
     cursor.execute(_OWNER, {"relation": tracked.relation, "definition": definition})
-    owner = statements.row(cursor, OwnerRow)
+    owner = sql_files.row(cursor, OwnerRow)
     if owner and not owner.may_alter:
         raise OperationalError(f"the table belongs to {owner.owner}: run migrate as that role")
     return owner is not None

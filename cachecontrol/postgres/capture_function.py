@@ -20,7 +20,7 @@ from psycopg import sql
 
 from cachecontrol.conf import conf
 from cachecontrol.core.tags import LONGEST_VALUE, anything
-from cachecontrol.postgres import statements
+from cachecontrol.postgres import sql_files
 from cachecontrol.postgres.sessions import NOTICE_SETTING
 
 if TYPE_CHECKING:
@@ -49,13 +49,13 @@ def function_identifier(tracking: TrackedTable, schema: str) -> sql.Identifier:
 
 
 def function_sql(tracking: TrackedTable, schema: str) -> str:
-    """Return the statement that creates the capture function of one table."""
+    """Return the statement that creates the capture function of one table. See Note [Why rows are compared as images]."""
     watched = [tracking.pk, *(column for column in tracking.columns if column != tracking.pk)]
-    return statements.statement(
+    return sql_files.statement(
         "capture.create_function",
         function=function_identifier(tracking, schema),
         schema=sql.Identifier(schema),
-        gather=statements.fragment("capture.gather"),
+        gather=sql_files.fragment("capture.gather"),
         table=tracking.relation,
         whole_table=anything(tracking.relation),
         pk=sql.Identifier(tracking.pk),
@@ -78,12 +78,12 @@ def definition(tracking: TrackedTable, schema: str) -> str:
 def _tags(tracking: TrackedTable, row: str) -> sql.Composed:
     """Return the tags of a row, each an expression: its own tag, and those of its slices."""
     key = _value(tracking, row, tracking.pk)
-    own = statements.fragment("capture.row_tag", prefix=f"{tracking.relation}#", key=key)
+    own = sql_files.fragment("capture.row_tag", prefix=f"{tracking.relation}#", key=key)
     return sql.SQL(", ").join([own, *(_slice_tag(tracking, row, column) for column in tracking.slices)])
 
 
 def _slice_tag(tracking: TrackedTable, row: str, column: str) -> sql.Composed:
-    return statements.fragment(
+    return sql_files.fragment(
         "capture.slice_tag",
         row=sql.Identifier(row),
         pk=sql.Identifier(tracking.pk),
@@ -95,10 +95,10 @@ def _slice_tag(tracking: TrackedTable, row: str, column: str) -> sql.Composed:
 
 def _value(tracking: TrackedTable, row: str, column: str) -> sql.Composed:
     """Return the value of a column as it is written in tags. See Note [Why tags have one encoding]."""
-    value = statements.fragment("capture.value", row=sql.Identifier(row), column=sql.Identifier(column))
+    value = sql_files.fragment("capture.value", row=sql.Identifier(row), column=sql.Identifier(column))
     if not tracking.forms.is_text(column):
         return value
-    return statements.fragment("capture.text_value", value=value, longest=LONGEST_VALUE)
+    return sql_files.fragment("capture.text_value", value=value, longest=LONGEST_VALUE)
 
 
 def _columns(row: str, columns: list[str]) -> sql.Composed:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cachecontrol.core.registry import TrackedTable, tracked_tables
-from cachecontrol.postgres import family, guarded, statements
+from cachecontrol.postgres import family, guarded, sql_files
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -35,7 +35,7 @@ class CapturedRow:
     has_triggers: bool
 
 
-CAPTURED_SQL = statements.statement("captured.captured", trigger=family.STATEMENT_TRIGGERS["INSERT"])
+CAPTURED_SQL = sql_files.statement("captured.captured", trigger=family.STATEMENT_TRIGGERS["INSERT"])
 _captured: dict[str, CapturedTables] = {}
 """What this process has asked before, by digest."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cachecontrol.core.positions import epoch_text, position_text
 from cachecontrol.postgres import family
-from cachecontrol.postgres.statements import fragment, statement
+from cachecontrol.postgres.sql_files import fragment, statement
 from cachecontrol.redis.protocol import TagMove
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cachecontrol.postgres import statements
+from cachecontrol.postgres import sql_files
 from cachecontrol.postgres.capture_function import FUNCTION_PREFIX, LONGEST_NAME
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class FamilyMember:
 
 def _members(roots: sql.Composed) -> sql.Composed:
     """Return the query for the members of the families whose root tables ``roots`` selects."""
-    return statements.fragment(
+    return sql_files.fragment(
         "family.members",
         roots=roots,
         function_prefix=FUNCTION_PREFIX,
@@ -48,21 +48,14 @@ def _members(roots: sql.Composed) -> sql.Composed:
     )
 
 
-MEMBERS_OF_TRACKED = _members(statements.fragment("family.roots_of_tracked"))
+MEMBERS_OF_TRACKED = _members(sql_files.fragment("family.roots_of_tracked"))
 """The query for the members of the families of all tables that the database tracks, to be a part of another query."""
-_OF_TABLE = statements.statement(
-    "family.triggers", members=_members(statements.fragment("family.root_of_table"))
+_OF_TABLE = sql_files.statement(
+    "family.triggers", members=_members(sql_files.fragment("family.root_of_table"))
 )
-_OF_TRACKED = statements.statement("family.triggers", members=MEMBERS_OF_TRACKED)
 
 
 def members_of_table(cursor: CursorWrapper, relation: str) -> list[FamilyMember]:
     """Return the members of one table's family; none if there is no such table."""
     cursor.execute(_OF_TABLE, {"relation": relation})
-    return statements.rows(cursor, FamilyMember)
-
-
-def members_of_tracked_tables(cursor: CursorWrapper) -> list[FamilyMember]:
-    """Return the members of the families of all tables that the database tracks."""
-    cursor.execute(_OF_TRACKED)
-    return statements.rows(cursor, FamilyMember)
+    return sql_files.rows(cursor, FamilyMember)

@@ -1,6 +1,6 @@
 """Guarded statements: the cache asks on a reader's own connection and leaves the reader's transaction as it was.
 
-Note [How the cache asks without disturbing the reader]. The statement may fail on the reader's connection: the role has no rights
+Note [Why the cache asks within a savepoint]. The statement may fail on the reader's connection: the role has no rights
 on the cache's tables, they are missing, a timeout ends it. Within a transaction such an error would end the reader's transaction
 too, and the limit for the statement's locks would hold for the rest of it. So the statement has a savepoint of its own there, in
 the same round trip. In a transaction that failed, or in the middle of a pipeline, nothing is asked. If another session has locked
@@ -18,7 +18,7 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from cachecontrol.conf import conf
-from cachecontrol.postgres import sessions, statements
+from cachecontrol.postgres import sessions, sql_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,14 +28,13 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row")
 
-_ROLL_BACK = statements.statement("guarded.roll_back")
+_ROLL_BACK = sql_files.statement("guarded.roll_back")
 
 
 def query(connection: BaseDatabaseWrapper, statement: str, row_type: type[Row]) -> list[Row]:
     """Return the rows of a statement of the cache itself, each as a ``row_type``.
 
-    Raises DatabaseError, and leaves the reader's transaction as it was. See Note [How the cache asks without disturbing the
-    reader].
+    Raises DatabaseError, and leaves the reader's transaction as it was. See Note [Why the cache asks within a savepoint].
     """
     connection.ensure_connection()
     raw: Any = connection.connection
@@ -59,7 +58,7 @@ def _query_alone(connection: BaseDatabaseWrapper, statement: str, row_type: type
     with _cursor(connection) as cursor:
         cursor.execute(_guarded("guarded.alone", statement, _lock_timeout()))
         cursor.nextset()  # after SET
-        return statements.rows(cursor, row_type)
+        return sql_files.rows(cursor, row_type)
 
 
 def _query_in_savepoint(connection: BaseDatabaseWrapper, statement: str, row_type: type[Row]) -> list[Row]:
@@ -68,7 +67,7 @@ def _query_in_savepoint(connection: BaseDatabaseWrapper, statement: str, row_typ
             cursor.execute(in_savepoint(statement))
             cursor.nextset()  # after SAVEPOINT
             cursor.nextset()  # after SET
-            return statements.rows(cursor, row_type)
+            return sql_files.rows(cursor, row_type)
         except DatabaseError:
             cursor.execute(_ROLL_BACK)
             raise
@@ -95,4 +94,4 @@ def _lock_timeout() -> int:
 def _guarded(name: str, statement: str, timeout: int) -> str:
     """Return a statement within another one that limits its locks. Every fill asks with the same few texts."""
     parts = {"statement": sql.SQL(statement), "roll_back": sql.SQL(_ROLL_BACK)}
-    return statements.statement(name, timeout=timeout, **parts)
+    return sql_files.statement(name, timeout=timeout, **parts)

@@ -13,7 +13,7 @@ from psycopg.pq import TransactionStatus
 from cachecontrol.core import positions
 from cachecontrol.limits import budget
 from cachecontrol.limits.breaker import Breaker
-from cachecontrol.postgres import guarded, sessions, statements
+from cachecontrol.postgres import guarded, sessions, sql_files
 from cachecontrol.reasons import Reason
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 
-READ_POINT_SQL = statements.statement("read_point.read_point", session=sessions.STATE)
+READ_POINT_SQL = sql_files.statement("read_point.read_point", session=sessions.STATE)
 LOCKED = errors.LockNotAvailable.sqlstate
 breaker = Breaker(
     failed="The cache's tables are locked (%s); until they are not, nothing is stored",

@@ -3,7 +3,7 @@
 What the same SQL returns depends on the role, the ``search_path`` and the settings that row-level security looks at. These are
 the scope of a read.
 
-Note [How a read without SQL knows who asks]. What connecting gives is determined by Django's settings, which are a part of every
+Note [Why a read without SQL knows who asks]. What connecting gives is determined by Django's settings, which are a part of every
 key. A session may change afterwards. So each statement that may change it is counted, and the next read of that connection asks
 the server, once, what the session is now. A session that differs from its start neither reads nor fills the cache. A change
 within a function is not counted, unless the server reports it; a fill asks in any case. If the project defines a ``SCOPE``, the
@@ -25,7 +25,7 @@ from django.utils.module_loading import import_string
 from psycopg.pq import PipelineStatus
 
 from cachecontrol.conf import conf
-from cachecontrol.postgres import statements
+from cachecontrol.postgres import sql_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ NOTICE_SETTING = "cachecontrol.tell"
 """A session in which this is ``on`` receives a notice for each change that it makes."""
 NOTICE_OPTION = f"-c {NOTICE_SETTING}=on"
 """The same as a startup option, which RESET restores."""
-STATE = statements.fragment("session.state")
+STATE = sql_files.fragment("session.state")
 REPORTED = (
     b"search_path",
     b"session_authorization",
@@ -120,7 +120,10 @@ def fingerprint(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:
 
 
 def may_have_changed(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether the session may differ from its start. No round trip."""
+    """Return whether the session may differ from its start. No round trip.
+
+    See Note [Why a read without SQL knows who asks].
+    """
     session = _session(connection.connection)
     if session is None:
         return False

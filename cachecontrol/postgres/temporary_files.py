@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cachecontrol.postgres import statements
+from cachecontrol.postgres import sql_files
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 
-_LIMITS = statements.statement("temporary_files.limits")
+_LIMITS = sql_files.statement("temporary_files.limits")
 
 
 def limits(connection: BaseDatabaseWrapper) -> list[str]:

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from cachecontrol.core import tags
 from cachecontrol.core.registry import TrackedTable, tracked_tables
-from cachecontrol.postgres import capture_function, family, statements
+from cachecontrol.postgres import capture_function, family, sql_files
 from cachecontrol.postgres.family import REPLICATION_TRIGGER, STATEMENT_TRIGGERS, TRIGGERS
 
 if TYPE_CHECKING:
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
 
-INSERT_CHANGE = statements.statement("change.insert")
+INSERT_CHANGE = sql_files.statement("change.insert")
 _TRANSITION_TABLES = {
     "INSERT": sql.SQL("REFERENCING NEW TABLE AS new_rows"),
     "UPDATE": sql.SQL("REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows"),
     "DELETE": sql.SQL("REFERENCING OLD TABLE AS old_rows"),
     "TRUNCATE": sql.SQL(""),
 }
-_SCHEMA = statements.statement("triggers.schema")
-_LOCK = statements.statement("triggers.lock")
-_USABLE_COLUMNS = statements.statement("triggers.usable_columns")
-_IS_PARTITIONED = statements.statement("triggers.is_partitioned")
-_TRACKED = statements.statement("triggers.tracked")
-_TRACK = statements.statement("triggers.track")
-_UNTRACK = statements.statement("triggers.untrack")
+_SCHEMA = sql_files.statement("triggers.schema")
+_LOCK = sql_files.statement("triggers.lock")
+_USABLE_COLUMNS = sql_files.statement("triggers.usable_columns")
+_IS_PARTITIONED = sql_files.statement("triggers.is_partitioned")
+_TRACKED = sql_files.statement("triggers.tracked")
+_TRACK = sql_files.statement("triggers.track")
+_UNTRACK = sql_files.statement("triggers.untrack")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def synchronise_table(cursor: CursorWrapper, tracking: TrackedTable, schema: str
     definition = capture_function.definition(tracking, schema)
     if not incomplete and _tracked_definitions(cursor).get(tracking.relation) == definition:
         return False
-    cursor.execute(statements.statement("triggers.lock_tables", tables=_listed(tables)))
+    cursor.execute(sql_files.statement("triggers.lock_tables", tables=_listed(tables)))
     _create(cursor, tracking, schema, incomplete)
     _track(cursor, tracking, definition)
     return True
@@ -138,13 +138,13 @@ def _usable_by_name(cursor: CursorWrapper, tracking: TrackedTable) -> dict[str, 
     """Return the columns of a table by name, and whether triggers can use them."""
     in_tags = [column for column in (tracking.pk, *tracking.slices) if tracking.can_name(column)]
     cursor.execute(_USABLE_COLUMNS, {"in_tags": in_tags, "relation": tracking.relation})
-    return {column.name: column.is_usable for column in statements.rows(cursor, ColumnRow)}
+    return {column.name: column.is_usable for column in sql_files.rows(cursor, ColumnRow)}
 
 
 def _tracked_definitions(cursor: CursorWrapper) -> dict[str, str]:
     """Return the tables that the database tracks, and the digests of their capture functions."""
     cursor.execute(_TRACKED)
-    return {tracked.relation: tracked.definition for tracked in statements.rows(cursor, TrackedRow)}
+    return {tracked.relation: tracked.definition for tracked in sql_files.rows(cursor, TrackedRow)}
 
 
 def _listed(tables: Iterable[str]) -> sql.Composed:
@@ -169,7 +169,7 @@ def _create_triggers(cursor: CursorWrapper, table: str, function: sql.Identifier
 def _execute(cursor: CursorWrapper, name: str, table: str, trigger: str, **parts: sql.Composable) -> None:
     """Run a statement of ``sql/capture.sql`` for one trigger of a table."""
     common = {"table": _listed([table]), "trigger": sql.Identifier(trigger)}
-    cursor.execute(statements.statement(f"capture.{name}", **common, **parts))
+    cursor.execute(sql_files.statement(f"capture.{name}", **common, **parts))
 
 
 def tables_without_triggers(connection: BaseDatabaseWrapper) -> list[str]:

@@ -58,30 +58,35 @@ class _ThreadConnection(threading.local):
 
     _connection: Any = None
     _made = (0, 0)
+    """The process that made the connection, and the settings by which it did."""
     settings_read = 0
     """Grows when the settings change: connections made before do not count any more."""
 
     def send(self, *command: Any) -> Any:
         """Send one command and return its reply. A connection that was closed is opened again, once.
 
-        Any error except one that Redis replies closes the connection: no later command may get the reply of this one.
         Raises RedisError or OSError.
         """
-        connection = self._current()
+        is_current = self._made == (os.getpid(), _ThreadConnection.settings_read)
+        connection = self._connection if is_current else self.renew()
         try:
             return _exchange(connection, command)
         except ConnectionError:
             return _exchange(connection, command)
 
-    def _current(self) -> Any:
-        made = (os.getpid(), _ThreadConnection.settings_read)
-        if self._made != made:
-            pool = client().connection_pool
-            self._connection, self._made = pool.connection_class(**pool.connection_kwargs), made
+    def renew(self) -> Any:
+        """Create a connection by the present settings, and return it. It is opened at the first command."""
+        pool = client().connection_pool
+        self._connection = pool.connection_class(**pool.connection_kwargs)
+        self._made = os.getpid(), _ThreadConnection.settings_read
         return self._connection
 
 
 def _exchange(connection: Any, command: tuple[Any, ...]) -> Any:
+    """Send a command and read its reply.
+
+    Any error except one that Redis replies closes the connection: no later command may get the reply of this one.
+    """
     try:
         connection.send_command(*command)
         return connection.read_response()

@@ -1,70 +1,164 @@
-"""The SQL of the cache: every statement has a name and a comment and is used, and its values are in their places."""
+"""Statements: SQL during a fill is reported, or it refuses the fill: SQL of Django, of psycopg and of other threads."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-from typing import NamedTuple
+import contextvars
+import threading
+from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from psycopg import sql
 
-from cachecontrol.postgres import statements
+from cachecontrol.api import depends_on, independent
+from cachecontrol.dependencies import declarations, statements
+from cachecontrol.dependencies.collection import Collection, collecting
+from cachecontrol.exceptions import Misconfigured
+from tests.library import shelf
+from tests.library.collected import collection_of, refusal_of
+from tests.library.models import Author, Book, Loan
 
-PACKAGE = Path(statements.__file__).resolve().parent.parent
-CODE = "\n".join(path.read_text() for path in PACKAGE.rglob("*.py"))
-FILES = sorted(path.stem for path in statements.FOLDER.glob("*.sql"))
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-
-class Pair(NamedTuple):
-    first: int
-    second: str
-
-
-@pytest.mark.parametrize("file", FILES)
-def test_every_statement_has_a_comment(file: str) -> None:
-    """One without a comment would not be found."""
-    names = re.findall(r"^-- name: (\w+)$", (statements.FOLDER / f"{file}.sql").read_text(), re.MULTILINE)
-    assert names
-    assert [*statements.statements_of(file)] == names
+pytestmark = [shelf.committed, pytest.mark.usefixtures("library")]
+SELECT = "SELECT title FROM library_book"
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_neither_comments_nor_the_last_semicolon_are_sent(file: str) -> None:
-    for text in statements.statements_of(file).values():
-        assert text
-        assert not text.startswith("--")
-        assert not text.endswith(";")
-
-
-@pytest.mark.parametrize("file", FILES)
-def test_every_statement_is_used(file: str) -> None:
-    is_prefixed = file in ("capture", "drain")  # in places, the code puts the file before a list of names
-    for name in statements.statements_of(file):
-        assert f'"{file}.{name}"' in CODE or (is_prefixed and f'"{name}"' in CODE), name
-
-
-def test_a_value_in_braces_is_quoted_and_a_part_is_not() -> None:
-    text = statements.statement("session.start", setting="it's", state=sql.SQL("'{not a placeholder}'"))
-    assert "current_setting('it''s', true)" in text
-    assert "'{not a placeholder}' AS state" in text
-
-
-def test_a_statement_without_its_parts_is_an_error() -> None:
-    with pytest.raises(KeyError):
-        statements.statement("session.start")
-    with pytest.raises(KeyError):
-        statements.statement("session.no_such_statement")
-
-
-@pytest.mark.django_db
-def test_rows_are_read_by_the_names_of_their_columns() -> None:
+def run(statement: Any = SELECT) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT 'a' AS second, n AS first FROM generate_series(1, 2) AS n")
-        assert statements.rows(cursor, Pair) == [Pair(1, "a"), Pair(2, "a")]
-        cursor.execute("SELECT 'a' AS second, 1 AS first WHERE false")
-        assert statements.row(cursor, Pair) is None
-        cursor.execute("SELECT 1 AS first, 'a' AS other")
-        with pytest.raises(TypeError, match="other"):
-            statements.rows(cursor, Pair)
+        cursor.execute(statement)
+
+
+def in_thread(function: Callable[[], Any]) -> None:
+    def work() -> None:
+        try:
+            function()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=work, name="another")
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize("statement", [SELECT, sql.SQL(SELECT)], ids=["text", "composed"])
+def test_raw_sql_refuses_and_is_named(statement: Any) -> None:
+    assert collection_of(lambda: run(statement)).refusal == ("uncovered", SELECT)
+
+
+def test_raw_sql_with_declared_tables_depends_on_them() -> None:
+    def read() -> None:
+        with depends_on(Book, Author):
+            run()
+
+    collection = collection_of(read)
+    assert collection.final_refusal() is None
+    assert set(collection.tags) == {"library_book", "library_author"}
+
+
+def test_declared_tables_count_for_a_fill_within_the_block() -> None:
+    with depends_on(Book):
+        collection = collection_of(run)
+    assert collection.final_refusal() is None
+    assert set(collection.tags) == {"library_book"}
+
+
+def test_a_table_that_is_not_tracked_cannot_be_declared() -> None:
+    with pytest.raises(Misconfigured, match="not tracked: library_loan"), depends_on(Book, Loan):
+        pass
+
+
+def test_what_the_caller_reports_is_not_checked() -> None:
+    def read() -> None:
+        with declarations.reported():
+            run()
+
+    assert collection_of(read).refusal is None
+
+
+def test_savepoints_read_nothing() -> None:
+    def read() -> None:
+        with transaction.atomic(), transaction.atomic():
+            pass
+
+    assert refusal_of(read) == ""
+    with transaction.atomic():
+        assert refusal_of(lambda: run(f"SAVEPOINT mine; {SELECT}")) == "uncovered"
+
+
+def test_another_connection_to_the_database_refuses() -> None:
+    connection.ensure_connection()
+
+    def read() -> None:
+        with depends_on(Book):
+            raw, connection.connection = (
+                connection.connection,
+                connection.get_new_connection(connection.get_connection_params()),
+            )
+            try:
+                raw.execute(SELECT)
+            finally:
+                connection.connection.close()
+                connection.connection = raw
+
+    assert collection_of(read).refusal == ("database", "default")
+
+
+def test_a_round_trip_without_a_statement_refuses() -> None:
+    connection.ensure_connection()
+
+    def read() -> None:
+        connection.connection.wait(psycopg.generators.execute(connection.connection.pgconn))
+
+    def send_and_read() -> None:
+        connection.connection.pgconn.send_query_params(SELECT.encode(), None)
+        read()
+
+    assert refusal_of(send_and_read) == "uncovered"
+
+
+def test_a_write_during_a_fill_refuses() -> None:
+    def write() -> None:
+        with declarations.reported():
+            Book.objects.filter(pk=1).update(title="new")
+
+    assert collection_of(write).refusal == ("transaction", "default")
+    statements.refuse_after_write("default")  # outside of a fill it has no effect
+
+
+def test_a_thread_that_may_read_for_a_fill_refuses_it() -> None:
+    for read in (run, lambda: [*Book.objects.all()]):
+        collection = collection_of(lambda read=read: in_thread(read))
+        assert collection.refusal
+        assert collection.refusal.reason == "thread"
+
+
+def test_a_thread_that_works_for_itself_refuses_none() -> None:
+    def read() -> None:
+        with independent():
+            run()
+
+    def serve() -> None:
+        declarations.mark_independent()
+        run()
+
+    assert collection_of(lambda: in_thread(read)).refusal is None
+    assert collection_of(lambda: in_thread(serve)).refusal is None
+
+
+def test_a_thread_with_a_fill_of_its_own_refuses_no_other() -> None:
+    def fill() -> None:
+        with collecting(Collection("default")), declarations.reported():
+            run()
+
+    assert collection_of(lambda: in_thread(fill)).refusal is None
+
+
+def test_a_thread_with_the_context_of_a_fill_refuses_it() -> None:
+    def read() -> None:
+        context = contextvars.copy_context()
+        in_thread(lambda: context.run(run))
+
+    assert collection_of(read).refusal == ("thread", "another")

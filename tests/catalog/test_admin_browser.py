@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from django.contrib.auth import get_user_model
 from playwright.sync_api import expect
 
 from catalog.models import Category, ProductImage
-from tests.catalog import shelves
+from tests.catalog import factories
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from django.test import Client
+    from playwright.sync_api import Page
+    from pytest_django.live_server_helper import LiveServer
+    from redis import Redis
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -15,14 +25,17 @@ WATCH_CSP = "window.violations = []; addEventListener('securitypolicyviolation',
 
 
 @pytest.fixture
-def admin(live_server, client, redis, page):
+def admin(
+    live_server: LiveServer, client: Client, redis: Redis, page: Page
+) -> Iterator[Callable[[str], Page]]:
     """Open a page of the admin as someone who may do everything; a violated policy fails the test."""
     client.force_login(get_user_model().objects.create_superuser("staff", password="secret"))
-    cookie = {"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}
-    page.context.add_cookies([cookie])
+    page.context.add_cookies(
+        [{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}]
+    )
     page.add_init_script(WATCH_CSP)
 
-    def open_at(path: str):
+    def open_at(path: str) -> Page:
         page.goto(f"{live_server.url}/admin/catalog/{path}")
         return page
 
@@ -30,9 +43,9 @@ def admin(live_server, client, redis, page):
     assert page.evaluate("violations") == []
 
 
-def test_products_are_filtered_by_a_brand_that_is_searched_for(admin):
-    shelves.product("Skillet", by="Halden")
-    shelves.product("Tent", by="Vindur")
+def test_products_are_filtered_by_a_brand_that_is_searched_for(admin: Callable[[str], Page]) -> None:
+    factories.product("Skillet", brand_name="Halden")
+    factories.product("Tent", brand_name="Vindur")
     page = admin("product/")
     page.locator(".autocomplete-filter .select2-selection").first.click()
     page.locator(".select2-search__field").fill("hald")
@@ -44,8 +57,8 @@ def test_products_are_filtered_by_a_brand_that_is_searched_for(admin):
     expect(page.locator("#result_list tbody tr")).to_have_count(2)
 
 
-def test_a_price_is_edited_and_a_variant_added(admin):
-    product = shelves.product("Skillet", by="Halden", sizes={"20 cm": 1})
+def test_a_price_is_edited_and_a_variant_added(admin: Callable[[str], Page]) -> None:
+    product = factories.product("Skillet", brand_name="Halden", sizes={"20 cm": 1})
     ProductImage.objects.create(product=product, alt="Skillet")
     page = admin(f"product/{product.pk}/change/")
     page.get_by_label("Sale price:").fill("7.50")
@@ -61,8 +74,8 @@ def test_a_price_is_edited_and_a_variant_added(admin):
     expect(page.locator("#change-history tbody tr")).to_have_count(2)
 
 
-def test_the_tree_of_categories_opens(admin):
-    shelves.category("Kitchen/Pans/Woks")
+def test_the_tree_of_categories_opens(admin: Callable[[str], Page]) -> None:
+    factories.category("Kitchen/Pans/Woks")
     page = admin("category/")
     page.locator(".treebeard-collapse").first.click()
     page.get_by_role("link", name="Pans").wait_for()

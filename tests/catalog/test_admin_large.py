@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from io import BytesIO
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -13,17 +14,20 @@ from django.urls import reverse
 
 from catalog.models import ProductImage, Variant
 from project.uploads import SMALL_BYTES, SMALL_FIELDS
-from tests.catalog import shelves
-from tests.catalog.browsing import form_of
+from tests.catalog import factories
+from tests.catalog.admin_forms import form_of
+
+if TYPE_CHECKING:
+    from pytest_django import DjangoAssertNumQueries
 
 pytestmark = pytest.mark.django_db
 LOGIN = "/admin/login/"
 
 
 def test_a_product_of_300_variants_is_saved_and_asks_the_database_little(
-    staff, django_assert_max_num_queries
-):
-    product = shelves.product("Pan")
+    staff: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    product = factories.product("Pan")
     Variant.objects.bulk_create(
         Variant(product=product, sku=f"P-{number}", value=str(number), stock=5, position=number)
         for number in range(300)
@@ -38,8 +42,8 @@ def test_a_product_of_300_variants_is_saved_and_asks_the_database_little(
     assert list(Variant.objects.filter(sku__in=["P-7", "P-299"]).values_list("stock", flat=True)) == [4, 9]
 
 
-def test_a_product_of_120_images_is_saved(staff):
-    product = shelves.product("Pan")
+def test_a_product_of_120_images_is_saved(staff: Client) -> None:
+    product = factories.product("Pan")
     ProductImage.objects.bulk_create(
         ProductImage(product=product, alt=f"View {number}", position=number) for number in range(120)
     )
@@ -56,7 +60,7 @@ def test_a_product_of_120_images_is_saved(staff):
 
 @pytest.mark.parametrize("kind", ["multipart", "urlencoded"])
 @pytest.mark.parametrize("role", ["anonymous", "customer"])
-def test_only_staff_can_send_large_forms(kind, role):
+def test_only_staff_can_send_large_forms(kind: str, role: str) -> None:
     client = Client()
     if role == "customer":
         client.force_login(get_user_model().objects.create_user("customer"))
@@ -73,8 +77,8 @@ def test_only_staff_can_send_large_forms(kind, role):
     assert post(10, SMALL_BYTES // 9) == 400
 
 
-def test_a_form_beyond_the_limit_of_staff_gets_an_error_message(staff, settings):
-    url = reverse("admin:catalog_product_change", args=[shelves.product("Pan").pk])
+def test_a_form_beyond_the_limit_of_staff_gets_an_error_message(staff: Client, settings: Any) -> None:
+    url = reverse("admin:catalog_product_change", args=[factories.product("Pan").pk])
     for form in [
         {f"field-{number}": "x" for number in range(settings.DATA_UPLOAD_MAX_NUMBER_FIELDS + 10)},
         {"name": "x" * settings.DATA_UPLOAD_MAX_MEMORY_SIZE},

@@ -24,28 +24,28 @@ def url_paths() -> list[str]:
     return list(Category.objects.values_list("url_path", flat=True))
 
 
-def test_a_url_path_is_the_slugs_from_the_root_down(tree):
+def test_a_url_path_is_the_slugs_from_the_root_down(tree: dict[str, Category]) -> None:
     assert url_paths() == ["apparel", "apparel/topwear", "apparel/topwear/shirts", "sale"]
 
 
-def test_a_new_slug_changes_the_url_paths_of_all_below(tree):
+def test_a_new_slug_changes_the_url_paths_of_all_below(tree: dict[str, Category]) -> None:
     node = Category.objects.get(slug="topwear")
     node.slug = "tops"
     node.save(update_fields=["slug"])
     assert url_paths() == ["apparel", "apparel/tops", "apparel/tops/shirts", "sale"]
 
 
-def test_moving_a_category_moves_all_below_it(tree):
+def test_moving_a_category_moves_all_below_it(tree: dict[str, Category]) -> None:
     Category.objects.move(tree["topwear"], tree["sale"], "last-child")
     assert url_paths() == ["apparel", "sale", "sale/topwear", "sale/topwear/shirts"]
 
 
-def test_a_category_can_become_a_root(tree):
+def test_a_category_can_become_a_root(tree: dict[str, Category]) -> None:
     Category.objects.move(tree["shirts"], tree["sale"], "right")
     assert url_paths() == ["apparel", "apparel/topwear", "sale", "shirts"]
 
 
-def test_a_slug_that_begins_like_another_is_left_alone(tree):
+def test_a_slug_that_begins_like_another_is_left_alone(tree: dict[str, Category]) -> None:
     other = Category.objects.add_root({"name": "Apparel outlet", "slug": "apparel-outlet"})
     Category.objects.add_child(other, {"name": "Shirts", "slug": "shirts"})
     node = Category.objects.get(url_path="apparel")
@@ -61,7 +61,9 @@ def test_a_slug_that_begins_like_another_is_left_alone(tree):
     ]
 
 
-def test_saving_an_instance_that_was_loaded_before_a_move_keeps_the_new_place(tree):
+def test_saving_an_instance_that_was_loaded_before_a_move_keeps_the_new_place(
+    tree: dict[str, Category],
+) -> None:
     early, earlier = (Category.objects.get(slug="topwear") for _ in range(2))
     early.slug = "tops"
     early.save()
@@ -73,18 +75,18 @@ def test_saving_an_instance_that_was_loaded_before_a_move_keeps_the_new_place(tr
 
 
 @pytest.mark.parametrize("slug", ["", "top wear", "tøj", "a/b", "tops\n"])
-def test_a_slug_that_no_url_matches_is_refused(tree, slug):
+def test_a_slug_that_no_url_matches_is_refused(tree: dict[str, Category], slug: str) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         Category.objects.filter(slug="topwear").update(slug=slug)
 
 
-def test_two_categories_cannot_have_one_url_path(tree):
+def test_two_categories_cannot_have_one_url_path(tree: dict[str, Category]) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         Category.objects.add_child(Category.objects.get(slug="apparel"), {"name": "Tops", "slug": "topwear"})
 
 
 @pytest.mark.django_db
-def test_adding_many_paths_gives_the_same_tree_as_adding_them_one_by_one():
+def test_adding_many_paths_gives_the_same_tree_as_adding_them_one_by_one() -> None:
     shoes = Category.objects.add_root(instance=Category(name="Shoes", slug="shoes"))
     Category.objects.add_child(shoes, instance=Category(name="Boots", slug="boots"))
     categories = Category.objects.add_paths(

@@ -13,13 +13,13 @@ from catalog.demo.generator import generate_products, load_departments
 from catalog.models import Category, Product, Variant
 
 
-def test_the_same_number_makes_the_same_product():
+def test_the_same_number_makes_the_same_product() -> None:
     first = list(generate_products(50))
     assert first == list(generate_products(50))
     assert first == list(itertools.islice(generate_products(1000), 50))
 
 
-def test_products_are_believable():
+def test_products_are_believable() -> None:
     for product in generate_products(500):
         assert len(product.category) == 3
         assert len(re.findall(r"[.!?]( |\n|$)", product.description)) >= 4
@@ -29,13 +29,13 @@ def test_products_are_believable():
         assert 1 <= len(product.variants) <= 6
 
 
-def test_few_products_have_the_same_name():
+def test_few_products_have_the_same_name() -> None:
     names = [product.name for product in generate_products(2000)]
     assert len(set(names)) > 1800
 
 
 @pytest.mark.django_db
-def test_the_demo_fills_every_department_and_runs_twice_without_a_change():
+def test_the_demo_fills_every_department_and_runs_twice_without_a_change() -> None:
     output = StringIO()
     call_command("demo", products=1500, stdout=output)
     assert "1500 new, 0 changed" in output.getvalue()
@@ -49,6 +49,6 @@ def test_the_demo_fills_every_department_and_runs_twice_without_a_change():
 
 
 @pytest.mark.parametrize("products", ["-1", "abc", "1.5"])
-def test_an_invalid_number_of_products_is_refused(products):
+def test_an_invalid_number_of_products_is_refused(products: str) -> None:
     with pytest.raises(CommandError, match="is not a number of products"):
         call_command("demo", f"--products={products}")

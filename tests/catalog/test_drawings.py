@@ -12,7 +12,9 @@ from catalog import drawings
 
 
 def static(name: str) -> str:
-    return Path(finders.find(f"catalog/{name}")).read_text()
+    path = finders.find(f"catalog/{name}")
+    assert path
+    return Path(path).read_text()
 
 
 def test_every_shape_is_drawn() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from django.http import QueryDict
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from catalog.forms import SEARCH_SORTS, SORTS, ListingForm, Selection
 
 
-def parse(query: str, sorts: dict = SORTS) -> Selection:
+def parse(query: str, sorts: dict[str, Any] = SORTS) -> Selection:
     return ListingForm(QueryDict(query), sorts=sorts).selection()
 
 

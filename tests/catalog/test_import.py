@@ -10,6 +10,7 @@ import subprocess
 import sys
 from decimal import Decimal
 from io import StringIO
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import psycopg
@@ -22,10 +23,14 @@ from catalog.importing.loader import BATCH_SIZE
 from catalog.importing.lock import LOCK_ID
 from catalog.importing.prefetch import prefetch_batches
 from catalog.models import Brand, Category, Product, ProductImage, Variant
-from tests.catalog import shelves
+from tests.catalog import factories
 from tests.shelf.cluster import _wait
 
-BOOT = {
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+BOOT: dict[str, Any] = {
     "sku": "B-1",
     "name": "Boot",
     "brand": "Fernweh",
@@ -45,10 +50,10 @@ BOOT = {
 
 
 @pytest.fixture
-def run_import(tmp_path):
+def run_import(tmp_path: Path) -> Callable[..., str]:
     """Import rows and return the output of the command."""
 
-    def run_import(*rows: dict, **options) -> str:
+    def run_import(*rows: dict[str, Any], **options: Any) -> str:
         file = tmp_path / "goods.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
         output = StringIO()
@@ -58,7 +63,7 @@ def run_import(tmp_path):
     return run_import
 
 
-def versions() -> set[tuple]:
+def versions() -> set[tuple[Any, ...]]:
     """Return every row with the transaction that wrote it. If it is equal before and after, nothing was written."""
     tables = (
         "catalog_product",
@@ -75,7 +80,9 @@ def versions() -> set[tuple]:
 
 
 @pytest.mark.django_db
-def test_a_row_creates_a_product_with_its_brand_category_variants_and_images(run_import):
+def test_a_row_creates_a_product_with_its_brand_category_variants_and_images(
+    run_import: Callable[..., str],
+) -> None:
     run_import(BOOT)
     boot = Product.objects.get()
     assert (boot.name, boot.slug, boot.sku, boot.description) == ("Boot", "boot", "B-1", "Warm.")
@@ -95,7 +102,9 @@ def test_a_row_creates_a_product_with_its_brand_category_variants_and_images(run
 @pytest.mark.parametrize(
     "text", [r"\N", "a\\.b", "\\.", "tab\there", "two\nlines", "two\r\nlines", "C:\\new", '"q", x']
 )
-def test_texts_with_special_characters_of_copy_are_stored_unchanged(run_import, text):
+def test_texts_with_special_characters_of_copy_are_stored_unchanged(
+    run_import: Callable[..., str], text: str
+) -> None:
     row = {"sku": text, "name": text, "category": [text], "price": 1, "description": text, "brand": text}
     run_import(
         {**row, "attributes": {"Note": text}, "variants": [{"sku": "V", "value": text}], "images": [text]}
@@ -107,7 +116,7 @@ def test_texts_with_special_characters_of_copy_are_stored_unchanged(run_import, 
 
 
 @pytest.mark.django_db
-def test_importing_again_writes_nothing(run_import):
+def test_importing_again_writes_nothing(run_import: Callable[..., str]) -> None:
     run_import(BOOT)
     before = versions()
     assert "1 unchanged" in run_import(BOOT)
@@ -115,7 +124,7 @@ def test_importing_again_writes_nothing(run_import):
 
 
 @pytest.mark.django_db
-def test_only_rows_that_differ_are_written(run_import):
+def test_only_rows_that_differ_are_written(run_import: Callable[..., str]) -> None:
     run_import(BOOT, {**BOOT, "sku": "B-2", "variants": []})
     before = versions()
     output = run_import(BOOT, {**BOOT, "sku": "B-2", "price": "81.00", "variants": []})
@@ -125,7 +134,7 @@ def test_only_rows_that_differ_are_written(run_import):
 
 
 @pytest.mark.django_db
-def test_without_a_stock_the_stored_one_is_kept(run_import):
+def test_without_a_stock_the_stored_one_is_kept(run_import: Callable[..., str]) -> None:
     run_import(BOOT)
     Variant.objects.update(stock=7)
     run_import(BOOT)
@@ -133,20 +142,22 @@ def test_without_a_stock_the_stored_one_is_kept(run_import):
 
 
 @pytest.mark.django_db
-def test_variants_that_the_file_no_longer_has_become_inactive(run_import):
+def test_variants_that_the_file_no_longer_has_become_inactive(run_import: Callable[..., str]) -> None:
     run_import(BOOT)
     run_import({**BOOT, "variants": BOOT["variants"][:1]})
     assert list(Variant.objects.order_by("sku").values_list("active", flat=True)) == [True, False]
 
 
 @pytest.mark.django_db
-def test_a_product_without_variants_gets_one_with_its_sku(run_import):
+def test_a_product_without_variants_gets_one_with_its_sku(run_import: Callable[..., str]) -> None:
     run_import({**BOOT, "variants": None, "stock": 4})
     assert Variant.objects.values_list("sku", "stock").get() == ("B-1", 4)
 
 
 @pytest.mark.django_db
-def test_products_with_the_same_name_get_different_slugs_and_keep_them(run_import):
+def test_products_with_the_same_name_get_different_slugs_and_keep_them(
+    run_import: Callable[..., str],
+) -> None:
     rows = [{**BOOT, "sku": f"B-{number}", "variants": None} for number in range(3)]
     run_import(*rows)
     slugs = dict(Product.objects.values_list("sku", "slug"))
@@ -157,13 +168,13 @@ def test_products_with_the_same_name_get_different_slugs_and_keep_them(run_impor
 
 
 @pytest.mark.django_db
-def test_brands_that_differ_only_by_case_are_one_brand(run_import):
+def test_brands_that_differ_only_by_case_are_one_brand(run_import: Callable[..., str]) -> None:
     run_import(BOOT, {**BOOT, "sku": "B-2", "brand": "FERNWEH", "variants": None})
     assert Brand.objects.get().products.count() == 2
 
 
 @pytest.mark.django_db
-def test_a_dry_run_prints_the_numbers_and_saves_nothing(run_import):
+def test_a_dry_run_prints_the_numbers_and_saves_nothing(run_import: Callable[..., str]) -> None:
     run_import(BOOT)
     before = versions()
     output = run_import(
@@ -176,7 +187,7 @@ def test_a_dry_run_prints_the_numbers_and_saves_nothing(run_import):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("compressed", [False, True])
-def test_csv_gives_the_same_products_as_json_lines(tmp_path, compressed):
+def test_csv_gives_the_same_products_as_json_lines(tmp_path: Path, compressed: bool) -> None:
     content = (
         "\ufeffsku,name,category,price,brand,attribute:Colour,attribute:Weight (kg):number,attribute:Tags:list,variants\n"
         'B-1,"Boot, high",Shoes > Boots,80.00,Fernweh,Black,1.5,a|b,"[{""sku"": ""B-1-42"", ""value"": ""42""}]"\n'
@@ -191,7 +202,9 @@ def test_csv_gives_the_same_products_as_json_lines(tmp_path, compressed):
 
 
 @pytest.mark.django_db
-def test_several_batches_are_imported(run_import, monkeypatch):
+def test_several_batches_are_imported(
+    run_import: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("catalog.importing.run.BATCH_SIZE", 3)
     run_import(*({**BOOT, "sku": f"B-{number}", "variants": None} for number in range(10)))
     assert Product.objects.count() == 10
@@ -200,7 +213,7 @@ def test_several_batches_are_imported(run_import, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_imports_do_not_run_at_once(run_import):
+def test_two_imports_do_not_run_at_once(run_import: Callable[..., str]) -> None:
     with psycopg.connect(dsn()) as rival:
         rival.execute("SELECT pg_advisory_lock(%s)", [LOCK_ID])
         with pytest.raises(CommandError, match="Another import is running"):
@@ -226,9 +239,9 @@ def waits() -> list[str | None]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_next_import_finishes_one_that_was_killed_in_a_batch(tmp_path):
+def test_the_next_import_finishes_one_that_was_killed_in_a_batch(tmp_path: Path) -> None:
     """The killed import waits for a locked row in its third batch."""
-    shelves.product("Another boot", sku="B-5000")
+    factories.product("Another boot", sku="B-5000")
     file = tmp_path / "goods.jsonl"
     rows = ({**BOOT, "sku": f"B-{n}", "name": f"Boot {n}", "variants": None} for n in range(9000))
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -252,8 +265,8 @@ def test_the_next_import_finishes_one_that_was_killed_in_a_batch(tmp_path):
     assert ProductImage.objects.count() == 18000
 
 
-def test_an_error_in_the_thread_is_raised_where_the_batches_are_used():
-    def items():
+def test_an_error_in_the_thread_is_raised_where_the_batches_are_used() -> None:
+    def items() -> Iterator[int]:
         yield 1
         raise LookupError
 

@@ -6,6 +6,7 @@ import json
 import threading
 from contextlib import contextmanager
 from io import StringIO
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -13,19 +14,23 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
 from catalog.models import Brand, Product
-from tests.catalog import shelves
+from tests.catalog import factories
 from tests.catalog.test_import import dsn
 from tests.patience import LONG
 from tests.shelf.cluster import _wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 GOOD = {"sku": "G-1", "name": "Good", "category": ["Shoes", "Boots"], "price": "12.50"}
 
 
 @pytest.fixture
-def run_import(tmp_path):
+def run_import(tmp_path: Path) -> Callable[..., str]:
     """Import rows and return the output of the command."""
 
-    def run_import(*rows: dict) -> str:
+    def run_import(*rows: dict[str, Any]) -> str:
         file = tmp_path / "goods.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
         output = StringIO()
@@ -40,7 +45,7 @@ def many_words(count: int, *, prefix: str) -> str:
 
 
 @pytest.mark.django_db
-def test_a_row_with_an_attribute_of_more_than_a_megabyte_is_left_out(run_import):
+def test_a_row_with_an_attribute_of_more_than_a_megabyte_is_left_out(run_import: Callable[..., str]) -> None:
     output = run_import(
         GOOD, GOOD | {"sku": "B", "attributes": {"Care": "wash " * 300_000}}, GOOD | {"sku": "G-2"}
     )
@@ -50,7 +55,9 @@ def test_a_row_with_an_attribute_of_more_than_a_megabyte_is_left_out(run_import)
 
 
 @pytest.mark.django_db
-def test_a_row_with_more_words_than_a_search_vector_can_hold_is_left_out(run_import):
+def test_a_row_with_more_words_than_a_search_vector_can_hold_is_left_out(
+    run_import: Callable[..., str],
+) -> None:
     attributes = {f"Note {n}": many_words(1500, prefix=f"word{n:02}x") for n in range(60)}
     attributes["Note 7"] += " and here the longest of them ends"
     output = run_import(GOOD, GOOD | {"sku": "B", "attributes": attributes}, GOOD | {"sku": "G-2"})
@@ -75,7 +82,9 @@ def refuse_in_database(code: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("code", ["0A000", "22P02", "54000", "P0001", "XX000"])
-def test_a_row_for_which_the_database_raises_an_error_is_left_out(run_import, code):
+def test_a_row_for_which_the_database_raises_an_error_is_left_out(
+    run_import: Callable[..., str], code: str
+) -> None:
     refuse_in_database(code)
     rows = [GOOD | {"sku": f"G-{number}", "brand": f"Brand {number}"} for number in range(6)]
     output = run_import(*rows[:3], GOOD | {"sku": "B", "brand": "Bad"}, *rows[3:])
@@ -86,7 +95,9 @@ def test_a_row_for_which_the_database_raises_an_error_is_left_out(run_import, co
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("code", ["40001", "42501", "53100", "57014"])
-def test_an_error_that_no_row_causes_stops_the_import_with_one_message(run_import, code):
+def test_an_error_that_no_row_causes_stops_the_import_with_one_message(
+    run_import: Callable[..., str], code: str
+) -> None:
     refuse_in_database(code)
     with pytest.raises(CommandError, match=r"The database stopped the import: not this one\. Run it again"):
         run_import(GOOD, GOOD | {"sku": "B"})
@@ -94,10 +105,11 @@ def test_an_error_that_no_row_causes_stops_the_import_with_one_message(run_impor
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("code", ["57P01", "42P01"])
-def test_errors_that_manage_py_explains_are_passed_on(run_import, code):
+def test_errors_that_manage_py_explains_are_passed_on(run_import: Callable[..., str], code: str) -> None:
     refuse_in_database(code)
     with pytest.raises(Exception, match="not this one") as error:
         run_import(GOOD | {"sku": "B"})
+    assert isinstance(error.value.__cause__, psycopg.Error)
     assert error.value.__cause__.sqlstate == code
 
 
@@ -105,11 +117,12 @@ def waits_for(table: str) -> bool:
     """Tell whether a session of this database waits for another transaction in a statement on the table."""
     with psycopg.connect(dsn()) as observer:
         query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid' AND query LIKE %s"
-        return bool(observer.execute(query, [f"%{table}%"]).fetchone()[0])
+        row = observer.execute(query, [f"%{table}%"]).fetchone()
+        return bool(row and row[0])
 
 
 @contextmanager
-def rival_of_a_deadlock():
+def rival_of_a_deadlock() -> Iterator[None]:
     """Lock the second product; when another session waits for it, lock the first one, and win the deadlock."""
     with psycopg.connect(dsn()) as rival:
         rival.execute("SET deadlock_timeout = '1h'")
@@ -128,9 +141,9 @@ def rival_of_a_deadlock():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_batch_that_loses_a_deadlock_is_written_again(run_import):
+def test_a_batch_that_loses_a_deadlock_is_written_again(run_import: Callable[..., str]) -> None:
     for number in (1, 2):
-        shelves.product(f"Old {number}", sku=f"G-{number}")
+        factories.product(f"Old {number}", sku=f"G-{number}")
     with rival_of_a_deadlock():
         output = run_import(GOOD, GOOD | {"sku": "G-2"})
     assert "2 changed" in output
@@ -141,7 +154,7 @@ def test_a_batch_that_loses_a_deadlock_is_written_again(run_import):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_brands_of_a_batch_whose_commit_failed_are_created_again(run_import):
+def test_brands_of_a_batch_whose_commit_failed_are_created_again(run_import: Callable[..., str]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$"
@@ -160,7 +173,7 @@ def test_brands_of_a_batch_whose_commit_failed_are_created_again(run_import):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_connection_lost_in_a_batch_raises_operational_error(run_import):
+def test_a_connection_lost_in_a_batch_raises_operational_error(run_import: Callable[..., str]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION end_session() RETURNS trigger LANGUAGE plpgsql AS"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,12 +13,17 @@ from catalog.importing.exceptions import MappingError
 from catalog.importing.record_builder import build_records
 from catalog.importing.records import Row
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def record(tmp_path, mapping: str, columns: dict):
+    from catalog.importing.records import Problem, ProductRecord
+
+
+def record(tmp_path: Path, mapping: str, columns: dict[str, Any]) -> ProductRecord:
     """Return the record of one row. Columns that every product needs have default values."""
     file = tmp_path / "mapping.toml"
     file.write_text(mapping)
-    problems = []
+    problems: list[Problem] = []
     row = Row(1, {"sku": "S", "name": "N", "category": ["C"], "price": 1, **columns})
     records = list(build_records([row], load_mapping(str(file)), report=problems.append))
     assert not problems
@@ -45,17 +51,19 @@ PLAIN = '[product]\nsku = "sku"\nname = "name"\ncategory = "category"\nprice = "
         ('{ column = "a", words = { F = "Fernweh" } }', {"a": "G"}, "G"),
     ],
 )
-def test_a_value_is_extracted_as_the_mapping_describes(tmp_path, spec, columns, brand):
+def test_a_value_is_extracted_as_the_mapping_describes(
+    tmp_path: Path, spec: str, columns: dict[str, object], brand: str
+) -> None:
     mapping = f'nothing = ["-"]\n{PLAIN}brand = {spec}\n'
     assert record(tmp_path, mapping, columns).brand == brand
 
 
-def test_a_text_is_split_into_a_path(tmp_path):
+def test_a_text_is_split_into_a_path(tmp_path: Path) -> None:
     mapping = PLAIN.replace('"category"', '{ column = "path", split = "/" }')
     assert record(tmp_path, mapping, {"path": "Shoes / Boots"}).category == ("Shoes", "Boots")
 
 
-def test_attributes_come_from_an_object_from_prefixes_and_from_columns(tmp_path):
+def test_attributes_come_from_an_object_from_prefixes_and_from_columns(tmp_path: Path) -> None:
     mapping = f'nothing = ["NA"]\n{PLAIN}[attributes]\nspread = "more"\nprefix = "a:"\n[attributes.columns]\nColour = "color"\n'
     columns = {
         "more": {"Fit": "Slim", "Neck": "NA"},
@@ -71,7 +79,7 @@ def test_attributes_come_from_an_object_from_prefixes_and_from_columns(tmp_path)
     }
 
 
-def test_variants_and_images_come_from_lists(tmp_path):
+def test_variants_and_images_come_from_lists(tmp_path: Path) -> None:
     mapping = (
         f'{PLAIN}[variants]\neach = "sizes"\nsku = "id"\nvalue = "label"\n'
         '[images]\neach = "views"\nalt = { text = "{name}, {item}" }\n'
@@ -83,14 +91,14 @@ def test_variants_and_images_come_from_lists(tmp_path):
     assert product.images == ("N, front",)
 
 
-def test_a_mapping_can_declare_moments_as_seconds_since_1970(tmp_path):
+def test_a_mapping_can_declare_moments_as_seconds_since_1970(tmp_path: Path) -> None:
     mapping = f'{PLAIN}publish_at = {{ column = "added", unix = true }}\nunpublish_at = "end"\n'
     product = record(tmp_path, mapping, {"added": 1767225600, "end": "2026-02-01T00:00Z"})
     assert product.publish_at == datetime(2026, 1, 1, tzinfo=UTC)
     assert product.unpublish_at == datetime(2026, 2, 1, tzinfo=UTC)
 
 
-def test_a_mapping_can_declare_the_decimal_sign_of_numbers_in_texts(tmp_path):
+def test_a_mapping_can_declare_the_decimal_sign_of_numbers_in_texts(tmp_path: Path) -> None:
     mapping = (
         f'decimal = ","\n{PLAIN}sale_price = "sale"\n[attributes]\nprefix = "a:"\n'
         '[variants]\neach = "sizes"\nprice = "price"\n'
@@ -102,18 +110,18 @@ def test_a_mapping_can_declare_the_decimal_sign_of_numbers_in_texts(tmp_path):
     assert product.attributes == {"Weight": 1.5}
 
 
-def test_a_sku_of_an_earlier_row_can_be_replaced(tmp_path):
+def test_a_sku_of_an_earlier_row_can_be_replaced(tmp_path: Path) -> None:
     file = tmp_path / "mapping.toml"
     file.write_text(PLAIN + 'sku_if_taken = { text = "{sku}-{id}" }\n')
     rows = [
         Row(line, {"sku": "S", "id": line, "name": "N", "category": ["C"], "price": 1}) for line in (1, 2)
     ]
-    records = build_records(rows, load_mapping(str(file)), report=pytest.fail)
+    records = build_records(rows, load_mapping(str(file)), report=lambda problem: pytest.fail(str(problem)))
     assert [product.sku for product in records] == ["S", "S-2"]
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
-def test_the_shipped_mappings_are_understood(path):
+def test_the_shipped_mappings_are_understood(path: Path) -> None:
     assert {"sku", "name", "category", "price"} <= load_mapping(path.stem).product.keys()
 
 
@@ -131,16 +139,17 @@ def test_the_shipped_mappings_are_understood(path):
         ('decimal = [","]', "is not a decimal sign"),
         ('[product]\nsku = { column = "a", unix = true }', "“unix” has no meaning"),
         ('[product]\npublish_at = { column = "a", unix = "s" }', "“unix” is true or false"),
+        ('[images]\neach = "v"', "“alt” is missing in \\[images\\]"),
         ('[variants]\neach = "v"\ncolour = "c"', "“colour” has no meaning in \\[variants\\]"),
     ],
 )
-def test_errors_name_what_is_wrong_in_a_mapping(tmp_path, mapping, reason):
+def test_errors_name_what_is_wrong_in_a_mapping(tmp_path: Path, mapping: str, reason: str) -> None:
     file = tmp_path / "mapping.toml"
     file.write_text(mapping)
     with pytest.raises(MappingError, match=reason):
         load_mapping(str(file))
 
 
-def test_the_error_for_a_missing_mapping_names_the_shipped_ones():
+def test_the_error_for_a_missing_mapping_names_the_shipped_ones() -> None:
     with pytest.raises(MappingError, match="bestbuy, fashion, native"):
         load_mapping("nothing")

@@ -26,7 +26,7 @@ def run_import(name: str, mapping: str) -> str:
     return output.getvalue()
 
 
-def test_the_fashion_sample_is_imported_completely_and_once():
+def test_the_fashion_sample_is_imported_completely_and_once() -> None:
     assert " 0 left out" in run_import("fashion_sample.jsonl.gz", "fashion")
     assert Product.objects.count() == 848
     assert Category.objects.filter(depth=3).count() == 169
@@ -41,7 +41,7 @@ def test_the_fashion_sample_is_imported_completely_and_once():
     assert "0 new, 0 changed, 848 unchanged" in run_import("fashion_sample.jsonl.gz", "fashion")
 
 
-def test_the_phones_are_imported_completely_and_once():
+def test_the_phones_are_imported_completely_and_once() -> None:
     assert " 0 left out" in run_import("bestbuy_products.jsonl.gz", "bestbuy")
     assert Product.objects.count() == 3291
     assert Product.objects.filter(sku__regex=r"^\d+$").count() == 3291

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 def product() -> Product:
     category = Category.objects.add_root({"name": "Kitchen", "slug": "kitchen"})
     brand = Brand.objects.create(name="Café Noir", slug="cafe-noir")
-    return Product.objects.create(
+    product: Product = Product.objects.create(
         name="Cafetière",
         slug="cafetiere",
         sku="K-1",
@@ -30,6 +30,7 @@ def product() -> Product:
         status=Status.PUBLISHED,
         publish_at=timezone.now() - timedelta(days=1),
     )
+    return product
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def product() -> Product:
         {"slug": "no address"},
     ],
 )
-def test_the_database_refuses_a_wrong_product(product, values):
+def test_the_database_refuses_a_wrong_product(product: Product, values: dict[str, object]) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         Product.objects.filter(pk=product.pk).update(**values)
 
@@ -59,7 +60,9 @@ def test_the_database_refuses_a_wrong_product(product, values):
 @pytest.mark.parametrize(
     "attributes", [{}, {"Colour": "Red", "Weight": 1.5, "Organic": True, "Sizes": ["S", "M"], "None": []}]
 )
-def test_attributes_may_be_texts_numbers_booleans_and_lists_of_texts(product, attributes):
+def test_attributes_may_be_texts_numbers_booleans_and_lists_of_texts(
+    product: Product, attributes: dict[str, object]
+) -> None:
     product.attributes = attributes
     product.full_clean()
     product.save()
@@ -67,19 +70,19 @@ def test_attributes_may_be_texts_numbers_booleans_and_lists_of_texts(product, at
     assert product.attributes == attributes
 
 
-def test_an_invalid_product_gets_an_error_message(product):
+def test_an_invalid_product_gets_an_error_message(product: Product) -> None:
     product.sale_price = Decimal("30.00")
     with pytest.raises(ValidationError, match="sale price not above the price"):
         product.full_clean()
 
 
-def test_a_product_published_by_hand_is_published_now(product):
+def test_a_product_published_by_hand_is_published_now(product: Product) -> None:
     product.publish_at = None
     product.full_clean()
-    assert product.publish_at <= timezone.now()
+    assert product.publish_at and product.publish_at <= timezone.now()
 
 
-def test_the_effective_price_is_the_sale_price_if_there_is_one(product):
+def test_the_effective_price_is_the_sale_price_if_there_is_one(product: Product) -> None:
     Product.objects.filter(pk=product.pk).update(sale_price=Decimal("15.00"))
     product.refresh_from_db()
     assert product.effective_price == Decimal("15.00")
@@ -88,7 +91,7 @@ def test_the_effective_price_is_the_sale_price_if_there_is_one(product):
     assert product.effective_price == Decimal("20.00")
 
 
-def test_a_product_is_visible_between_its_moments(product):
+def test_a_product_is_visible_between_its_moments(product: Product) -> None:
     now = timezone.now()
     Product.objects.filter(pk=product.pk).update(
         status=Status.SCHEDULED, publish_at=now, unpublish_at=now + timedelta(hours=1)
@@ -100,12 +103,12 @@ def test_a_product_is_visible_between_its_moments(product):
 
 
 @pytest.mark.parametrize("status", [Status.DRAFT, Status.ARCHIVED])
-def test_drafts_and_archived_products_are_not_visible(product, status):
+def test_drafts_and_archived_products_are_not_visible(product: Product, status: Status) -> None:
     Product.objects.filter(pk=product.pk).update(status=status)
     assert not Product.objects.visible().exists()
 
 
-def test_publishing_removes_a_past_unpublish_at_and_keeps_a_past_publish_at(product):
+def test_publishing_removes_a_past_unpublish_at_and_keeps_a_past_publish_at(product: Product) -> None:
     first = product.publish_at
     later = timezone.now() + timedelta(days=9)
     Product.objects.filter(pk=product.pk).update(
@@ -119,30 +122,30 @@ def test_publishing_removes_a_past_unpublish_at_and_keeps_a_past_publish_at(prod
     assert Product.objects.visible().exists()
 
 
-def test_words_are_found_by_stem_without_accents_in_name_brand_and_attributes(product):
+def test_words_are_found_by_stem_without_accents_in_name_brand_and_attributes(product: Product) -> None:
     Product.objects.filter(pk=product.pk).update(attributes={"Material": ["Brushed steel"]})
     for words in ("cafetieres", "cafe noir", "brush", "K-1"):
         assert Product.objects.filter(search=SearchQuery(words, config="catalog")).exists(), words
     assert not Product.objects.filter(search=SearchQuery("Material", config="catalog")).exists()
 
 
-def test_a_brand_renamed_by_plain_sql_is_found_by_its_new_name(product):
+def test_a_brand_renamed_by_plain_sql_is_found_by_its_new_name(product: Product) -> None:
     with connection.cursor() as cursor:
         cursor.execute("UPDATE catalog_brand SET name = 'Halden'")
         cursor.execute("SELECT count(*) FROM catalog_product WHERE search @@ to_tsquery('catalog', 'halden')")
         assert cursor.fetchone() == (1,)
 
 
-def test_reading_a_product_does_not_read_its_search_vector(product):
+def test_reading_a_product_does_not_read_its_search_vector(product: Product) -> None:
     assert "search" in Product.objects.get(pk=product.pk).get_deferred_fields()
 
 
-def test_the_names_of_two_brands_cannot_differ_only_by_case(product):
+def test_the_names_of_two_brands_cannot_differ_only_by_case(product: Product) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         Brand.objects.create(name="CAFÉ NOIR", slug="other")
 
 
-def test_a_variant_is_in_stock_if_its_stock_is_positive(product):
+def test_a_variant_is_in_stock_if_its_stock_is_positive(product: Product) -> None:
     variant = Variant.objects.create(product=product, sku="K-1-M", stock=1)
     variant.refresh_from_db()
     assert variant.in_stock
@@ -154,20 +157,20 @@ def test_a_variant_is_in_stock_if_its_stock_is_positive(product):
 @pytest.mark.parametrize(
     "values", [{"stock": -1}, {"price": Decimal("-1")}, {"gtin": "4006381333932"}, {"gtin": "1"}, {"sku": ""}]
 )
-def test_the_database_refuses_a_wrong_variant(product, values):
+def test_the_database_refuses_a_wrong_variant(product: Product, values: dict[str, object]) -> None:
     Variant.objects.create(product=product, sku="K-1-M")
     with pytest.raises(IntegrityError), transaction.atomic():
         Variant.objects.update(**values)
 
 
 @pytest.mark.parametrize("gtin", ["4006381333931", "96385074", "036000291452", "10614141000415"])
-def test_gtins_of_all_lengths_are_accepted(product, gtin):
+def test_gtins_of_all_lengths_are_accepted(product: Product, gtin: str) -> None:
     variant = Variant(product=product, sku="K-1-M", gtin=gtin)
     variant.full_clean()
     variant.save()
 
 
-def test_counting_stock_writes_no_history(product):
+def test_counting_stock_writes_no_history(product: Product) -> None:
     variant = Variant.objects.create(product=product, sku="K-1-M", stock=5)
     variant.stock = 4
     variant.save(update_fields=["stock"])
@@ -177,7 +180,7 @@ def test_counting_stock_writes_no_history(product):
     assert variant.history.count() == 2
 
 
-def test_images_need_a_text_and_can_exchange_positions(product):
+def test_images_need_a_text_and_can_exchange_positions(product: Product) -> None:
     for position in (0, 1):
         ProductImage.objects.create(product=product, alt=f"View {position}", position=position)
     with transaction.atomic():
@@ -202,7 +205,9 @@ def test_images_need_a_text_and_can_exchange_positions(product):
         ({"description": "x" * 200_001}, "Ensure this value has at most 200000 characters (it has 200001)."),
     ],
 )
-def test_too_long_texts_are_refused_with_their_length(product, values, message):
+def test_too_long_texts_are_refused_with_their_length(
+    product: Product, values: dict[str, object], message: str
+) -> None:
     for name, value in values.items():
         setattr(product, name, value)
     with pytest.raises(ValidationError) as error:
@@ -210,7 +215,7 @@ def test_too_long_texts_are_refused_with_their_length(product, values, message):
     assert error.value.messages == [message]
 
 
-def test_the_longest_texts_allowed_can_be_stored(product):
+def test_the_longest_texts_allowed_can_be_stored(product: Product) -> None:
     words = [f"{number:06d}" for number in range(40_000)]
     product.description = " ".join(words)[:200_000]
     product.attributes = {f"Note {n}": " ".join(words[n * 2_800 :])[:19_000] for n in range(5)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from io import StringIO
+from typing import TYPE_CHECKING
 from unicodedata import normalize
 
 import pytest
@@ -14,7 +15,11 @@ from django.db import connection
 
 from catalog import search
 from catalog.models import Brand, Category, Product, ProductImage, Variant
-from tests.catalog import shelves
+from tests.catalog import factories
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 pytestmark = pytest.mark.django_db
 
@@ -36,7 +41,7 @@ ROW |= {
 
 
 @pytest.fixture
-def run_import(tmp_path):
+def run_import(tmp_path: Path) -> Callable[..., str]:
     """Import a text and return the output of the command."""
 
     def run_import(content: str) -> str:
@@ -67,7 +72,7 @@ def texts() -> list[str]:
 
 
 @pytest.mark.parametrize("escaped", [True, False])
-def test_an_import_of_both_forms_gives_one_row(run_import, escaped):
+def test_an_import_of_both_forms_gives_one_row(run_import: Callable[..., str], escaped: bool) -> None:
     lines = [json.dumps(ROW, ensure_ascii=escaped), normalize("NFD", json.dumps(ROW, ensure_ascii=False))]
     assert "1 new, 0 changed, 0 unchanged" in run_import(lines[0])
     assert "0 new, 0 changed, 1 unchanged" in run_import(lines[1])
@@ -78,14 +83,14 @@ def test_an_import_of_both_forms_gives_one_row(run_import, escaped):
     assert "This SKU is on line 1 already" in run_import("\n".join(lines))
 
 
-def test_csv_can_have_columns_and_values_in_either_form(run_import):
+def test_csv_can_have_columns_and_values_in_either_form(run_import: Callable[..., str]) -> None:
     run_import(normalize("NFD", f"sku,name,category,price,attribute:Größe\nA,{COMPOSED},c,1,{COMPOSED}\n"))
     product = Product.objects.get()
     assert (product.name, product.attributes) == (COMPOSED, {"Größe": COMPOSED})
 
 
-def test_a_brand_that_is_stored_in_the_other_form_is_found(run_import):
-    stored = shelves.brand("Cafe")
+def test_a_brand_that_is_stored_in_the_other_form_is_found(run_import: Callable[..., str]) -> None:
+    stored = factories.brand("Cafe")
     with connection.cursor() as cursor:
         cursor.execute("UPDATE catalog_brand SET name = %s", [normalize("NFD", "Café")])
     run_import(json.dumps(ROW | {"brand": "CAFÉ"}))
@@ -93,43 +98,43 @@ def test_a_brand_that_is_stored_in_the_other_form_is_found(run_import):
     assert Brand.objects.count() == 1
 
 
-def test_the_models_normalize_what_code_writes():
-    product = shelves.product(
+def test_the_models_normalize_what_code_writes() -> None:
+    product = factories.product(
         DECOMPOSED,
         sku=DECOMPOSED,
-        at=DECOMPOSED,
-        by=DECOMPOSED,
+        path=DECOMPOSED,
+        brand_name=DECOMPOSED,
         attributes={DECOMPOSED: [DECOMPOSED]},
         sizes={DECOMPOSED: 1},
     )
     Variant.objects.update(option=DECOMPOSED)
-    shelves.image(product, alt=DECOMPOSED)
+    factories.image(product, alt=DECOMPOSED)
     assert Product.objects.get(sku=DECOMPOSED).name == COMPOSED
     assert ProductImage.objects.filter(alt=DECOMPOSED).exists()
     assert Product.objects.filter(attributes__contains={DECOMPOSED: [DECOMPOSED]}).exists()
     assert not [text for text in texts() if text != normalize("NFC", text)]
 
 
-def test_a_form_refuses_the_other_form_of_an_existing_brand():
-    shelves.brand(COMPOSED)
+def test_a_form_refuses_the_other_form_of_an_existing_brand() -> None:
+    factories.brand(COMPOSED)
     other = Brand(name=DECOMPOSED, slug="other")
     with pytest.raises(ValidationError, match="There is a brand of this name already"):
         other.full_clean()
     assert other.name == COMPOSED
 
 
-def test_a_search_finds_either_form():
-    shelves.product(COMPOSED)
+def test_a_search_finds_either_form() -> None:
+    factories.product(COMPOSED)
     for text in (COMPOSED, DECOMPOSED):
         result = search.search_products(text, among=Product.objects.visible())
         assert (result.match, [product.name for product in result.products]) == (search.Match.ALL, [COMPOSED])
 
 
-def test_the_migration_normalizes_the_stored_texts():
-    product = shelves.product("a", by="a", attributes={"a": 1}, sizes={"S": 1})
-    shelves.image(product, alt="a")
-    other, same = shelves.brand("Same"), shelves.brand("b")
-    twin = shelves.product("b", sku="Twin")
+def test_the_migration_normalizes_the_stored_texts() -> None:
+    product = factories.product("a", brand_name="a", attributes={"a": 1}, sizes={"S": 1})
+    factories.image(product, alt="a")
+    other, same = factories.brand("Same"), factories.brand("b")
+    twin = factories.product("b", sku="Twin")
     with connection.cursor() as cursor:
         cursor.execute("UPDATE catalog_brand SET name = %s WHERE name = 'a'", [DECOMPOSED])
         cursor.execute("UPDATE catalog_category SET name = %s, description = %s", [DECOMPOSED, DECOMPOSED])

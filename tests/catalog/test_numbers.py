@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 
 from catalog.models import Product, Variant
 from catalog.numbers import NumberField, WholeNumberField
-from tests.catalog import shelves
-from tests.catalog.browsing import form_of
+from tests.catalog import factories
+from tests.catalog.admin_forms import form_of
 from tests.catalog.test_pages import html, links
 
 if TYPE_CHECKING:
-    from django.test import Client
+    from django.contrib.auth.models import User
+    from django.test import Client, RequestFactory
 
 PRICE = NumberField(max_digits=12, decimal_places=2, min_value=0)
 COUNT = WholeNumberField()
@@ -82,8 +83,8 @@ def test_a_shown_number_is_read_as_the_same_number(number: Decimal, language: st
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("redis")
 def test_shoppers_filter_by_prices_in_the_notation_of_their_language(client: Client) -> None:
-    shelves.product("Cheap", price=12)
-    shelves.product("Dear", price=13), shelves.product("Dearer", price=14)
+    factories.product("Cheap", price=12)
+    factories.product("Dear", price=13), factories.product("Dearer", price=14)
     url = "/c/kitchen/?price_from=12,50"
 
     def german(address: str) -> tuple[str, str]:
@@ -110,7 +111,7 @@ def test_shoppers_filter_by_prices_in_the_notation_of_their_language(client: Cli
 
 @pytest.mark.django_db
 def test_german_staff_enter_german_numbers(staff: Client) -> None:
-    product = shelves.product("Pan", price="10.00", sizes={"M": 5})
+    product = factories.product("Pan", price="10.00", sizes={"M": 5})
     url = reverse("admin:catalog_product_change", args=[product.pk])
     german = {"accept-language": "de"}
     response = staff.get(url, headers=german)
@@ -131,7 +132,7 @@ def test_german_staff_enter_german_numbers(staff: Client) -> None:
     assert Product.objects.values().get() == before
 
 
-def test_all_number_fields_of_the_admin_accept_both_notations(rf, admin_user) -> None:
+def test_all_number_fields_of_the_admin_accept_both_notations(rf: RequestFactory, admin_user: User) -> None:
     request = rf.get("/")
     request.user = admin_user
     for admin in site._registry.values():

@@ -65,7 +65,7 @@ class Book(models.Model):
 class Manual(Book):
     topic = models.CharField(max_length=40)
 
-    objects = TrackedManager()
+    objects = TrackedManager()  # type: ignore[misc]  # Django's metaclass makes it a class attribute
 
 
 @track(slices=["book"])

@@ -116,7 +116,7 @@ def test_a_broken_database_url_is_one_line():
 
 
 @pytest.mark.parametrize(
-    ("command", "environment", "said"),
+    ("command", "environment", "message"),
     [
         (
             "demo",
@@ -128,10 +128,10 @@ def test_a_broken_database_url_is_one_line():
         ("demo", {"REDIS_URL": "redis://host:port"}, "REDIS_URL: Port could not be cast"),
     ],
 )
-def test_every_command_says_in_a_line_what_is_wrong_with_a_service(command, environment, said):
+def test_every_command_says_in_a_line_what_is_wrong_with_a_service(command, environment, message):
     result = manage(*command.split(), DJANGO_SETTINGS_MODULE="project.settings", **environment)
     assert result.returncode == 1
-    assert said in result.stderr.splitlines()[-1]
+    assert message in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
 
 
@@ -233,9 +233,9 @@ def test_celery_takes_its_broker_from_the_settings_and_not_as_its_command_line_f
 
 def test_a_lost_broker_is_told_in_a_line_each_time():
     code = "import logging; logging.getLogger('celery.beat').error('Message Error: gone\\nstack', exc_info=OSError('x'))"
-    said = manage("shell", "--no-imports", "-c", code, DJANGO_SETTINGS_MODULE="project.settings").stderr
-    assert "Message Error: gone" in said
-    assert said.count("\n") == 1
+    stderr = manage("shell", "--no-imports", "-c", code, DJANGO_SETTINGS_MODULE="project.settings").stderr
+    assert "Message Error: gone" in stderr
+    assert stderr.count("\n") == 1
 
 
 @pytest.mark.django_db

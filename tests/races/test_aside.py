@@ -218,7 +218,7 @@ def test_a_child_forked_while_a_breaker_is_held_does_not_wait_for_it(guarded: Br
 
 
 def test_a_clock_whose_tables_are_too_deep_to_read_refuses_no_write(world: World, door: Door) -> None:
-    """Whoever can write to Redis wrote it; the writer has to drain whole, as it connects anew."""
+    """Somebody wrote it who can write to Redis; the writer has to drain whole, as it connects anew."""
     door.ask(Subject.ROW)
     world.redis.hset(keys.CLOCK, "tables", "[" * 100_000)
     runner.runner.close()

@@ -28,7 +28,7 @@ MAX_LAG = 0.4
 def test_nothing_older_than_max_lag_is_served_although_nobody_drains(
     world: World, door: Door, subject: Subject, settings: Any
 ) -> None:
-    """1. Bounded staleness: whoever wrote is gone, and no drain process runs."""
+    """1. Bounded staleness: the writer is gone, and no drain process runs."""
     settings.CACHECONTROL = {**settings.CACHECONTROL, "MAX_LAG": MAX_LAG}
     world.drain()
     door.ask(subject)

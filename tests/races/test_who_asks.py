@@ -18,7 +18,7 @@ from django.db.models.lookups import Exact
 from django.test.utils import CaptureQueriesContext
 
 from cachecontrol.api import TrackedQuerySet, depends_on
-from cachecontrol.dependencies import tracker
+from cachecontrol.dependencies.collection import Collection, collecting
 from cachecontrol.jobs import reconcile
 from cachecontrol.postgres import sessions
 from cachecontrol.postgres.sessions import NOTICE_SETTING
@@ -420,14 +420,14 @@ def test_who_connects_otherwise_has_entries_of_his_own(
 
 
 @pytest.mark.parametrize("given", [{"RELEASE": "next"}, {"SCOPE": f"{__name__}.shelf_in_sight"}])
-def test_keepers_leave_alone_what_others_ask_for(
+def test_jobs_leave_alone_what_others_ask_for(
     world: World, door: Door, settings: Any, given: dict[str, Any]
 ) -> None:
     door.ask(Subject.TABLE)
     (key,) = entries(world)
-    assert reconcile.look_at(key.decode()) in (reconcile.Finding.SAME, reconcile.Finding.UNKNOWN)
+    assert reconcile.judge(key.decode()) in (reconcile.Finding.SAME, reconcile.Finding.UNKNOWN)
     settings.CACHECONTROL = {**settings.CACHECONTROL, **given}
-    assert reconcile.look_at(key.decode()) is reconcile.Finding.UNKNOWN
+    assert reconcile.judge(key.decode()) is reconcile.Finding.UNKNOWN
 
 
 def test_a_function_that_only_reads_settings_leaves_no_doubt(world: World) -> None:
@@ -464,9 +464,9 @@ def test_a_statement_in_a_pipeline_may_have_changed_the_session(world: World, do
 
 def test_what_was_read_on_a_connection_that_was_closed_since_is_not_stored(world: World) -> None:
     """The connection below Django's is closed, and can tell nothing of its session any more."""
-    own = tracker.Collection("default")
+    own = Collection("default")
     try:
-        with tracker.collecting(own) as collection:
+        with collecting(own) as collection:
             assert DOORS["query"].truth(Subject.ROW) == "10"
             connection.connection.close()
             assert collection.final_refusal() == ("session", "default")

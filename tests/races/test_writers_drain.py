@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def drained(world: World) -> None:
-    """A whole drain came first, as the first of a process is one whoever asks."""
+    """A whole drain came first, as the first drain of a process always is one."""
     runner.runner.run()
 
 
