@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 WHY = {
     "start processes or servers of their own": """
         test_mutations test_cost test_other_project test_prove test_procfile test_services test_postgres test_up test_web
-        test_deploy test_full_broker test_logs test_settings test_tls test_tasks test_health test_crash test_replica test_restore
+        test_deploy test_full_broker test_logs test_settings test_tls test_tasks test_probes test_crash test_replica test_restore
         test_history test_visible test_resharding test_locale test_killed_writer test_slow_redis test_damaged_clock
         test_encodings test_two_databases
         test_counts_are_sent_at_exit
-        test_an_import_killed_in_the_midst_of_a_batch_is_finished_by_the_next
+        test_the_next_import_finishes_one_that_was_killed_in_a_batch
         test_a_lease_that_a_killed_process_left_costs_no_more_than_the_budget
         test_a_child_process_counts_its_own_reads_only
         test_a_form_is_posted_by_a_browser""",
@@ -29,7 +29,7 @@ WHY = {
         test_every_truncation_and_addition_is_damaged
         test_every_value_comes_back_to_the_bit""",
     "need much data, or all pages": """
-        test_shop_walk test_admission test_former_addresses test_admin_large test_storm test_demo test_facets test_warm
+        test_shop_walk test_admission test_former_addresses test_admin_large test_storm test_demo test_facet_counts test_warm
         test_reconcile
         test_admin test_dashboard test_throttle test_rollup
         TestCaching TestListings
@@ -37,7 +37,7 @@ WHY = {
         test_bombs_cost_little_time_and_memory""",
     "wait for clocks and for each other": """
         test_wall_clocks test_waiting test_budget test_unanswered test_savepoints test_aside test_visitors
-        test_admin_meanwhile
+        test_admin_conflicts
         test_the_thread_sends_by_itself_each_second
         test_a_batch_that_loses_a_deadlock_is_written_again""",
 }
