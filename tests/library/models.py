@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import ClassVar
 
 from django.db import models
 
@@ -65,7 +66,7 @@ class Book(models.Model):
 class Manual(Book):
     topic = models.CharField(max_length=40)
 
-    objects = TrackedManager()
+    objects: ClassVar = TrackedManager()
 
 
 @track(slices=["book"])

@@ -1,5 +1,7 @@
 """``manage.py prove`` refuses what it cannot do before it begins, and leaves nothing behind."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
@@ -7,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -15,10 +18,13 @@ from project.local.folders import BASE_DIR
 from project.local.processes import alive
 from tests.patience import LONG
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 OTHERS = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "LARDER_TEST_HOME"}
 
 
-def start(*arguments, home):
+def start(*arguments: str, home: Path) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if name not in OTHERS}
     return subprocess.Popen(
         [sys.executable, "manage.py", "prove", *arguments],
@@ -31,7 +37,7 @@ def start(*arguments, home):
 
 
 @pytest.fixture
-def home():
+def home() -> Iterator[Path]:
     """A folder for what a proof writes; the path is short, since sockets lie in it."""
     with tempfile.TemporaryDirectory(prefix="larder-") as folder:
         Path(folder).chmod(0o755)
@@ -47,7 +53,9 @@ def home():
         (["--report", "/dev/null/report"], "The report cannot be written"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_anything_starts(arguments, said, home):
+def test_what_cannot_be_done_is_refused_before_anything_starts(
+    arguments: list[str], said: str, home: Path
+) -> None:
     proof = start(*arguments, home=home)
     _, error = proof.communicate(timeout=LONG)
     assert proof.returncode != 0
@@ -56,7 +64,7 @@ def test_what_cannot_be_done_is_refused_before_anything_starts(arguments, said, 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_no_signal_leaves_a_process_of_a_proof_behind(number, home):
+def test_no_signal_leaves_a_process_of_a_proof_behind(number: signal.Signals, home: Path) -> None:
     proof = start("--seconds", "3600", "--faults", "none", home=home)
     await_that(lambda: {"reader0", "writer0"} <= {file.stem for file in home.glob("*/*.log")})
     running = [process for process in psutil.process_iter() if works_for(process, home)]
@@ -66,7 +74,7 @@ def test_no_signal_leaves_a_process_of_a_proof_behind(number, home):
     await_that(lambda: not any(alive(process.pid) for process in running))
 
 
-def works_for(process, home):
+def works_for(process: psutil.Process, home: Path) -> bool:
     """Whether a process has been told of this folder, by its environment or its arguments."""
     try:
         return str(home) in " ".join([*process.environ().values(), *process.cmdline()])
@@ -74,7 +82,7 @@ def works_for(process, home):
         return False
 
 
-def await_that(condition):
+def await_that(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + LONG
     while not condition():
         assert time.monotonic() < deadline
