@@ -173,10 +173,15 @@ def entry(policy: str) -> str:
     return key
 
 
+def begin(*_: Any) -> Callable[[bytes], object]:
+    """Begin an answer as WSGI has it: return what writes a body, which Django does not call."""
+    return bytearray().extend
+
+
 def mounted(mount: str, url: str, host: str = "testserver") -> str:
     """What the server answers where it mounts the project at that path."""
     environ = RequestFactory().get(url, headers={"host": host}).environ
-    return b"".join(WSGIHandler()(environ | {"SCRIPT_NAME": mount}, lambda *_: None)).decode()
+    return b"".join(WSGIHandler()(environ | {"SCRIPT_NAME": mount}, begin)).decode()
 
 
 def test_a_page_is_that_of_no_earlier_visitors_language_and_time_zone(client: Client, settings: Any) -> None:
@@ -247,7 +252,9 @@ def occupy() -> tuple[Any, ...]:
 def test_what_a_computation_sets_ends_with_it() -> None:
     page = pages.Page.of_request(leaving.cache_policy, RequestFactory().get("/leaving/"))  # type: ignore[attr-defined]
     before = occupy()
-    assert page.ask().content == b"left"
+    answer = page.ask()
+    assert isinstance(answer, HttpResponse)
+    assert answer.content == b"left"
     assert state() == before
 
 
@@ -315,9 +322,9 @@ def test_urls_and_mount_that_change_nothing_share_a_fragment(other_urls: ModuleT
     set_script_prefix("/")
     with recording.trace() as trace:
         fragment()
-        set_urlconf(sys.modules[__name__])
+        set_urlconf(sys.modules[__name__])  # type: ignore[arg-type]  # Django takes modules and patterns, too
         fragment()
-        set_urlconf(other_urls)
+        set_urlconf(other_urls)  # type: ignore[arg-type]
         fragment()
         set_urlconf(OTHER)
         assert fragment() == "/times/"
@@ -325,7 +332,7 @@ def test_urls_and_mount_that_change_nothing_share_a_fragment(other_urls: ModuleT
 
 
 def test_urls_without_a_name_are_a_counted_bypass(other_urls: ModuleType) -> None:
-    set_urlconf(tuple(other_urls.urlpatterns))
+    set_urlconf(tuple(other_urls.urlpatterns))  # type: ignore[arg-type]
     with recording.trace() as trace:
         assert fragment() == "/times/"
     assert [(read.outcome, read.reason) for read in trace.reads] == [("bypass", "unknown_type")]
@@ -351,7 +358,7 @@ def test_a_fragment_is_computed_again_in_its_language_and_zone(language: str | N
 def test_so_it_is_under_asgi() -> None:
     """In a thread of its own, since a browser of other tests may have its loop in this one."""
 
-    def visits() -> list[HttpResponse]:
+    def visits() -> list[Any]:
         return [async_to_sync(AsyncClient().get)(url) for url in ("/leave/", "/hours/", "/hours/")]
 
     _, first, second = elsewhere(visits)

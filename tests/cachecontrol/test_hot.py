@@ -1,17 +1,23 @@
+from __future__ import annotations
+
 import time
+from typing import TYPE_CHECKING
 
 from cachecontrol.redis import keys
 from cachecontrol.stats import hot_keys, recording, sender
 from cachecontrol.stats.hot_keys import HotKey, hottest
 from tests.cachecontrol.page_recipes import page_recipe
 
+if TYPE_CHECKING:
+    from redis import Redis
 
-def ask(policy, key, times):
+
+def ask(policy: str, key: str, times: int) -> None:
     for _ in range(times):
         recording.record_read(policy, "hit", "", 0.001, key=key, recipe=page_recipe(f"/{key}/"))
 
 
-def test_the_most_asked_comes_first_with_its_recipe(redis):
+def test_the_most_asked_comes_first_with_its_recipe(redis: Redis) -> None:
     ask("p", "rare", 1)
     ask("p", "frequent", 5)
     recording.flush()
@@ -21,13 +27,13 @@ def test_the_most_asked_comes_first_with_its_recipe(redis):
     ]
 
 
-def test_what_a_key_asks_for_is_told_to_a_person():
+def test_what_a_key_asks_for_is_told_to_a_person() -> None:
     recipe = {"path": "/search/", "query": "q=caf%C3%A9+cup", "vary": ["de"]}
     assert HotKey(key="k", score=1.0, recipe=recipe).label == "/search/?q=café cup · de"
     assert HotKey(key="k", score=1.0, recipe={"path": "/"}).label == "/"
 
 
-def test_yesterdays_favourite_gives_way(redis):
+def test_yesterdays_favourite_gives_way(redis: Redis) -> None:
     ask("p", "old", 4)
     recording.flush()
     later = time.time() + 4 * hot_keys.WINDOW
@@ -35,7 +41,7 @@ def test_yesterdays_favourite_gives_way(redis):
     assert hottest("p", 1, now=later + keys.STATS_HOT_SECONDS) == []
 
 
-def test_a_key_that_another_wrote_is_left_out(redis):
+def test_a_key_that_another_wrote_is_left_out(redis: Redis) -> None:
     ask("p", "true", 1)
     recording.flush()
     window = int(time.time()) // hot_keys.WINDOW
@@ -43,7 +49,7 @@ def test_a_key_that_another_wrote_is_left_out(redis):
     assert [hot.key for hot in hottest("p", 5)] == ["true"]
 
 
-def test_a_flood_of_keys_stays_bounded_and_keeps_the_hottest(redis):
+def test_a_flood_of_keys_stays_bounded_and_keeps_the_hottest(redis: Redis) -> None:
     ask("p", "hot", 50)
     for number in range(12 * sender.HOT_KEYS):
         ask("p", f"cold{number}", 1)

@@ -16,7 +16,7 @@ from django.views.decorators.cache import never_cache
 
 from cachecontrol.api import cached_page
 from cachecontrol.frontends import unshared
-from cachecontrol.reasons import Outcome
+from cachecontrol.reasons import Outcome, Reason
 from cachecontrol.redis import redis_client
 from cachecontrol.stats import recording
 from tests.shelf.world import transactional_db
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
     from redis import Redis
+
+    from tests.replies import ClientResponse
 
 __all__ = ["transactional_db"]
 
@@ -115,11 +118,11 @@ def own_runs(settings: Any) -> None:
     closed.clear()
 
 
-def status(response: HttpResponse) -> str:
+def status(response: HttpResponseBase) -> str:
     return response.headers["Cache-Status"]
 
 
-def token_in(response: HttpResponse) -> str:
+def token_in(response: ClientResponse) -> str:
     found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', response.content.decode())
     assert found
     return found[1]
@@ -225,7 +228,7 @@ def test_a_nonce_is_that_of_its_own_answer(client: Client, settings: Any) -> Non
 def test_a_stream_is_passed_on_as_a_stream(client: Client) -> None:
     for closed_before in (1, 0):  # the first visit drops the hermetic answer
         closed.clear()
-        answer = client.get("/stream/")
+        answer: Any = client.get("/stream/")
         assert len(closed) == closed_before
         assert [next(answer.streaming_content) for _ in range(2)] == [b"0\n", b"1\n"]
         assert status(answer).endswith("detail=streaming")
@@ -258,7 +261,7 @@ def test_a_flood_of_paths_fills_no_memory_and_pushes_the_oldest_out(monkeypatch:
     monkeypatch.setattr(unshared, "PAGES", 3)
     known = unshared.UnsharedPages()
     for page in (1, 2, 3, 1, 4):
-        known.remember(page, "set_cookie")
+        known.remember(page, Reason.SET_COOKIE)
     assert [known.reason(page) for page in range(5)] == [None, "set_cookie", None, "set_cookie", "set_cookie"]
 
 

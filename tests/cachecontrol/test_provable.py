@@ -14,7 +14,7 @@ import pytest
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField, DateRangeField
-from django.contrib.postgres.fields.array import ArrayContains
+from django.contrib.postgres.fields.array import ArrayContains  # type: ignore[attr-defined]  # not in the stubs
 from django.db import DatabaseError, connection, connections
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django.db.models import (
@@ -69,7 +69,7 @@ from cachecontrol.core import registry
 from cachecontrol.dependencies import trusted_classes, trusted_sql
 from cachecontrol.exceptions import Misconfigured
 from cachecontrol.frontends.queries import TrackedQuery
-from tests.library import shelf
+from tests.library import fields, shelf
 from tests.library.collected import refusal_of, tags_of
 from tests.library.models import Author, Book, Loan, Review
 
@@ -153,12 +153,17 @@ def test_what_nothing_can_prove_is_refused(reason: str, read: Callable[[], Any])
 def test_a_transform_of_a_projects_own_is_refused_until_it_says_that_it_is_immutable() -> None:
     with register_lookup(CharField, Whisper):
         assert refusal_of(lambda: [*Book.objects.filter(title__whisper="book 1")]) == "uncovered"
-        Whisper.is_immutable = True
+        Whisper.is_immutable = True  # type: ignore[attr-defined]  # a mark that Django does not know
         assert refusal_of(lambda: [*Book.objects.filter(title__whisper="book 1")]) == ""
 
 
 def test_text_that_is_a_moment_to_nobody_is_kept() -> None:
-    for text, kind in [("2026-02-03", DateField()), ("nowhere", CharField()), ("knows", CharField())]:
+    kinds: list[tuple[str, Any]] = [
+        ("2026-02-03", DateField()),
+        ("nowhere", CharField()),
+        ("knows", CharField()),
+    ]
+    for text, kind in kinds:
         assert tags_of(Book.objects.filter(pk=1).annotate(said=Cast(Value(text), kind))) == {"book#1"}
     day = Cast(Cast(Value("2026-02-03"), DateField()), DateTimeField())
     assert tags_of(Book.objects.filter(pk=1).annotate(day=day)) == {"book#1"}
@@ -166,6 +171,7 @@ def test_text_that_is_a_moment_to_nobody_is_kept() -> None:
 
 def test_a_join_along_an_ignored_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     tracked = registry.find("library_book")
+    assert tracked
     without = dataclasses.replace(
         tracked, ignored_fields=("stock", "editor"), ignored_columns=tracked.ignored_columns | {"editor_id"}
     )
@@ -379,31 +385,31 @@ def asked(queryset: Any) -> None:
         list(queryset)
 
 
-class Dressed(CharField):
+class Dressed(fields.CharField):
     """Text that the database dresses on its way out, by what this session is set to."""
 
     def select_format(self, compiler: Any, sql: str, params: Any) -> Any:
         return f"{sql} || current_setting('shop.key', true)", params
 
 
-class Held(CharField):
+class Held(fields.CharField):
     def get_placeholder(self, value: Any, compiler: Any, connection: Any) -> str:
         return f"%s || {UNWATCHED}"
 
 
-class Typed(CharField):
+class Typed(fields.CharField):
     def db_type(self, connection: Any) -> str:
         return f"text) || ({UNWATCHED}"
 
 
-class Stamp(CharField):
+class Stamp(fields.CharField):
     """Text in Python, a moment in the database."""
 
     def db_type(self, connection: Any) -> str:
         return "timestamp"
 
 
-class Kept(CharField):
+class Kept(fields.CharField):
     """A type of a project's own that says that reading it is immutable."""
 
     is_immutable = True
@@ -423,7 +429,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "length of a cast": (
         "uncovered",
         lambda q: q.annotate(
-            x=Cast("title", CharField(max_length="9) || (current_setting('shop.key', true)"))
+            x=Cast("title", CharField(max_length="9) || (current_setting('shop.key', true)"))  # type: ignore[arg-type]  # a length that is none
         ),
     ),
     "type that nobody knows": ("uncovered", lambda q: q.annotate(x=Cast("pk", Regclass()))),
@@ -486,7 +492,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 }
 
 
-class Regclass(IntegerField):
+class Regclass(fields.IntegerField):
     """A number that is written as the name of a table."""
 
     def db_type(self, connection: Any) -> str:
@@ -567,7 +573,7 @@ class OwnTrackedQuery(TrackedQuery):
 
 @pytest.mark.parametrize("kind", [OwnQuery, OwnTrackedQuery])
 def test_a_query_class_of_a_projects_own_is_refused(kind: type[Query]) -> None:
-    inner = QuerySet(Review, query=kind(Review)).values("book")
+    inner: QuerySet[Any, Any] = QuerySet(Review, query=kind(Review)).values("book")
     assert refusal_of(lambda: [*Review.objects.values("book").union(inner)]) in ("uncovered", "untracked")
     assert refusal_of(lambda: [*Book.objects.filter(pk__in=inner)]) == "uncovered"
     shown = Subquery(inner.order_by("stars")[:1])

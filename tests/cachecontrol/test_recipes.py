@@ -14,6 +14,7 @@ from cachecontrol.exceptions import DamagedData, RecomputationFailed
 from cachecontrol.frontends import recipes
 from cachecontrol.redis import entry_store, keys, redis_client
 from catalog.models import Brand
+from tests.replies import in_bytes
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -39,7 +40,7 @@ def holds(key: str) -> bool:
     """Whether what is stored is what its recipe gives now."""
     recomputation = recipes.recomputation(key, recipes.read_recipe(key))
     assert recomputation is not None
-    return recomputation.is_same(codec.decode(redis_client.client().hget(key, "body")))
+    return recomputation.is_same(codec.decode(in_bytes(redis_client.client().hget(key, "body"))))
 
 
 def test_a_page_is_the_same_until_its_data_changes(client: Client) -> None:

@@ -1,17 +1,22 @@
 """What is recorded reaches Redis once: from threads, forks, through failures and at exit."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisGone
 from redis.exceptions import TimeoutError as RedisSlow
+from redis.retry import Retry
 
 from cachecontrol.exceptions import UnknownType
 from cachecontrol.redis import keys, redis_client
@@ -19,30 +24,32 @@ from cachecontrol.stats import recording, sender
 from cachecontrol.stats.counters import Counters, CountName
 from tests.cachecontrol.page_recipes import page_recipe
 from tests.patience import LONG
+from tests.replies import fields_of, in_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture
-def policy():
+def policy() -> str:
     return f"test.{uuid4().hex}"
 
 
 @pytest.fixture
-def own(monkeypatch):
+def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[sender.Sender]:
     """A recorder of the test's own; that of the process, whose thread may wake at any moment, takes nothing meanwhile."""
     with sender._sender._sending:
         monkeypatch.setattr(sender, "_sender", own := sender.Sender())
         yield own
 
 
-def total(policy):
-    fields = redis_client.client().hgetall(keys.STATS_TOTAL)
-    return (
-        Counters.parse({name.decode(): n for name, n in fields.items()}).by_policy().get(policy, Counters())
-    )
+def total(policy: str) -> Counters:
+    fields = fields_of(redis_client.client(), keys.STATS_TOTAL)
+    return Counters.parse({name: int(n) for name, n in fields.items()}).by_policy().get(policy, Counters())
 
 
-def test_reads_of_many_threads_are_all_counted(policy):
-    def work():
+def test_reads_of_many_threads_are_all_counted(policy: str) -> None:
+    def work() -> None:
         for _ in range(sender.FOLD_AT):
             recording.record_read(policy, "hit", "", 0.0002)
 
@@ -55,10 +62,13 @@ def test_reads_of_many_threads_are_all_counted(policy):
     assert total(policy).reads("hit") == 4 * sender.FOLD_AT
 
 
-def test_the_thread_sends_by_itself_each_second(policy, own, monkeypatch):
-    pauses, sleep = [], time.sleep
+def test_the_thread_sends_by_itself_each_second(
+    policy: str, own: sender.Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[tuple[threading.Thread, float]] = []
+    sleep = time.sleep
 
-    def pause(seconds):
+    def pause(seconds: float) -> None:
         pauses.append((threading.current_thread(), seconds))
         sleep(seconds)
 
@@ -69,16 +79,18 @@ def test_the_thread_sends_by_itself_each_second(policy, own, monkeypatch):
         while not total(policy).reads() and time.monotonic() < deadline:
             sleep(0.05)
         thread, own.thread = own.thread, None
+    assert thread
     thread.join(LONG)
     assert total(policy).reads("miss") == 1
     assert {seconds for sleeper, seconds in pauses if sleeper is thread} == {1.0}
 
 
-def test_recording_makes_no_round_trip(policy, monkeypatch):
+def test_recording_makes_no_round_trip(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Statistics are sent by a thread of their own, which may do so now."""
-    asking, run = [], sender._count_script._run
+    asking: list[threading.Thread] = []
+    run = sender._count_script._run
 
-    def note(*arguments):
+    def note(*arguments: Any) -> Any:
         asking.append(threading.current_thread())
         return run(*arguments)
 
@@ -92,7 +104,7 @@ def test_recording_makes_no_round_trip(policy, monkeypatch):
         assert asking
 
 
-def test_a_child_process_counts_its_own_reads_only(policy):
+def test_a_child_process_counts_its_own_reads_only(policy: str) -> None:
     recording.flush()
     recording.record_read(policy, "hit", "", 0.001)
     child = os.fork()
@@ -104,8 +116,10 @@ def test_a_child_process_counts_its_own_reads_only(policy):
     assert (total(policy).reads("hit"), total(policy).reads("miss")) == (1, 1)
 
 
-def test_counts_wait_while_redis_is_down_and_arrive_once(policy, monkeypatch):
-    nowhere = Redis(port=1, retry=None)
+def test_counts_wait_while_redis_is_down_and_arrive_once(
+    policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = Redis(port=1, retry=Retry(NoBackoff(), 0))
     recording.flush()
     with monkeypatch.context() as patch:
         patch.setattr(redis_client, "client", lambda: nowhere)
@@ -117,11 +131,11 @@ def test_counts_wait_while_redis_is_down_and_arrive_once(policy, monkeypatch):
     assert total(policy).reads("bypass") == 3
 
 
-def test_a_lost_answer_does_not_count_twice(policy, monkeypatch):
+def test_a_lost_answer_does_not_count_twice(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     recording.flush()
     exchange = redis_client._exchange
 
-    def lose_the_reply(connection, command):
+    def lose_the_reply(connection: Any, command: Any) -> None:
         exchange(connection, command)
         raise RedisSlow("reply lost")
 
@@ -134,8 +148,10 @@ def test_a_lost_answer_does_not_count_twice(policy, monkeypatch):
     assert total(policy).reads("hit") == 1
 
 
-def test_memory_stays_bounded_while_redis_is_away(policy, monkeypatch, time_machine_hours=3):
-    def gone():
+def test_memory_stays_bounded_while_redis_is_away(
+    policy: str, monkeypatch: pytest.MonkeyPatch, time_machine_hours: int = 3
+) -> None:
+    def gone() -> Redis:
         raise RedisGone("away")
 
     own = sender.Sender()
@@ -152,9 +168,10 @@ def test_memory_stays_bounded_while_redis_is_away(policy, monkeypatch, time_mach
     assert lost + kept >= 300 * 60 * time_machine_hours
 
 
-def test_what_cannot_be_sent_does_not_stop_what_follows(policy, own):
+def test_what_cannot_be_sent_does_not_stop_what_follows(policy: str, own: sender.Sender) -> None:
     own.thread = threading.current_thread()
-    recording.record_read(policy, "hit", "", 0.001, key="k", recipe=page_recipe(object()))
+    unwritable: Any = object()
+    recording.record_read(policy, "hit", "", 0.001, key="k", recipe=page_recipe(unwritable))
     with pytest.raises(UnknownType):
         recording.flush()
     recording.record_read(policy, "hit", "", 0.001)
@@ -162,16 +179,16 @@ def test_what_cannot_be_sent_does_not_stop_what_follows(policy, own):
     assert total(policy).reads("hit") == 1
 
 
-def test_the_last_thing_to_blame_is_kept(policy):
+def test_the_last_thing_to_blame_is_kept(policy: str) -> None:
     recording.record_refusal(policy, "uncovered", "SELECT 1")
     recording.record_refusal(policy, "uncovered", "SELECT 2" + " " * 5000)
     recording.flush()
-    text = redis_client.client().hget(keys.STATS_BLAME, f"refusals||uncovered|{policy}").decode()
+    text = in_bytes(redis_client.client().hget(keys.STATS_BLAME, f"refusals||uncovered|{policy}")).decode()
     assert '"detail": "SELECT 2' in text
     assert len(text) < sender.LONGEST_DETAIL + 100
 
 
-def test_counts_are_sent_at_exit(policy, settings):
+def test_counts_are_sent_at_exit(policy: str, settings: Any) -> None:
     script = f"""
         import django
         django.setup()
@@ -189,7 +206,7 @@ def test_counts_are_sent_at_exit(policy, settings):
     assert total(policy).reads("hit") == 1
 
 
-def test_a_trace_collects_what_was_recorded_inside_it(policy):
+def test_a_trace_collects_what_was_recorded_inside_it(policy: str) -> None:
     recording.record_read(policy, "hit", "", 0.001)
     with recording.trace() as trace:
         recording.record_read(policy, "miss", "moved", 0.02, key="k", tags=["catalog_product#5"])

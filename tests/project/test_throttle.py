@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.test import Client
-    from django.test.client import _MonkeyPatchedWSGIResponse as ClientResponse
     from time_machine import TimeMachineFixture
 
     from project.local.valkey import Valkey
+    from tests.replies import ClientResponse
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)

@@ -148,7 +148,7 @@ def one_pooled(world: World) -> Iterator[None]:
     with connecting(pool={"min_size": 1, "max_size": 1, "timeout": LONG}):
         yield
         connection.close()
-        connection.close_pool()
+        connection.close_pool()  # type: ignore[attr-defined]  # only PostgreSQL has pools
 
 
 @contextmanager

@@ -180,7 +180,12 @@ def test_a_stuck_drain_is_asked_for_once_and_then_left_alone(
     use(settings, WAIT=WAIT, MAX_LAG=0.05, BREAKER_SECONDS=LONG)
     begun: list[catch_up.BackgroundDrain] = []
     start = catch_up.BackgroundDrain.start
-    monkeypatch.setattr(catch_up.BackgroundDrain, "start", lambda work: (begun.append(work), start(work)))
+
+    def note(work: catch_up.BackgroundDrain) -> None:
+        begun.append(work)
+        start(work)
+
+    monkeypatch.setattr(catch_up.BackgroundDrain, "start", note)
     door.ask(Subject.ROW)
     with caplog.at_level(logging.WARNING, "cachecontrol"), stuck_drains():
         time.sleep(0.1)

@@ -12,6 +12,7 @@ from unittest import mock
 from cachecontrol.core.entry import Head
 from cachecontrol.prove.processes import standing_still
 from cachecontrol.redis import keys, redis_client
+from tests.replies import in_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,7 +64,7 @@ def let_pass(redis: Redis, time: timedelta) -> None:
     """Bring the end of every entry that much nearer, as if the time had passed for Redis."""
     micros = time // timedelta(microseconds=1)
     for key in redis.scan_iter(f"{keys.ENTRY}*"):
-        head = Head.unpack(redis.hget(key, "head"))
+        head = Head.unpack(in_bytes(redis.hget(key, "head")))
         redis.hset(key, "head", replace(head, expires=head.expires - micros).pack())
 
 

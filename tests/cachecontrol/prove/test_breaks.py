@@ -17,7 +17,7 @@ from cachecontrol.prove.mutations import RULES
 if TYPE_CHECKING:
     from pathlib import Path
 
-CAUGHT_BY = {
+CAUGHT_BY: dict[str, tuple[str, set[str]]] = {
     "position-before-the-query": ("none", {"stale", "own write not seen"}),
     "tag-check": ("none", {"stale", "own write not seen"}),
     "unknown-tag": ("redis-evict-tags", {"stale", "own write not seen"}),
