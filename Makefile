@@ -1,6 +1,6 @@
 # make up: set everything up and run the product. make test: set up what tests need and run them.
 
-.PHONY: help up dev test lint lock bench prove prove-rules django-suite clean
+.PHONY: help up dev test test-fast coverage newest lint lock bench prove prove-rules django-suite clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= $(or $(shell for python in python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -28,6 +28,18 @@ dev: .venv/requirements-dev.txt ## Run the reloading development server with the
 test: .venv/requirements-dev.txt ## Run all tests; TESTS= names some, in pytest's way
 	@$(RUN) -m pytest --numprocesses 2 --dist loadgroup $(TESTS)
 
+test-fast: .venv/requirements-dev.txt ## Run within a minute what one runs after each edit: no slow test, no browser
+	@$(RUN) -m pytest --quiet --numprocesses 2 --dist loadgroup -m 'not slow and not proof' $(TESTS)
+
+coverage: .venv/requirements-dev.txt ## Run all tests, and hold how much of the product and of the protocol they run through
+	@mkdir -p var
+	@$(RUN) -m pytest --numprocesses 2 --dist loadgroup --cov --cov-report= --cov-report=json:var/coverage.json $(TESTS)
+	@$(RUN) -m tests.gates.protocol var/coverage.json
+
+newest: .venv/requirements-dev.txt ## Run the core's tests on the newest Python that is installed, and with the newest Django
+	@mkdir -p var
+	@$(RUN) -m tests.gates.newest
+
 lint: export LOCAL = 1
 lint: .venv/requirements-dev.txt ## Check style, types, requirements, dead code, the direction of imports, templates, migrations and settings
 	$(RUN) -m ruff check .
@@ -54,7 +66,7 @@ prove: .venv/requirements-dev.txt ## Let writers, readers and faults loose and j
 	@$(RUN) manage.py prove $(ARGS)
 
 prove-rules: .venv/requirements-dev.txt ## Show that the proof notices when any one rule of the protocol is switched off
-	@$(RUN) -m pytest -m '' tests/cachecontrol/prove/test_breaks.py
+	@$(RUN) -m pytest -m '' tests/cachecontrol/prove/test_mutations.py
 
 django-suite: .venv/requirements-dev.txt ## Run Django's own tests with every queryset cached
 	@$(RUN) -m tests.django_suite

@@ -1,4 +1,4 @@
-"""The cache in the admin site: the way to the dashboard, the change log and the keepers' runs."""
+"""The cache in the admin site: the way to the dashboard, the change log and the runs of jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The front door: everything that a project using the cache imports."""
+"""The public interface: everything that a project imports in order to use the cache. ``docs/how-to.md`` shows it in use."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from django.db import models
 
-from cachecontrol.dependencies import tracker
-from cachecontrol.dependencies.tracker import expire_at, independent
+from cachecontrol.dependencies import statements
+from cachecontrol.dependencies.collection import expire_at
+from cachecontrol.dependencies.declarations import independent
 from cachecontrol.drain import catch_up
 from cachecontrol.engine import bypass
 from cachecontrol.frontends.pages import cached_page
@@ -34,11 +35,30 @@ __all__ = [
 
 
 def track(*, slices: Sequence[str] = (), ignore: Sequence[str] = ()) -> Callable[[type[M]], type[M]]:
-    """Capture every change of a model's table, and collect what its queries depend on (class decorator).
+    """Return a class decorator that lets the cache know every change of a model's table.
 
-    ``slices`` are fields whose equality filters get a tag of their own, the most selective first: integers, uuids,
-    booleans, text or keys to those. ``ignore`` are fields whose changes move no tag; cached reads defer them.
-    Raises Misconfigured for a field that is unfit.
+    ``manage.py migrate`` creates the triggers. The many-to-many tables that Django creates for the model are tracked, too. The
+    model needs a ``TrackedManager``, so that its queries report what they depend on.
+
+    Args:
+        slices: names of fields, the most selective first. A query that filters one of them by equality depends on the rows
+            with this value and not on the whole table. Possible are integers, UUIDs, booleans, text, and foreign keys to
+            those.
+        ignore: names of fields whose changes make no entry stale. Cached querysets defer them, and the result of a query
+            that filters or orders by one is not stored.
+
+    Returns:
+        The decorator. It returns the model itself.
+
+    Raises:
+        Misconfigured: when it decorates, if a field does not exist or cannot be a slice, or if the model has no table or no
+            single primary key of its own.
+
+    Example::
+
+        @track(slices=["category", "slug"], ignore=["popularity"])
+        class Product(models.Model):
+            objects = TrackedManager()
     """
 
     def decorate(model: type[M]) -> type[M]:
@@ -49,10 +69,36 @@ def track(*, slices: Sequence[str] = (), ignore: Sequence[str] = ()) -> Callable
 
 
 def depends_on(*models: type[models.Model]) -> contextlib.AbstractContextManager[None]:
-    """Declare the tables that raw SQL within this block reads. Raises Misconfigured for a model that is not tracked."""
-    return tracker.declaring([model._meta.db_table for model in models])
+    """Return a context manager within which raw SQL reads the tables of these models and no others.
+
+    What is computed with this SQL may be stored, and depends on the tables as a whole. Without it, the result of raw SQL is
+    served and not stored (refusal ``uncovered``).
+
+    Args:
+        models: tracked models. The tables of many-to-many relations and of parents are separate: name their models, too.
+
+    Raises:
+        Misconfigured: when the block begins, if a model is not tracked.
+
+    Example::
+
+        with depends_on(Product, Brand), connection.cursor() as cursor:
+            cursor.execute("SELECT … FROM shop_product JOIN shop_brand …")
+    """
+    return statements.reading_tables([model._meta.db_table for model in models])
 
 
 def invalidate(tags: Iterable[str]) -> None:
-    """Move tags by hand, as if their rows had changed in this transaction."""
+    """Make every entry stale that depends on one of these tags.
+
+    For changes that no trigger can see, such as those of a file. They count as changes of the transaction that is open now:
+    they take effect when it is committed, at once outside of a transaction, and never if it is rolled back.
+
+    Args:
+        tags: names of tables (``"shop_product"``), rows (``"shop_product#5"``) or slices (``"shop_product.category_id=5"``).
+
+    Example::
+
+        invalidate([f"shop_product#{product.pk}"])
+    """
     catch_up.invalidate(list(tags))

@@ -21,7 +21,7 @@ class CacheControlConfig(AppConfig):
         from cachecontrol.frontends import querysets
 
         checks.register()
-        connection_created.connect(after_commit.listen, dispatch_uid="cachecontrol.listen")
+        connection_created.connect(after_commit.prepare_connection, dispatch_uid="cachecontrol.listen")
         pre_save.connect(querysets.refuse_full_save, dispatch_uid="cachecontrol.refuse_full_save")
         post_migrate.connect(_follow, dispatch_uid="cachecontrol.follow")
 

@@ -61,17 +61,21 @@ class Conf:
 
 
 class _LazyConf:
-    """Reads the settings at first use, and again after a test changed them."""
-
-    _read: Conf | None = None
+    """Reads the settings at first use, and again after a test changed them. Later uses are plain attributes."""
 
     def __getattr__(self, name: str) -> Any:
-        if self._read is None:
-            self._read = read()
-        return getattr(self._read, name)
+        if name.startswith("__"):  # Python itself asks, as for a copy
+            raise AttributeError(name)
+        self.use(read())
+        return object.__getattribute__(self, name)
+
+    def use(self, conf: Conf) -> None:
+        """Use these settings from now on."""
+        vars(self).update({field.name: getattr(conf, field.name) for field in dataclasses.fields(Conf)})
 
     def forget(self) -> None:
-        self._read = None
+        """Read the settings again at the next use."""
+        vars(self).clear()
 
 
 def read() -> Conf:

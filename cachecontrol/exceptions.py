@@ -12,9 +12,9 @@ class Misconfigured(CacheControlError):
 
 
 class StoreDown(CacheControlError):
-    """Redis did not answer, or the breaker is open because it did not a moment ago.
+    """Redis did not answer, or the breaker is open because it did not answer a moment ago.
 
-    Reads go to the database meanwhile; nothing has to be done but to bring Redis back.
+    Reads go to the database meanwhile. Bring Redis back; nothing else has to be done.
     """
 
     reason = Reason.REDIS_DOWN
@@ -24,46 +24,46 @@ class StoreDown(CacheControlError):
 class StoreFull(StoreDown):
     """Redis answers and takes no writes: ``maxmemory`` is reached and its eviction policy leaves nothing to evict.
 
-    Fresh entries are served meanwhile; what has to be computed is served and not stored, and nobody waits for it. Give
-    Redis more memory or set ``maxmemory-policy volatile-lru``.
+    Fresh entries are served meanwhile. Other values are computed by each reader, served and not stored. Give Redis more
+    memory, or set ``maxmemory-policy volatile-lru``.
     """
 
     reason = Reason.REDIS_FULL
 
 
 class DrainRefused(CacheControlError):
-    """A drain must not run on this connection: a standby, an older timeline, or an open transaction.
+    """A drain must not run on this connection: the server is a standby or on an older timeline, or a transaction is open.
 
-    Point ``CACHECONTROL["DATABASE"]`` at the primary. Nothing was moved; hits end after ``MAX_LAG``.
+    Let ``CACHECONTROL["DATABASE"]`` name the primary. No tag was moved; hits end after ``MAX_LAG``.
     """
 
 
 class Unhermetic(CacheControlError):
-    """A cached fragment was given something that is not a plain value, such as a model instance.
+    """An argument of a cached fragment is not a plain value, but for example a model instance.
 
-    Its data was read before the fragment began, so no tag could cover it. Pass the primary key and load the
-    rest inside.
+    Its data was read before the fragment began, so no tag could cover it. Pass the primary key, and load the rest inside the
+    fragment.
     """
 
 
 class UnknownType(CacheControlError):
-    """A value of a type the codec does not know was to be stored.
+    """A value to be stored contains a type that the codec does not know.
 
-    The value is served and not stored. Register the type with ``cachecontrol.codec.register`` or convert the
+    The value is served and not stored. Register the type with ``cachecontrol.core.codec.register`` or convert the
     value.
     """
 
 
 class DamagedData(CacheControlError):
-    """Stored bytes are not what the codec wrote: truncated, altered, or of another version.
+    """Stored bytes are not those that the codec wrote: truncated, altered, or of another version.
 
-    The read is a miss and the entry is filled anew; a steady count means that somebody else writes to this
+    The read is a miss, and the entry is filled anew. A count that goes on growing means that another program writes to this
     Redis.
     """
 
 
 class FullSaveRefused(CacheControlError):
-    """An instance read from the cache was to be saved whole, which would write old columns back.
+    """A full ``save()`` of an instance that was read from the cache, which could write old columns back, was refused.
 
     Save the columns you changed (``update_fields=[...]``), use ``update()``, or load the instance without
     ``cached()``.
@@ -71,7 +71,7 @@ class FullSaveRefused(CacheControlError):
 
 
 class RecomputationFailed(CacheControlError):
-    """A keeper could not compute an entry again: its view failed.
+    """A job could not compute an entry again, because its view failed.
 
-    Look for the view's own error in the log; the entry stays as it is, and visitors are served by the usual rules.
+    Look for the view's own error in the log. The entry stays as it is, and visitors are served by the usual rules.
     """

@@ -1,12 +1,12 @@
-"""The middleware of cached pages: answers from a fresh entry, or gives the view a request that holds its key alone.
+"""The middleware of cached pages: it sends a fresh entry, or runs the view with a hermetic request and stores the response.
 
-Note [Why the first middleware]. A hit runs before sessions, locale and logging, which it does not need; and on a miss no
-other middleware may see what one visitor sent, since the response is shown to the next visitor.
+Note [Why the cache is the first middleware]. A hit needs neither sessions nor locale nor logging, so it does not pay for them.
+On a miss, no other middleware may see what one visitor has sent, since the response is sent to other visitors, too.
 
-Note [Why some pages are computed twice]. Only after the view has run, with a request that contains nothing of the visitor, is it
-known whether the response is for one visitor (it sets a cookie, uses a CSRF token, is private). Its cookies and tokens would
-not be the visitor's: they would replace the visitor's session. So this response is discarded, and the view runs again with
-the visitor's own request. The page is remembered, so that for the next visitors the view runs only once.
+Note [Why some pages are computed twice]. Whether a response is for one visitor (it sets a cookie, contains a CSRF token, is
+private) is known only after the view has run, with a hermetic request. The cookies and tokens of this response are not the
+visitor's and would replace the visitor's session. So this response is discarded, and the view runs again with the visitor's own
+request. The process remembers the page, so that for the next visitors the view runs only once.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from django.core.exceptions import DisallowedHost
 
 from cachecontrol import engine
 from cachecontrol.conf import conf
-from cachecontrol.dependencies import tracker
+from cachecontrol.dependencies import declarations
+from cachecontrol.dependencies.collection import current_collection
 from cachecontrol.exceptions import DamagedData
 from cachecontrol.frontends import ambient, pages, responses, routing
-from cachecontrol.frontends.pages import VARY, Page
+from cachecontrol.frontends.pages import Page
 from cachecontrol.frontends.unshared import UnsharedPages
 from cachecontrol.limits.failsafe import failsafe
 from cachecontrol.reasons import Outcome, Reason
@@ -36,18 +37,21 @@ if TYPE_CHECKING:
     from cachecontrol.frontends.responses import StoredResponse
 
 NOT_SHARED: Final = responses.PERSONAL | {Reason.ELSEWHERE}
-"""The refusals after which the visitor's own request is answered."""
+"""The refusals after which the visitor's own request is passed on. See Note [Why some pages are computed twice]."""
 
 
 class CachedPageMiddleware:
-    """Stands first. Serves fresh pages with one round trip to Redis; on a miss, fills with a hermetic request."""
+    """Answers requests for cached pages. It must be the first in ``MIDDLEWARE``.
+
+    See Note [Why the cache is the first middleware].
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
         self.unshared = UnsharedPages()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        tracker.mark_independent()
+        declarations.mark_independent()
         policy = routing.policy_of(request)
         if policy is None:
             return self._pass_on(request)
@@ -59,7 +63,7 @@ class CachedPageMiddleware:
         except DisallowedHost:
             return self._pass_on(request)
         except Exception:
-            # Too many parameters, or no database: Django renders the error page around this middleware.
+            # Too many parameters, or the database is down. Django renders the error page outside of this middleware.
             ambient.begin_request(pages.language_of(policy, request))
             raise
 
@@ -79,33 +83,19 @@ class CachedPageMiddleware:
                 return self._read_and_send(request, page)
 
     def _read_and_send(self, request: HttpRequest, page: Page, *, may_warm: bool = True) -> HttpResponseBase:
-        result = self.read(page, may_warm=may_warm)
-        if isinstance(result.value, Reason):
-            return self._respond_to_own_request(request, result.value, responses.cache_status(result))
-        headers = [VARY[name].header for name in page.policy.vary]
-        return responses.send(request, result, vary_headers=headers)
+        """Send the page from a fresh entry, or compute it and store it if that is allowed.
 
-    def read(self, page: Page, *, may_warm: bool = True) -> engine.ReadResult[StoredResponse | Reason]:
-        """Read the page from a fresh entry, or compute it and store it if that is allowed.
-
-        The value is a reason if the page is not shared. ``may_warm``: whether the warm job may fill the page.
+        ``may_warm``: whether the warm job may fill the page.
         """
-        return engine.read(
-            engine.ReadRequest(
-                policy=page.policy,
-                key=page.key,
-                compute=lambda: self._compute(page),
-                database=engine.default_database(),
-                recipe=page.recipe,
-                is_hot=lambda stored: may_warm and page.policy.warm and responses.is_worth_warming(stored),
-                is_sound=responses.is_sound,
-            )
-        )
+        result = engine.read(page.read_request(lambda: self._compute(page), may_warm=may_warm))
+        if isinstance(result.value, Reason):  # the page is not shared
+            return self._respond_to_own_request(request, result.value, responses.cache_status(result))
+        return responses.send(request, result, vary_headers=page.vary_headers)
 
     def _compute(self, page: Page) -> StoredResponse | Reason:
-        """Run the view with a hermetic request. Return the reason if the page is not shared.
+        """Return the response to a hermetic request in the form that is stored, or the reason if the page is not shared.
 
-        The view does not run if another request of this process has found that meanwhile.
+        The view does not run if another request of this process has found meanwhile that the page is not shared.
         """
         if reason := self.unshared.reason(page):
             _refuse(page, reason)
@@ -118,7 +108,7 @@ class CachedPageMiddleware:
         return result
 
     def _run(self, page: Page) -> StoredResponse | Reason:
-        """Run the view, and all middlewares behind this one."""
+        """Run the view and all other middlewares with a hermetic request."""
         request = page.hermetic_request()
         if routing.policy_of(request) != page.policy:
             return Reason.ELSEWHERE
@@ -132,14 +122,14 @@ class CachedPageMiddleware:
         return responses.to_store(response)
 
     def _respond_to_own_request(self, request: HttpRequest, reason: Reason, status: str) -> HttpResponseBase:
-        """Answer the visitor's own request. Caches on the way must not store the response unless the view allows it."""
+        """Pass the visitor's own request on, and forbid other caches to store a personal response unless the view allows it."""
         response = self._pass_on(request, status)
         if reason in responses.PERSONAL:
             response.headers.setdefault("Cache-Control", "private, no-cache")
         return response
 
     def _pass_on(self, request: HttpRequest, status: str = "") -> HttpResponseBase:
-        """Pass the visitor's own request on, as if there were no cache."""
+        """Pass the visitor's own request on. ``status`` is what Cache-Status tells, empty if the page is not cached."""
         ambient.begin_request()
         response = self.get_response(request)
         if status:
@@ -148,12 +138,12 @@ class CachedPageMiddleware:
 
 
 def _refusal_of(page: Page, request: HttpRequest, response: HttpResponseBase) -> Reason | None:
-    """Return why a response to a page's hermetic request must not be stored; None if it may."""
+    """Return why the response to a page's hermetic request must not be stored; None if it may be."""
     if request.resolver_match and routing.policy_in(request.resolver_match) != page.policy:
         return Reason.ELSEWHERE
     return responses.refusal_of(request, response)
 
 
 def _refuse(page: Page, reason: Reason) -> None:
-    if (collection := tracker.current()) is not None:
+    if (collection := current_collection()) is not None:
         collection.refuse(reason, page.recipe.path)

@@ -1,10 +1,20 @@
-"""Tables of the cache in PostgreSQL: the change log, the epoch, what is tracked, and recorded snapshots."""
+"""Tables of the cache, in the database that ``DATABASE`` names: change log, epoch, tracked tables, snapshots, statistics, runs.
+
+Note [Why the manager names the database]. A project may keep users in one database and the tracked tables in another. The
+cache's tables that count are those beside the tracked tables. Django's routers do not know that, so each query names it.
+"""
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+from cachecontrol.conf import conf
+
+Row = TypeVar("Row", bound=models.Model)
 
 
 class XidField(models.Field):  # type: ignore[type-arg]  # not subscriptable when it runs
@@ -12,6 +22,13 @@ class XidField(models.Field):  # type: ignore[type-arg]  # not subscriptable whe
 
     def db_type(self, connection: object) -> str:
         return "xid8"
+
+
+class CacheManager(models.Manager[Row]):
+    """Reads and writes in the database that ``DATABASE`` names. See Note [Why the manager names the database]."""
+
+    def get_queryset(self) -> models.QuerySet[Row]:
+        return super().get_queryset().using(self._db or conf.database)
 
 
 class Change(models.Model):
@@ -25,6 +42,8 @@ class Change(models.Model):
     operation = models.TextField(_("operation"))
     relation = models.TextField(_("table"))
     tags = ArrayField(models.TextField(), verbose_name=_("tags"))
+
+    objects = CacheManager()
 
     class Meta:
         managed = False
@@ -46,6 +65,8 @@ class Epoch(models.Model):
     pruned_rank = models.BigIntegerField(default=0)
     """Rank of the snapshot up to which the change log was pruned."""
 
+    objects = CacheManager()
+
     class Meta:
         managed = False
         db_table = "cachecontrol_epoch"
@@ -64,6 +85,8 @@ class Tracked(models.Model):
     slices = ArrayField(models.TextField())
     """The columns whose values stand in tags: the primary key, then the slices."""
 
+    objects = CacheManager()
+
     class Meta:
         managed = False
         db_table = "cachecontrol_tracked"
@@ -73,11 +96,13 @@ class Tracked(models.Model):
 
 
 class Snapshot(models.Model):
-    """A snapshot that the prune keeper wrote down: what it saw may be deleted an hour later."""
+    """A snapshot that the prune job wrote down: changes that it saw may be deleted ``PRUNE_AFTER`` seconds later."""
 
     id = models.BigAutoField(primary_key=True)
     at = models.DateTimeField()
     snapshot = models.TextField()
+
+    objects = CacheManager()
 
     class Meta:
         managed = False
@@ -106,6 +131,8 @@ class Rollup(models.Model):
     sends = models.PositiveBigIntegerField(_("sends"), default=0)
     """Batches that a minute is made of: more of them means that late counts arrived."""
 
+    objects = CacheManager()
+
     class Meta:
         verbose_name = _("rollup")
         verbose_name_plural = _("rollups")
@@ -124,6 +151,8 @@ class JobRun(models.Model):
     done = models.PositiveIntegerField(_("done"), default=0)
     errors = models.PositiveIntegerField(_("errors"), default=0)
     note = models.TextField(_("note"), blank=True)
+
+    objects = CacheManager()
 
     class Meta:
         db_table = "cachecontrol_keeperrun"  # the name of an earlier release, which may still run

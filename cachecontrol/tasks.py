@@ -1,4 +1,4 @@
-"""The keepers as Celery tasks, and when they run. The only module that knows Celery."""
+"""The jobs as Celery tasks, and their schedule. The only module that knows Celery."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from celery.schedules import crontab
 from celery.signals import task_prerun
 from django.utils import timezone
 
-from cachecontrol.dependencies import tracker
+from cachecontrol.dependencies import declarations
 from cachecontrol.jobs import mend, prune, reconcile, runs, warm
 from cachecontrol.models import JobRun
 from cachecontrol.stats import rollup
@@ -21,7 +21,7 @@ KEEP_RUNS = timedelta(days=7)
 @task_prerun.connect
 def _serve(**_: Any) -> None:
     """A task works for itself, whichever thread of a worker runs it."""
-    tracker.mark_independent()
+    declarations.mark_independent()
 
 
 @shared_task(name="cachecontrol.warm")
@@ -38,7 +38,7 @@ def reconcile_entries() -> None:
 
 @shared_task(name="cachecontrol.prune")
 def prune_changes() -> None:
-    """Delete changes that every clock has seen, and runs of keepers that nobody asks for any more."""
+    """Delete changes that every drain has seen, and runs of jobs older than ``KEEP_RUNS``."""
     with runs.recorded("prune") as run:
         run.step(prune.prune())
         JobRun.objects.filter(started_at__lt=timezone.now() - KEEP_RUNS).delete()
@@ -83,4 +83,4 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "prune": _every("cachecontrol.prune", 300),
     "forget": {"task": "cachecontrol.forget", "schedule": crontab(minute="17", hour="3")},
 }
-"""For ``app.conf.beat_schedule``: keeper to its task and time."""
+"""The schedule for ``app.conf.beat_schedule``: job to its task and time."""

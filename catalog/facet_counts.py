@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 # The counts of a facet ignore the choices in the facet itself, since choices are combined with OR inside a facet and with AND
 # across facets. So a product counts for all facets if it meets all conditions, and for one facet if it fails the condition of
 # that facet alone. Grouping products by value and by the failed condition gives the counts of all facets in one statement,
-# whatever the number of choices. The total of each failed condition is the number of products that the listing would gain
-# without that filter.
+# whatever the number of choices. It also gives the number of products without each filter: those that fail no condition, and
+# those that fail only this one.
 ATTRIBUTE_COUNTS_TTL = 3600  # seconds
 NO_GROUP = ""
 ATTRIBUTE_ROWS_LIMIT = 3000
@@ -85,7 +85,7 @@ class FacetCounts:
 
     Args:
         total: the number of products that meet all conditions.
-        gains: for each group with a condition, the number of products if that condition were dropped.
+        totals_without: for each group with a condition, the number of products without that condition.
         categories: the number of products by primary key of the category, without those in categories below it.
         lowest_price, highest_price: the bounds that a choice of prices can have; None if there are no products.
         currency: that of the prices; empty if they are in several.
@@ -95,7 +95,7 @@ class FacetCounts:
     """
 
     total: int
-    gains: dict[str, int]
+    totals_without: dict[str, int]
     categories: Counter[int]
     lowest_price: Decimal | None
     highest_price: Decimal | None
@@ -139,7 +139,7 @@ def count_facets(products: ProductQuerySet, conditions: Mapping[str, Q]) -> Face
     currencies = {row[column] for row in price_rows for column in ("first_currency", "last_currency")}
     return FacetCounts(
         total=sum(row["n"] for row in _rows_for(NO_GROUP, rows)),
-        gains={group: sum(row["n"] for row in _rows_for(group, rows)) for group in conditions},
+        totals_without={group: sum(row["n"] for row in _rows_for(group, rows)) for group in conditions},
         on_sale=sum(row["on_sale"] for row in _rows_for("sale", rows)),
         lowest_price=min((row["low"] for row in price_rows), default=None),
         highest_price=max((row["high"] for row in price_rows), default=None),
@@ -212,12 +212,12 @@ def _count_by_attribute(candidates: Any) -> dict[str, Counter[str]]:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for name, text, group, n in rows.cached("catalog.facets", ttl=ATTRIBUTE_COUNTS_TTL):
         if group in (NO_GROUP, f"attr:{name}"):
-            for value in _values(text):
+            for value in _attribute_values(text):
                 counts[name][value] += n
     return counts
 
 
-def _values(text: str) -> list[str]:
+def _attribute_values(text: str) -> list[str]:
     """Return the values in the text of an attribute: the items of a JSON list, or the text itself, without empty ones."""
     if text in ("", "[]"):
         return []

@@ -140,7 +140,7 @@ class ListingForm(forms.Form):
         self.is_valid()
         values = self.cleaned_data
         sort, category_path = self.query.get("sort", ""), self.query.get("in", "")
-        attributes = map(_parse_attribute, self.query.getlist("attr")[:CHOICES_LIMIT])
+        attributes = map(_parse_pair, self.query.getlist("attr")[:CHOICES_LIMIT])
         brands = filter(URL_PATH.fullmatch, self.query.getlist("brand")[:CHOICES_LIMIT])
         return Selection(
             q=values.get("q", ""),
@@ -154,7 +154,7 @@ class ListingForm(forms.Form):
         )
 
 
-def _parse_attribute(text: str) -> tuple[str, str] | None:
+def _parse_pair(text: str) -> tuple[str, str] | None:
     """Return the name and value of `name:value`; None for any other text. A colon in the name is written `%3A`."""
     key, colon, value = text.partition(":")
     return (_unescaped(key), value) if key and colon and value and "\x00" not in text else None

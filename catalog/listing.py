@@ -212,9 +212,9 @@ def _chips(selection: Selection, labels: dict[str, str]) -> list[Option]:
 
 def _drops(selection: Selection, counts: FacetCounts, labels: dict[str, str]) -> list[Option]:
     return [
-        Option(label=label, count=counts.gains[group], url=selection.without(group).url())
+        Option(label=label, count=counts.totals_without[group], url=selection.without(group).url())
         for group, label in labels.items()
-        if counts.gains.get(group)
+        if counts.totals_without.get(group)
     ]
 
 

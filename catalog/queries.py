@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from catalog.models.product import ProductQuerySet
 
-# The columns that a product's card shows. `brand_name` saves a join: See Note [Why products copy the name of their brand].
+# The columns that a product's card shows. `brand_name` saves a join. See Note [Why products copy the name of their brand].
 CARD_COLUMNS = (
     "name",
     "slug",

@@ -1,4 +1,4 @@
-"""The Celery application: its worker runs the keepers, its beat calls them."""
+"""The Celery application: its worker runs the jobs, its beat calls them."""
 
 import logging
 import os
@@ -37,7 +37,7 @@ def _log_as_the_site_does(loglevel: int, **_: Any) -> None:
 
 @app.on_after_finalize.connect
 def _schedule(sender: Celery, **_: Any) -> None:
-    """Take over the keepers' schedule; not before, since their tasks need Django to be set up."""
+    """Take over the schedule of the jobs; not before, since their tasks need Django to be set up."""
     from cachecontrol.tasks import BEAT_SCHEDULE
 
     sender.conf.beat_schedule = BEAT_SCHEDULE

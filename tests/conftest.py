@@ -22,6 +22,7 @@ from cachecontrol.postgres import read_point
 from cachecontrol.redis import redis_client
 from tests import settings as test_settings
 from tests.patience import LONG
+from tests.slow import is_slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,8 +45,11 @@ def chromium() -> str | None:
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a Chromium that is not there, unless LARDER_REQUIRE_BROWSER says that it has to be."""
+    """Mark slow tests. Skip what needs a Chromium that is not there, unless LARDER_REQUIRE_BROWSER says that it has to be."""
+    for item in filter(is_slow, items):
+        item.add_marker("slow")
     if chromium() or os.environ.get("LARDER_REQUIRE_BROWSER") == "1":
         return
     for item in items:

@@ -22,7 +22,7 @@ CODE = [
     path
     for package in ("cachecontrol", "catalog", "project", "tests")
     for path in (ROOT / package).rglob("*")
-    if path.suffix in (".py", ".lua")
+    if path.suffix in (".py", ".lua", ".sql")
 ]
 RACES = {path.stem: path for path in (ROOT / "tests" / "races").glob("test_*.py")}
 CITATION = re.compile(r'docs/([a-z-]+\.md),((?: (?:and )?"[^"]+",?)+)')

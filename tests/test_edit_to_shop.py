@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.catalog import shelves
+from tests.catalog import factories
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -26,7 +26,7 @@ def visited(page: Page, url: str) -> str:
 def test_a_price_changed_in_the_admin_is_what_the_shop_shows_next(
     live_server: LiveServer, page: Page, admin_user: User
 ) -> None:
-    pan = shelves.product("Iron pan", at="Kitchen/Pans", price="40.10")
+    pan = factories.product("Iron pan", path="Kitchen/Pans", price="40.10")
     shop, listing = f"{live_server.url}/p/{pan.slug}/", f"{live_server.url}/c/kitchen/"
     for url in (shop, listing):
         assert "stored" in visited(page, url)

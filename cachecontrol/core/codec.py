@@ -1,16 +1,13 @@
-"""Values to bytes and back, exactly: every type PostgreSQL gives through psycopg and Django, and no code.
+"""Encodes values as bytes and decodes them, exactly: every type that PostgreSQL returns through psycopg and Django, and no code.
 
-The format is one version byte, then MessagePack. What MessagePack lacks is written in two ways: a *leaf*
-(Decimal, date, UUID…) is an extension whose number names the type; a *composite* (list, set, range…) is an
-array that begins with a mark, an extension that holds the composite's name. An array without one is a tuple,
-since rows are tuples.
+The format is one version byte, then MessagePack. Types that MessagePack lacks are written in two ways. A *leaf* (Decimal, date,
+UUID…) is an extension whose number names the type. A *composite* (list, set, range…) is an array that begins with a mark, which
+is an extension that contains the composite's name. An array without a mark is a tuple, since rows are tuples.
 
-# Note [Why decoding is bounded]
-Whoever can write to Redis chooses these bytes. The decoder nests in C, at most 1,024 deep; an array may not
-announce more than MAX_ITEMS, so what is announced and missing costs nothing; only text can be a key of a map,
-and its hash is salted. Other keys, and the members of sets, can be made to collide, so their hashes are
-counted before a table is built. A mark is only consumed at the head of an array: one left over anywhere makes
-the whole value damaged.
+Note [Why decoding is bounded]. Another program that can write to Redis chooses these bytes. The decoder nests in C, at most 1,024
+deep. An array must not announce more than MAX_ITEMS, so that announced items which are missing cost nothing. Only text can be a
+key of a map, and its hash is salted. Other keys, and the members of sets, can be made to collide, so their hashes are counted
+before a table is built. A mark is only consumed at the head of an array; a mark that is left over makes the whole value damaged.
 """
 
 from __future__ import annotations
@@ -52,11 +49,13 @@ GZIP = 31  # zlib's window bits for the gzip format, which a web server may hand
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Composite:
-    """A type that is written as its parts: the mark before them, how to take it apart and how to build it."""
+    """A type that is written as its parts, after a mark."""
 
     mark: msgpack.ExtType
     parts: Callable[[Any], Iterable[Any]]
+    """Returns the parts of a value."""
     build: Callable[[list[Any]], Any]
+    """Returns the value that has these parts."""
 
 
 _SPAN = struct.Struct(">iII")  # days, seconds, microseconds
@@ -69,7 +68,7 @@ _marks: dict[bytes, Composite] = {}
 
 
 def encode(value: Any) -> bytes:
-    """Return the bytes of a value; ``decode`` gives an equal value of the same types, to the bit.
+    """Return the bytes of a value, from which ``decode`` returns an equal value of the same types, to the bit.
 
     Bytes-like values (bytearray, memoryview) come back as bytes. Raises UnknownType, with the path to it, for
     a value whose exact type is neither built in nor registered, and for one beyond MAX_DEPTH, MAX_ITEMS or
@@ -87,7 +86,10 @@ def encode(value: Any) -> bytes:
 
 
 def decode(data: bytes) -> Any:
-    """Return the value that ``encode`` was given. Raises DamagedData, and nothing else, for other bytes."""
+    """Return the value that ``encode`` was given. Raises DamagedData, and nothing else, for other bytes.
+
+    See Note [Why decoding is bounded].
+    """
     if data[:1] != VERSION or len(data) > MAX_BYTES:
         raise DamagedData(f"{len(data)} bytes of version {data[:1].hex()}")
     reader = _Reader()
@@ -108,15 +110,16 @@ def decode(data: bytes) -> Any:
 
 
 def register(kind: type[T], name: str, *, to: Callable[[T], Any], from_: Callable[[Any], T]) -> None:
-    """Let values of exactly this type be stored, under a name, as the encodable value that ``to`` gives.
+    """Allow values of exactly this type to be stored.
 
-    ``from_`` turns that value back and must raise for one that ``to`` did not give. The name is stored.
+    ``to`` converts a value to one that can be encoded. ``from_`` converts it back, and must raise for a value that ``to`` did not
+    return. ``name`` is stored beside the value.
     """
     _compose(kind, name, lambda value: (to(value),), lambda parts: from_(*parts))
 
 
 def compress(body: bytes) -> bytes:
-    """Return a body in the gzip format, the same bytes for the same body."""
+    """Return a body in the gzip format. The same body always gives the same bytes."""
     packer = zlib.compressobj(wbits=GZIP)
     return packer.compress(body) + packer.flush()
 
@@ -136,7 +139,7 @@ def decompress(data: bytes, limit: int) -> bytes:
 
 
 class _EncodeError(Exception):
-    """What cannot be encoded, and where: each level on the way up puts its own step before the path."""
+    """A value that cannot be encoded, with the path to it: each level on the way up adds its own step at the front."""
 
     def __init__(self, what: str) -> None:
         self.what = what
@@ -144,7 +147,7 @@ class _EncodeError(Exception):
 
 
 def _plain(value: Any, depth: int) -> Any:
-    """Return the value in MessagePack's own terms."""
+    """Return the value as types that MessagePack knows."""
     kind = type(value)
     if kind in _ATOMS:
         return value
@@ -239,7 +242,7 @@ def _build_set(parts: list[Any]) -> set[Any]:
 
 
 def _long(value: int) -> msgpack.ExtType:
-    """Write what MessagePack's 64 bits do not hold; nothing else reaches the packer's ``default``."""
+    """Write an integer of more than 64 bits. The packer calls its ``default`` for nothing else."""
     length = value.bit_length() // 8 + 1
     if length > MAX_INTEGER_BYTES:
         raise _EncodeError(f"an integer of {length} bytes, more than {MAX_INTEGER_BYTES},")

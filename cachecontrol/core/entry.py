@@ -1,4 +1,4 @@
-"""Entries: a stored value, the tags it depends on each with the position it was read at, and until when it holds."""
+"""Entries: a stored value with its head, which contains the tags that it depends on, each with the position it was read at."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ class Head:
     expires: int
     """Microseconds since 1970 when the entry ends, whatever its tags do."""
     ends: int = 0
-    """Microseconds since 1970 of the moment given to ``expire_at``, which all that is built of the entry shares; 0: none."""
+    """Microseconds since 1970 of the moment given to ``expire_at``, at which values built from this one end too; 0: none."""
     tags: dict[str, str] = field(default_factory=dict)
 
     def pack(self) -> bytes:
+        """Return the head as bytes that the scripts and ``unpack`` read."""
         return bytes(
             msgpack.packb(
                 [self.epoch, self.as_of, self.expires, [*self.tags], [*self.tags.values()], self.ends]
@@ -31,7 +32,7 @@ class Head:
 
     @classmethod
     def unpack(cls, data: bytes) -> Head:
-        """Read a head. Raises DamagedData for anything that ``pack`` did not write."""
+        """Return the head in these bytes. Raises DamagedData for bytes that ``pack`` did not write."""
         try:
             epoch, as_of, expires, tags, positions, ends = msgpack.unpackb(data)
             kinds = {*map(type, (epoch, as_of, *tags, *positions))}, {type(expires), type(ends)}
@@ -43,7 +44,7 @@ class Head:
             raise DamagedData("the head of an entry cannot be read") from error
 
     def earliest(self) -> str:
-        """The earliest position of anything in the entry."""
+        """Return the earliest position of the fill and its tags."""
         return min([self.as_of, *self.tags.values()])
 
 

@@ -1,4 +1,4 @@
-"""Tags: names of what can change. The same text is written here and by the triggers (see capture.py)."""
+"""Tags: names of what can change. The triggers write the same text (see ``postgres/capture_function.py``)."""
 
 from __future__ import annotations
 
@@ -11,27 +11,30 @@ if TYPE_CHECKING:
 
 
 LONGEST_VALUE = 64
-"""Bytes of a value that stand in a tag as they are; a longer value stands there as its MD5."""
+"""Bytes of the longest value that a tag contains as it is; of a longer value it contains the MD5."""
 
 
 def table(relation: str) -> str:
-    """Moves with every change of the table."""
+    """Return the tag that moves with every change of the table."""
     return relation
 
 
 def anything(relation: str) -> str:
-    """Moves when a statement changed more rows than are tagged one by one, or the table itself changed."""
+    """Return the tag that moves when a statement changed more rows than are tagged one by one, or the table was altered."""
     return f"{relation}*"
 
 
 def row(relation: str, pk: object) -> str | None:
-    """Moves when that row changes; None if the key has no one written form."""
+    """Return the tag that moves when this row changes; None if the key has more than one written form."""
     written = written_form(pk)
     return None if written is None else f"{relation}#{written}"
 
 
 def slice_of(relation: str, column: str, value: object) -> str | None:
-    """Moves when a row enters, leaves or changes within ``column = value``; None if the value has no one written form."""
+    """Return the tag that moves when a row enters, leaves or changes within ``column = value``.
+
+    None if the value has more than one written form.
+    """
     if value is None:
         return f"{relation}.{column}~"
     written = written_form(value)
@@ -39,7 +42,7 @@ def slice_of(relation: str, column: str, value: object) -> str | None:
 
 
 def written_form(value: object) -> str | None:
-    """The one written form of an integer, uuid, boolean or text, equal to PostgreSQL's ``::text``; None for all else."""
+    """Return the written form of an integer, uuid, boolean or text, as PostgreSQL's ``::text`` gives it; None for other types."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -54,7 +57,7 @@ def written_form(value: object) -> str | None:
 
 
 def relation_of(tag: str) -> str:
-    """The table that a tag belongs to."""
+    """Return the table that a tag belongs to."""
     for index, letter in enumerate(tag):
         if letter in "#.*":
             return tag[:index]

@@ -1,17 +1,15 @@
-"""Relative times."""
+"""Relative times: text such as ``today``, which PostgreSQL converts to a date or a time of the moment when it runs the query.
+
+A result with such a conversion changes although no row does. ``trusted_sql`` asks for each part of a query whether it may contain
+one.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
 
-from django.db.models.expressions import (
-    Case,
-    Col,
-    Value,
-    When,
-    Window,
-)
+from django.db.models.expressions import Case, Col, Value, When, Window
 from django.db.models.functions import Cast
 from django.db.models.lookups import Lookup
 from django.db.models.sql.query import Query
@@ -29,11 +27,11 @@ if TYPE_CHECKING:
 
 
 _RELATIVE_TIME = re.compile(r"(?<![a-z])(now|today|tomorrow|yesterday)(?![a-z])", re.IGNORECASE)
-"""Words that PostgreSQL converts to a date or time relative to now, anywhere in a text."""
+"""Words that PostgreSQL converts to a date or a time relative to the present, anywhere in a text."""
 
 
 def refusal_of(node: Any, connection: BaseDatabaseWrapper) -> Refusal | None:
-    """Refuse text that PostgreSQL may convert to a time relative to now, such as ``today``."""
+    """Return a refusal if PostgreSQL may convert text in this part of a query to a relative time; None if it does not."""
     match node:
         case Value() if _names_relative_time(node.value):
             return Refusal(Reason.VOLATILE, str(node.value))
@@ -50,11 +48,10 @@ def refusal_of(node: Any, connection: BaseDatabaseWrapper) -> Refusal | None:
 
 
 def _refusal_of_cast(cast: Cast, connection: BaseDatabaseWrapper) -> Refusal | None:
-    if expression_types.is_timeless(cast, connection) or expression_types.promises_immutability(
-        type(cast.output_field)
-    ):
+    is_promised = expression_types.promises_immutability(type(cast.output_field))
+    if is_promised or expression_types.is_timeless(cast, connection):
         return None
-    if not expression_types.is_time(cast, connection):
+    if not expression_types.is_date_or_time(cast, connection):
         return Refusal(Reason.UNCOVERED, f"a cast to the type {expression_types.type_of(cast, connection)}")
     return _refusal_of_conversion(cast, cast.get_source_expressions(), connection)
 
@@ -63,29 +60,33 @@ def _refusal_of_conversion(
     target: Any, sources: list[Any], connection: BaseDatabaseWrapper
 ) -> Refusal | None:
     """Refuse text of a column that is converted to the date or time type of ``target``. Values are checked separately."""
-    if not expression_types.is_time(target, connection):
+    if not expression_types.is_date_or_time(target, connection):
         return None
-    for leaf in (leaf for source in sources for leaf in _leaves(source)):
-        if (
-            not isinstance(leaf, Value)
-            and not expression_types.is_time(leaf, connection)
-            and not expression_types.is_number(leaf, connection)
-        ):
-            return Refusal(Reason.VOLATILE, "text that is read as a date or a time")
+    leaves = (leaf for source in sources for leaf in _leaves(source))
+    if any(_may_be_text(leaf, connection) for leaf in leaves):
+        return Refusal(Reason.VOLATILE, "text that is read as a date or a time")
     return None
 
 
+def _may_be_text(leaf: Any, connection: BaseDatabaseWrapper) -> bool:
+    return not (
+        isinstance(leaf, Value)
+        or expression_types.is_date_or_time(leaf, connection)
+        or expression_types.is_number(leaf, connection)
+    )
+
+
 def _leaves(node: Any) -> Iterator[Any]:
-    """The values, columns and casts within an expression. Their types are known; the expression may declare another."""
+    """Yield the values, columns and casts in an expression. Their types are known; the expression may declare another one."""
     if isinstance(node, Value | Col | Cast):
         yield node
         return
-    for part in _values_in(node):
+    for part in _value_parts(node):
         yield from _leaves(part)
 
 
-def _values_in(node: Any) -> Iterable[Any]:
-    """The parts of an expression that contribute to its value, without its conditions."""
+def _value_parts(node: Any) -> Iterable[Any]:
+    """Return the parts of an expression that contribute to its value, without its conditions."""
     match node:
         case Query():
             return (*node.select, *node.annotation_select.values())
@@ -100,6 +101,7 @@ def _values_in(node: Any) -> Iterable[Any]:
 
 
 def _names_relative_time(value: Any) -> bool:
+    """Whether a parameter of a query contains text with the name of a relative time."""
     match value:
         case str():
             return _RELATIVE_TIME.search(value) is not None

@@ -1,6 +1,6 @@
-"""Which parts of a query are provable: SQL written by Django that reads only its arguments and is immutable.
+"""Trusted SQL: which parts of a query depend on nothing but their arguments, so that the tags of the query cover its result.
 
-Note [Only known classes are trusted]. The SQL of an expression depends on its class, its attributes and its field. A class
+Note [Why only known classes are trusted]. The SQL of an expression depends on its class, its attributes and its field. A class
 is trusted if it is listed below; the source code of each of these was reviewed. An instance is trusted if it overrides no
 attribute of its class, and a field if the methods by which it writes SQL are Django's. Everything else is refused, including
 what later releases of Django add. The text of the SQL is not parsed: functions, joins and inner queries have too many forms.
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 
-VOLATILE = (Now, Random, RandomUUID, TransactionNow)
+_VOLATILE = (Now, Random, RandomUUID, TransactionNow)
 
 _ARRAY = {"function": "ARRAY", "template": "%(function)s[%(expressions)s]"}
 """The attributes by which Django writes the array on the right-hand side of a lookup."""
-_STATE = frozenset(
+_MAY_DIFFER = frozenset(
     {
         "for_save",
         "function",
@@ -56,8 +56,8 @@ _STATE = frozenset(
         "tzinfo",
     }
 )
-"""Class attributes that Django itself overrides on instances: flags, SQL parameters, and what is checked separately."""
-_WORDS: dict[str, tuple[Any, ...]] = {
+"""Class attributes that Django itself overrides on instances: flags, SQL parameters, and attributes checked separately."""
+_KEYWORDS: dict[str, tuple[Any, ...]] = {
     "connector": (
         *(value for name, value in vars(Combinable).items() if name.isupper()),
         *("||", "&&", AND, OR, XOR),
@@ -71,18 +71,18 @@ _WORDS: dict[str, tuple[Any, ...]] = {
     ),
     "join_type": (INNER, LOUTER),
 }
-"""Attributes that are inserted into the SQL unchanged, each with the values that Django uses."""
-_NAMES = frozenset({"collation", "refs", "table_alias"})
-"""Attributes that are inserted as quoted names. Django does not quote a name that already has quotes."""
+"""Attributes that Django inserts into the SQL unchanged, each with the values that Django itself uses."""
+_IDENTIFIERS = frozenset({"collation", "refs", "table_alias"})
+"""Attributes that Django inserts as quoted identifiers. It does not quote an identifier that already has quotes."""
 _SQL_OF_FIELDS = frozenset({"get_placeholder", "select_format"})
 """Methods by which a field writes SQL around a value or a column."""
 
 
 def refusal_of(node: Any, connection: BaseDatabaseWrapper) -> Refusal | None:
-    """Why the result of this part of a query may depend on more than its arguments; None if it does not."""
+    """Return why this part of a query may depend on more than its arguments; None if it does not."""
     if not (_is_trusted(type(node)) or _is_array(node)):
         return _refusal_of_class(node)
-    if not _is_as_written(node):
+    if not _is_unaltered(node):
         return Refusal(Reason.UNCOVERED, f"the expression {type(node).__name__}")
     is_column = isinstance(node, Col)
     for field in filter(None, _fields(node)):
@@ -94,7 +94,7 @@ def refusal_of(node: Any, connection: BaseDatabaseWrapper) -> Refusal | None:
 def _refusal_of_class(node: Any) -> Refusal:
     if isinstance(node, RawSQL | ExtraWhere):
         return Refusal(Reason.UNCOVERED, "raw SQL in an expression")
-    if isinstance(node, VOLATILE):
+    if isinstance(node, _VOLATILE):
         return Refusal(Reason.VOLATILE, type(node).__name__)
     return Refusal(Reason.UNCOVERED, f"the expression {type(node).__name__}")
 
@@ -104,52 +104,53 @@ def is_backend_known(connection: BaseDatabaseWrapper) -> bool:
     return type(connection.ops).__module__.startswith("django.")
 
 
-def overrides_nothing(kind: type, base: type, *, but: frozenset[str]) -> bool:
+def overrides_nothing(cls: type, base: type, *, but: frozenset[str]) -> bool:
     """Whether a subclass of ``base`` defines no attributes except those in ``but`` and double-underscore names."""
-    between = kind.__mro__[: kind.__mro__.index(base)]
+    between = cls.__mro__[: cls.__mro__.index(base)]
     return {name for each in between for name in vars(each) if not name.startswith("__")} <= but
 
 
 @functools.cache
 def _trusted() -> frozenset[type]:
     return frozenset(
-        kind
+        cls
         for path, names in trusted_classes.KNOWN.items()
         for name in names.split()
-        if (kind := getattr(importlib.import_module(path), name, None)) and _has_methods_of_django(kind)
+        if (cls := getattr(importlib.import_module(path), name, None)) and _has_methods_of_django(cls)
     )
 
 
-def _has_methods_of_django(kind: type) -> bool:
-    """Whether nobody put a method of a project's own on the class, as ``as_postgresql`` may be."""
+def _has_methods_of_django(cls: type) -> bool:
+    """Whether all methods of the class are Django's. A project may add its own at runtime, such as ``as_postgresql``."""
     return all(
         value.__module__.startswith("django.")
-        for base in kind.__mro__
+        for base in cls.__mro__
         for value in vars(base).values()
         if isinstance(value, FunctionType)
     )
 
 
-def _is_trusted(kind: type) -> bool:
+def _is_trusted(cls: type) -> bool:
     """Whether the class is listed in ``KNOWN``, or declares itself that its SQL is immutable."""
-    return kind in _trusted() or expression_types.promises_immutability(kind)
+    return cls in _trusted() or expression_types.promises_immutability(cls)
 
 
 def _is_array(node: Any) -> bool:
+    """Whether this is the array that Django writes on the right-hand side of a lookup."""
     return type(node) is Func and bool(node.extra == _ARRAY)
 
 
-def _is_as_written(node: Any) -> bool:
+def _is_unaltered(node: Any) -> bool:
     """Whether the instance overrides no attribute of its class, and contains only SQL that Django wrote."""
     state = vars(node)
-    if state.keys() & _constants(type(node)):  # type: ignore[arg-type]
+    if state.keys() & _class_attributes(type(node)):  # type: ignore[arg-type]
         return False
-    are_words = all(state[name] in _WORDS[name] for name in state.keys() & _WORDS.keys())
-    return are_words and all(_is_name(name, state) for name in state.keys() & _NAMES)
+    are_keywords = all(state[name] in _KEYWORDS[name] for name in state.keys() & _KEYWORDS.keys())
+    return are_keywords and all(_is_identifier(name, state) for name in state.keys() & _IDENTIFIERS)
 
 
-def _is_name(name: str, state: dict[str, Any]) -> bool:
-    """Whether an attribute is a name: an alias is written as it is, any other name gets quotes if it has none."""
+def _is_identifier(name: str, state: dict[str, Any]) -> bool:
+    """Whether an attribute can only be an identifier. Django writes an alias as it is and quotes any other one."""
     value = str(state[name])
     if name == "table_alias":
         return value == state.get("table_name") or re.fullmatch(r"\w+", value) is not None
@@ -157,20 +158,20 @@ def _is_name(name: str, state: dict[str, Any]) -> bool:
 
 
 @functools.cache
-def _constants(kind: Any) -> frozenset[str]:
-    """The attributes that an instance of this class must not override."""
-    said = {
+def _class_attributes(cls: Any) -> frozenset[str]:
+    """Return the attributes of the class that an instance must not override."""
+    attributes = {
         name
-        for base in kind.__mro__[:-1]
+        for base in cls.__mro__[:-1]
         for name, value in vars(base).items()
         if not isinstance(value, cached_property)
     }
-    may_set = _STATE | {"lookup_name"} if issubclass(kind, Extract) else _STATE
-    return frozenset({*said, "as_postgresql"} - may_set)
+    may_differ = _MAY_DIFFER | {"lookup_name"} if issubclass(cls, Extract) else _MAY_DIFFER
+    return frozenset({*attributes, "as_postgresql"} - may_differ)
 
 
 def _fields(node: Any) -> Iterator[Any]:
-    """The fields that take part in the SQL of an expression: its own, and that of the column or of what is compared."""
+    """Yield the fields that take part in the SQL of an expression: its own, its column's, and that of a lookup's left side."""
     if isinstance(node, Col):
         yield node.target
         if node.output_field is node.target:
@@ -191,13 +192,13 @@ def _is_plain(field: Any) -> bool:
 
 
 @functools.cache
-def _has_plain_methods(kind: Any) -> bool:
-    writers = [base for base in kind.__mro__ if vars(base).keys() & _SQL_OF_FIELDS]
-    return issubclass(kind, Field) and all(base.__module__.startswith("django.") for base in writers)
+def _has_plain_methods(cls: Any) -> bool:
+    writers = [base for base in cls.__mro__ if vars(base).keys() & _SQL_OF_FIELDS]
+    return issubclass(cls, Field) and all(base.__module__.startswith("django.") for base in writers)
 
 
 def _names_types(field: Any, connection: BaseDatabaseWrapper) -> bool:
-    """Whether the database types that the field returns are plain type names."""
+    """Whether the database types that the field returns are names of types, and no other SQL."""
     db_types = (field.db_type(connection), field.cast_db_type(connection))
-    are_names = all(text is None or expression_types.TYPE.fullmatch(text) for text in db_types)
+    are_names = all(text is None or expression_types.TYPE_NAME.fullmatch(text) for text in db_types)
     return expression_types.promises_immutability(type(field)) or are_names

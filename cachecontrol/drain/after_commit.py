@@ -1,10 +1,10 @@
-"""Writers: how a process learns that it changed a tracked table, whatever the SQL, and drains once that is committed.
+"""Drains after commits: how a process notices that it changed a tracked table, whatever the SQL, and drains after the commit.
 
-The trigger tells the connection by a notice, which only connections that ask for it get. The drain follows as soon as the
-connection is in no transaction any more, whoever ended it and by whatever call: everything that is sent to the server goes
+The capture function sends the connection a notice, which only connections that have enabled it get. The drain follows as soon as
+the connection is in no transaction any more, by whatever call the transaction ended: everything that is sent to the server goes
 through the connection's ``wait``.
 
-Note [How a connection asks to be told]. By a startup option (``TELL_OPTION``), which RESET and DISCARD restore. If the settings
+Note [How a connection enables notices]. By a startup option (``TELL_OPTION``), which RESET and DISCARD restore. If the settings
 do not include the option, as behind a pooler that refuses unknown options, a statement enables the notices, again after each
 statement that may have changed the session. A function that resets the session and writes is not noticed in this case.
 """
@@ -15,15 +15,17 @@ import contextlib
 import functools
 import logging
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 
-from cachecontrol.dependencies import tracker
+from cachecontrol.dependencies import declarations, statements
+from cachecontrol.dependencies.databases import is_captured
 from cachecontrol.drain import catch_up
-from cachecontrol.postgres import sessions
+from cachecontrol.postgres import sessions, sql_files
 from cachecontrol.postgres.capture_function import TELL_CODE
 from cachecontrol.postgres.sessions import TELL_SETTING
 
@@ -36,105 +38,118 @@ if TYPE_CHECKING:
 logger = logging.getLogger("cachecontrol")
 
 
-_ASK = f"SELECT set_config('{TELL_SETTING}', 'on', false)"
-_BEGIN = f"SELECT current_setting('{TELL_SETTING}', true) = 'on', {sessions.SESSION_SQL}"
+START_SQL = sql_files.statement("session.start", setting=TELL_SETTING, state=sessions.STATE)
+_ENABLE_NOTICES = sql_files.statement("session.enable_notices", setting=TELL_SETTING)
 _undrained = threading.local()
 """Whether this thread committed something that no drain of this process has carried yet."""
 
 
-def listen(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
-    """Prepare each new connection (``connection_created``): ask for notices, judge SQL, drain after commits."""
-    if tracker.execute_wrapper not in connection.execute_wrappers:
-        connection.execute_wrappers.append(tracker.execute_wrapper)
+@dataclass(frozen=True, slots=True)
+class SessionStart:
+    """The row of ``session.start``."""
+
+    has_notices: bool
+    state: str
+
+
+def prepare_connection(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Prepare each new connection (signal ``connection_created``): enable notices, judge its SQL, drain after its commits."""
+    if statements.check_and_execute not in connection.execute_wrappers:
+        connection.execute_wrappers.append(statements.check_and_execute)
     raw: Any = connection.connection
     if connection.vendor != "postgresql" or isinstance(raw, _Connection):
         return
-    raw.__class__ = _listening(raw.__class__)
-    raw.cursor_factory = _noting(raw.cursor_factory)
-    raw.server_cursor_factory = _noting(raw.server_cursor_factory)
+    raw.__class__ = _connection_class(raw.__class__)
+    raw.cursor_factory = _cursor_class(raw.cursor_factory)
+    raw.server_cursor_factory = _cursor_class(raw.server_cursor_factory)
     raw.cachecontrol_alias = connection.alias
-    if tracker.is_captured(connection.alias):
-        with tracker.covering():
-            _begin(raw)
+    if is_captured(connection.alias):
+        with declarations.reported():
+            _start_session(raw)
 
 
-def _begin(raw: Any) -> None:
-    """Remember the state of the new session, and enable notices. After an error the session neither reads nor fills the cache."""
-    raw.add_notice_handler(_handler(ref(raw)))
-    began = ""
+def _start_session(raw: Any) -> None:
+    """Remember the state of a new session, and enable notices. After an error the session neither reads nor fills the cache."""
+    raw.add_notice_handler(_notice_handler(ref(raw)))
+    state = ""
     try:
-        raw.cachecontrol_is_asking, began = raw.execute(_BEGIN).fetchone()
-        raw.ask()
+        start = sql_files.rows(raw.execute(START_SQL), SessionStart)[0]
+        raw.cachecontrol_has_startup_option, state = start.has_notices, start.state
+        raw.enable_notices()
         if raw.info.transaction_status != TransactionStatus.IDLE:
             raw.commit()
     except psycopg.Error as error:
         logger.warning(
-            "A new connection does without the cache, since it cannot tell its settings: %s", error
+            "A new connection does without the cache, since its settings cannot be read: %s", error
         )
         raw.rollback()
-    sessions.remember_start(raw, began)
+    sessions.remember_start(raw, state)
 
 
 def has_undrained_write() -> bool:
-    """Whether this thread committed something that was not drained yet."""
+    """Return whether this thread committed something that was not drained yet."""
     return getattr(_undrained, "is_set", False)
 
 
 def drain_own_write() -> bool:
     """Drain what this thread committed, if anything is left, and return whether all of it is carried.
 
-    Never raises; what failed is tried again before a read.
+    Raises no error; a drain that failed is tried again before a read.
     """
     if has_undrained_write():
         _undrained.is_set = not catch_up.catch_up(certify=False)
     return not has_undrained_write()
 
 
-def _handler(listener: ref[Any]) -> Callable[[psycopg.errors.Diagnostic], None]:
-    def hear(notice: psycopg.errors.Diagnostic) -> None:
-        raw = listener()
+def _notice_handler(connection: ref[Any]) -> Callable[[psycopg.errors.Diagnostic], None]:
+    """Return the handler of a connection's notices. A weak reference, since the connection refers to the handler."""
+
+    def note_write(notice: psycopg.errors.Diagnostic) -> None:
+        raw = connection()
         if notice.sqlstate == TELL_CODE and raw is not None:
-            tracker.refuse_after_write(raw.cachecontrol_alias)
+            statements.refuse_after_write(raw.cachecontrol_alias)
             raw.cachecontrol_has_written = True
 
-    return hear
+    return note_write
 
 
 @functools.cache
-def _listening(connection: type[psycopg.Connection[Any]]) -> type[psycopg.Connection[Any]]:
-    return type(f"Listening{connection.__name__}", (_Connection, connection), {})
+def _connection_class(base: type[psycopg.Connection[Any]]) -> type[psycopg.Connection[Any]]:
+    return type(f"Draining{base.__name__}", (_Connection, base), {})
 
 
 @functools.cache
-def _noting(cursor: type[psycopg.Cursor[Any]]) -> type[psycopg.Cursor[Any]]:
-    return type(f"Noting{cursor.__name__}", (_Cursor, cursor), {})
+def _cursor_class(base: type[psycopg.Cursor[Any]]) -> type[psycopg.Cursor[Any]]:
+    return type(f"Judging{base.__name__}", (_Cursor, base), {})
 
 
 class _Connection(psycopg.Connection[Any]):
     """Mixed into the class of a psycopg connection: drains after its commits, and notices every read."""
 
     cachecontrol_alias: str
-    cachecontrol_is_asking: bool | None = None
-    """Whether a startup option asks for notices."""
-    cachecontrol_reads = True
+    cachecontrol_has_startup_option = False
+    """Whether a startup option enables notices."""
+    cachecontrol_may_read = True
     """Whether the command that is sent now may return rows."""
     cachecontrol_has_written = False
-    """Whether this connection was told of a write that may not be committed yet."""
+    """Whether this connection received a notice of a write that may not be committed yet."""
 
     def wait(self, *args: Any, **kwargs: Any) -> Any:
-        if self.cachecontrol_reads:
-            tracker.refuse_unjudged_read(self.cachecontrol_alias)
+        if self.cachecontrol_may_read:
+            statements.check_round_trip(self.cachecontrol_alias)
         try:
             return super().wait(*args, **kwargs)
         finally:
-            if self.cachecontrol_has_written:
-                self._settle()
+            self._drain_if_committed()
 
-    def _settle(self) -> None:
-        """Drain if what was written may be committed by now. Within a pipeline this is unknown, so it drains each time.
+    def _drain_if_committed(self) -> None:
+        """Drain the writes of this connection if they may be committed.
 
-        A broken connection may have committed, or may still do so. This is drained before the thread's next read.
+        Within a pipeline this is unknown, so it drains each time. A broken connection may have committed, or may still do so:
+        this is drained before the thread's next read.
         """
+        if not self.cachecontrol_has_written:
+            return
         status, pipeline = self.info.transaction_status, self.info.pipeline_status
         is_open = status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
         if is_open or (status == TransactionStatus.ACTIVE and pipeline == PipelineStatus.OFF):
@@ -144,17 +159,17 @@ class _Connection(psycopg.Connection[Any]):
         if status != TransactionStatus.UNKNOWN:
             drain_own_write()
 
-    def carry(self) -> None:
-        """Drain what another connection wrote and this connection committed."""
+    def drain_prepared(self) -> None:
+        """Drain the writes of a prepared transaction, which another connection may have made and this one has committed."""
         self.cachecontrol_has_written = True
-        self._settle()
+        self._drain_if_committed()
 
-    def ask(self) -> None:
-        """Ask to be told of writes, unless a startup option does. See Note [How a connection asks to be told]."""
+    def enable_notices(self) -> None:
+        """Enable notices of writes, unless a startup option does. See Note [How a connection enables notices]."""
         can_ask = self.info.transaction_status not in (TransactionStatus.INERROR, TransactionStatus.UNKNOWN)
-        if can_ask and not self.cachecontrol_is_asking:
-            with tracker.covering():
-                psycopg.Cursor(self).execute(_ASK)
+        if can_ask and not self.cachecontrol_has_startup_option:
+            with declarations.reported():
+                psycopg.Cursor(self).execute(_ENABLE_NOTICES)
 
     @contextlib.contextmanager
     def pipeline(self) -> Iterator[psycopg.Pipeline]:
@@ -162,12 +177,11 @@ class _Connection(psycopg.Connection[Any]):
             with super().pipeline() as pipeline:
                 yield pipeline
         finally:
-            if self.cachecontrol_has_written:
-                self._settle()
+            self._drain_if_committed()
 
     def tpc_commit(self, *args: Any) -> None:
         super().tpc_commit(*args)
-        self.carry()
+        self.drain_prepared()
 
     def commit(self) -> None:
         self._without_reading(super().commit)
@@ -178,17 +192,17 @@ class _Connection(psycopg.Connection[Any]):
     def set_autocommit(self, value: bool) -> None:
         self._without_reading(super().set_autocommit, value)
 
-    def _without_reading(self, act: Callable[..., None], *args: Any) -> None:
-        """Run a command that returns no rows, so that it is not taken for a read."""
-        self.cachecontrol_reads = False
+    def _without_reading(self, command: Callable[..., None], *args: Any) -> None:
+        """Run a command that returns no rows, so that it does not count as a read."""
+        self.cachecontrol_may_read = False
         try:
-            act(*args)
+            command(*args)
         finally:
-            self.cachecontrol_reads = True
+            self.cachecontrol_may_read = True
 
 
 class _Cursor:
-    """Mixed into the cursor classes of a connection, which Django's cursors and psycopg's own calls use alike."""
+    """Mixed into the cursor classes of a connection, which both Django's cursors and psycopg's own calls use."""
 
     connection: Any
     statusmessage: str | None
@@ -198,34 +212,34 @@ class _Cursor:
         try:
             return super().execute(query, *args, **kwargs)  # type: ignore[misc]
         finally:
-            self._note(query)
+            self._record(query)
 
     def executemany(self, query: Any, *args: Any, **kwargs: Any) -> None:
         self._judge(query)
         try:
             super().executemany(query, *args, **kwargs)  # type: ignore[misc]
         finally:
-            self._note(query)
+            self._record(query)
 
     def stream(self, query: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
         self._judge(query)
         try:
             yield from super().stream(query, *args, **kwargs)  # type: ignore[misc]
         finally:
-            self._note(query)
+            self._record(query)
 
     def copy(self, statement: Any, *args: Any, **kwargs: Any) -> Any:
         self._judge(statement)
         return super().copy(statement, *args, **kwargs)  # type: ignore[misc]
 
     def _judge(self, query: Any) -> None:
-        tracker.judge_statement(getattr(self.connection, "cachecontrol_alias", ""), self.connection, query)
+        statements.check_statement(getattr(self.connection, "cachecontrol_alias", ""), self.connection, query)
 
-    def _note(self, query: Any) -> None:
-        """Note what a statement may have changed, also one that failed: it may have committed a part before."""
+    def _record(self, query: Any) -> None:
+        """Record what a statement may have changed, also one that failed: it may have committed a part before."""
         if not isinstance(self.connection, _Connection):
             return
-        if sessions.note_statement(self, query):
-            self.connection.ask()
+        if sessions.record_statement(self, query):
+            self.connection.enable_notices()
         if self.statusmessage == "COMMIT PREPARED":
-            self.connection.carry()
+            self.connection.drain_prepared()

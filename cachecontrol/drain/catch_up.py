@@ -1,4 +1,4 @@
-"""Catching up."""
+"""Catching up: the drains that writers and readers of this process ask for, which never raise an error."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from cachecontrol.drain import runner
 from cachecontrol.exceptions import StoreDown
 from cachecontrol.limits import budget
 from cachecontrol.limits.breaker import Breaker
+from cachecontrol.postgres.triggers import INSERT_CHANGE
 from cachecontrol.stats import recording
 
 logger = logging.getLogger("cachecontrol")
@@ -29,41 +30,40 @@ breaker = Breaker(
 
 
 def invalidate(moving: list[str]) -> None:
-    """Write changes that no trigger saw, one a table, and carry them once they are committed."""
-    rows: list[Any] = [
-        [relation, [*named]]
-        for relation, named in groupby(sorted(moving, key=tags.relation_of), tags.relation_of)
+    """Write changes that no trigger saw, one for each table, and carry them once they are committed."""
+    changes: list[Any] = [
+        {"operation": "INVALIDATE", "relation": relation, "tags": [*names]}
+        for relation, names in groupby(sorted(moving, key=tags.relation_of), tags.relation_of)
     ]
     with connections[conf.database].cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO cachecontrol_change (operation, relation, tags) VALUES ('INVALIDATE', %s, %s)", rows
-        )
+        cursor.executemany(INSERT_CHANGE, changes)
     transaction.on_commit(catch_up, using=conf.database)
 
 
 def catch_up(*, certify: bool = True) -> bool:
-    """Drain, and return whether it went well. A drain's error is counted and logged, and never reaches a writer.
+    """Drain, and return whether it succeeded. A drain's error is counted and logged, and never reaches a writer.
 
     After a failure one caller in each ``BREAKER_SECONDS`` tries again, so that not every writer waits for a stuck drain.
     """
-    return breaker.lets_ask() and _drained(certify=certify)
+    return breaker.lets_ask() and _drain(certify=certify)
 
 
 def catch_up_in_time() -> bool:
-    """Drain in another thread, wait for it while the budget lasts, and return whether it went well by then."""
+    """Drain in another thread, wait for it while the budget lasts, and return whether it succeeded by then."""
     if budget.left() <= 0 or not breaker.lets_ask():
         return False
-    work = _background.start()
-    if work is None:
+    drain = _background.start()
+    if drain is None:
         return False
     with budget.spending() as seconds:
-        work.join(seconds)
-    if work.is_alive() and work.age >= conf.wait:
+        drain.join(seconds)
+    if drain.is_alive() and drain.age >= conf.wait:
         breaker.failed(TimeoutError(f"it took more than {conf.wait:.2f} s"))
-    return work.went_well
+    return drain.has_succeeded
 
 
-def _drained(*, certify: bool) -> bool:
+def _drain(*, certify: bool) -> bool:
+    """Drain, and return whether it succeeded, which the breaker learns."""
     try:
         runner.runner.run(certify=certify)
     except runner.FAILURES as error:
@@ -81,35 +81,35 @@ class BackgroundDrain(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="cachecontrol-drain", daemon=True)
-        self.went_well = False
+        self.has_succeeded = False
         self._begun = time.monotonic()
 
     @property
     def age(self) -> float:
-        """Seconds since it began: what a reader could wait may be much less."""
+        """Seconds since it began. A reader with little budget left may have waited for much less."""
         return time.monotonic() - self._begun
 
     def run(self) -> None:
-        self.went_well = _drained(certify=True)
+        self.has_succeeded = _drain(certify=True)
 
 
 class _Background:
-    """The whole drain that the readers of this process share."""
+    """The thread of this process in which the readers' drains run, one at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._work: BackgroundDrain | None = None
+        self._drain: BackgroundDrain | None = None
 
     def start(self) -> BackgroundDrain | None:
         """Return the drain that runs already, or start one. None if no thread can be started."""
         with self._lock:
-            if self._work is None or not self._work.is_alive():
-                self._work = BackgroundDrain()
+            if self._drain is None or not self._drain.is_alive():
+                self._drain = BackgroundDrain()
                 try:
-                    self._work.start()
+                    self._drain.start()
                 except RuntimeError:  # too many threads, or the interpreter is shutting down
-                    self._work = None
-            return self._work
+                    self._drain = None
+            return self._drain
 
     def forget(self) -> None:
         """Begin anew in a forked child, in which the parent's threads do not run."""

@@ -1,9 +1,9 @@
-"""Ambient state: the active language, time zone, URLconf and mount, which affect what a view returns.
+"""Ambient state: the active language, time zone, URLconf and mount, on which the result of a view depends.
 
 Note [Why computations run in a copied context]. An earlier request on the same thread may have left any of these values
-active, and the view that is computed now may change them too. Django keeps them in context variables (asgiref's ``Local``),
-as structlog and many middlewares do with theirs. So a computation runs in a copy of the context: whatever it sets is
-discarded at its end, and nothing has to be reset.
+active, and the view that runs now may change them too. Django keeps them in context variables (asgiref's ``Local``), and
+structlog and many middlewares keep their state there too. So a computation runs in a copy of the context: everything that it
+sets is discarded at its end, and nothing has to be reset.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Ambient:
     """None if translations are deactivated."""
     zone: tzinfo
     urlconf: Any
-    """The name of a module, empty for the project's ``ROOT_URLCONF``; or a list of patterns, which has no name."""
+    """The name of a module, empty for the project's ``ROOT_URLCONF``; or a list of patterns, which no name identifies."""
     mount: str
     """The path at which the server mounts the project, without a trailing slash."""
 
     @classmethod
     def default(cls, *, language: str = "", mount: str = "") -> Ambient:
-        """The state that the settings define, except for the arguments that are given."""
+        """Return the state that the settings define, except for the arguments that are given."""
         return cls(
             language=language or settings.LANGUAGE_CODE,
             zone=timezone.get_default_timezone(),
@@ -51,7 +51,7 @@ class Ambient:
 
     @classmethod
     def current(cls) -> Ambient:
-        """The state that is active now. The URLconf is empty if it is ``ROOT_URLCONF``, the mount if it is the root."""
+        """Return the state that is active now."""
         return cls(
             language=translation.get_language(),
             zone=timezone.get_current_timezone(),
@@ -63,15 +63,18 @@ class Ambient:
         """Return the state by field names."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def run(self, act: Callable[[], T]) -> T:
-        """Call ``act`` with this state active. The caller's state does not change."""
+    def run(self, function: Callable[[], T]) -> T:
+        """Call a function while this state is active, and return its result. The caller's state does not change.
+
+        See Note [Why computations run in a copied context].
+        """
         # Django keeps cache clients in the context, and database connections too while an event loop runs. Create them
         # here, as those created in the copy would be lost.
         caches.all()
         connections.all()
-        return contextvars.copy_context().run(self._call, act)
+        return contextvars.copy_context().run(self._call, function)
 
-    def _call(self, act: Callable[[], T]) -> T:
+    def _call(self, function: Callable[[], T]) -> T:
         if self.language is None:
             translation.deactivate_all()
         else:
@@ -79,15 +82,19 @@ class Ambient:
         timezone.activate(self.zone)
         set_urlconf(self.urlconf or settings.ROOT_URLCONF)
         set_script_prefix(self.mount)
-        return act()
+        return function()
 
 
 def begin_request(language: str = "") -> None:
-    """Reset the language and time zone that an earlier request left active. Django's handler sets URLconf and mount itself."""
+    """Reset the language and time zone that an earlier request left active. Django's handler resets URLconf and mount itself.
+
+    ``language`` is activated; empty means ``LANGUAGE_CODE``.
+    """
     translation.activate(language or settings.LANGUAGE_CODE)
     timezone.deactivate()
 
 
 def _name_of(urlconf: Any) -> Any:
+    """Return a URLconf as ``Ambient.urlconf`` names it."""
     name = urlconf.__name__ if isinstance(urlconf, ModuleType) else urlconf
     return "" if name in (None, settings.ROOT_URLCONF) else name

@@ -1,4 +1,4 @@
-"""Cached pages: the decorator, the key of a page, and the hermetic request that holds nothing else.
+"""Cached pages: the decorator of views, the page that a request asks for, and the hermetic request that computes it.
 
 ``cachecontrol.middleware`` answers visitors.
 """
@@ -9,7 +9,7 @@ import functools
 import io
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 from urllib.parse import urlencode
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -17,8 +17,8 @@ from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.utils import translation
 
-from cachecontrol import engine
 from cachecontrol.core.policy import Policy, register_policy
+from cachecontrol.core.reading import ReadRequest, never
 from cachecontrol.core.recipe import Recipe
 from cachecontrol.exceptions import Misconfigured, RecomputationFailed
 from cachecontrol.frontends import frontend, responses, routing
@@ -27,12 +27,14 @@ from cachecontrol.postgres import sessions
 from cachecontrol.reasons import PolicyKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
 
-    View = Callable[..., HttpResponseBase]
+    Response = HttpResponseBase | Awaitable[HttpResponseBase]
+
+V = TypeVar("V", bound="Callable[..., Response]")
 
 
 def cached_page(
@@ -44,26 +46,44 @@ def cached_page(
     vary: Sequence[str] = (),
     warm: bool = True,
     enabled: bool = True,
-) -> Callable[[View], View]:
-    """Return a decorator that makes a cached view of a view: its answers to GET and HEAD are stored.
+) -> Callable[[V], V]:
+    """Return a decorator that makes a cached view of a view. The responses of the cached view to GET and HEAD are stored.
 
-    The cached view is a new function. The view itself stays uncached, also under another URL.
+    The cached view is a new function. The view itself stays uncached, also under another URL. Other decorators may be above or
+    below this one; one above it must use ``functools.wraps``. All of them run only when the page is computed. Of a class-based
+    view, decorate what ``as_view()`` returns.
+
+    The view gets a hermetic request: it sees the URL and the declared values, but no cookies, no user, no other headers. A
+    response that is for one visitor is not stored: one that sets a cookie, contains a CSRF token, is ``private`` or
+    ``no-store``, or streams. The view then runs again with the visitor's own request.
 
     Args:
-        name: name of the policy.
-        ttl: seconds that an entry lives.
-        stale_for: seconds for which a page may be served after its data changed.
-        params: query parameters that the view sees. It sees no others, no cookies, no user and no other headers.
-        vary: values of the visitor's request that the view sees: ``language``.
-        warm: whether the warm job keeps hot pages filled.
-        enabled: if not, the view is called at each request, with a hermetic request as ever.
+        name: name of the policy, which statistics show: ``shop.category``.
+        ttl: seconds that an entry lives at most.
+        stale_for: seconds for which the old page may be served after its data changed, while one request computes it again.
+        params: names of the query parameters that the view sees. All others are dropped.
+        vary: values of the visitor's request that the view sees: ``"language"``. Each value has its own entry.
+        warm: whether the warm job fills pages that are often asked for.
+        enabled: if False, the view runs for each request, still with a hermetic request. Each counts as a bypass
+            (``disabled``).
 
-    Raises Misconfigured for an unknown vary value, or if another policy has the name.
+    Returns:
+        The decorator. The cached view has the name, the docstring and the attributes of the view, and its policy as
+        ``cache_policy``.
+
+    Raises:
+        Misconfigured: ``vary`` contains an unknown value, or another policy has this name.
 
     Example::
 
-        @cached_page("shop.category", params=["page"], ttl=600)
+        @cached_page("shop.category", params=["page"], vary=["language"], ttl=600)
         def category(request, slug): ...
+
+
+        urlpatterns = [
+            path("category/<slug:slug>/", category),
+            path("brands/", cached_page("shop.brands")(BrandList.as_view())),
+        ]
     """
     if unknown := set(vary) - VARY.keys():
         raise Misconfigured(
@@ -82,15 +102,15 @@ def cached_page(
         )
     )
 
-    def decorate(view: View) -> View:
+    def decorate(view: V) -> V:
         @functools.wraps(view)
-        def cached_view(*args: Any, **kwargs: Any) -> HttpResponseBase:
+        def cached_view(*args: Any, **kwargs: Any) -> Response:
             return view(*args, **kwargs)
 
         if iscoroutinefunction(view):
             markcoroutinefunction(cached_view)
         cached_view.cache_policy = policy  # type: ignore[attr-defined]
-        return cached_view
+        return cast("V", cached_view)
 
     return decorate
 
@@ -101,18 +121,18 @@ def _language(request: HttpRequest) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Vary:
-    """A value of the visitor's request that a page can vary by."""
+    """A value of the visitor's request by which a page can vary."""
 
     header: str
     meta: str
     """Name of the header in ``request.META``."""
     normalise: Callable[[HttpRequest], str]
-    """Return the value of a request, in one of few forms."""
+    """Returns the value of a request. There are few values, so that there are few entries."""
 
 
 VARY: Final = {"language": Vary("Accept-Language", "HTTP_ACCEPT_LANGUAGE", _language)}
 CLIENT_ADDRESS: Final = "192.0.2.1"
-"""The client address that a view sees. It belongs to a network reserved for documentation, so it is never a trusted one."""
+"""The client's address that a view sees. It is reserved for documentation, so that no project trusts it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,19 +158,17 @@ class Page:
 
     @classmethod
     def of_request(cls, policy: Policy, request: HttpRequest) -> Page:
-        """Return the page that a visitor asks for. Raises SuspiciousOperation for a foreign host or too many parameters."""
-        params = request.GET
-        pairs = (
-            [(name, value) for name in sorted(policy.params) for value in params.getlist(name)]
-            if params
-            else []
-        )
+        """Return the page that a request asks for. Raises SuspiciousOperation for a foreign host or too many parameters."""
+        names = sorted(policy.params) if request.GET else []
+        pairs = [(name, value) for name in names for value in request.GET.getlist(name)]
         recipe = PageRecipe(
             scope=sessions.scope_name(),
             scheme=request.scheme or "http",
             host=request.get_host().lower(),
             path=request.path_info,
-            query=urlencode(pairs, errors="replace"),  # the visitor's charset may give what is no text
+            query=urlencode(
+                pairs, errors="replace"
+            ),  # the visitor's charset may decode to half of a surrogate pair
             vary=tuple(VARY[name].normalise(request) for name in policy.vary),
             mount=request.META.get("SCRIPT_NAME", ""),
         )
@@ -158,20 +176,39 @@ class Page:
 
     @property
     def size(self) -> int:
-        """Bytes of the parts of the key that a visitor chose."""
+        """Bytes of those parts of the key that a visitor can choose freely."""
         recipe = self.recipe
         path = f"{recipe.mount}{recipe.path}".encode()
         return len(recipe.host) + len(path) + len(recipe.query) + sum(map(len, recipe.vary))
 
     @property
     def key(self) -> str:
+        """The key of the page's entry."""
         recipe = self.recipe
         mount = [recipe.mount] if recipe.mount else []
         parts = (recipe.scheme, recipe.host, recipe.path, recipe.query, *recipe.vary, *mount)
-        return engine.entry_key(self.policy, *parts)
+        return frontend.entry_key(self.policy, recipe.scope, *parts)
+
+    @property
+    def vary_headers(self) -> list[str]:
+        """Names of the request headers that the page varies by."""
+        return [VARY[name].header for name in self.policy.vary]
+
+    def read_request(self, compute: Callable[[], Any], *, may_warm: bool = False) -> ReadRequest[Any]:
+        """Return the question to the cache for this page. ``may_warm``: whether the warm job may fill it."""
+        is_hot = responses.is_worth_warming if may_warm and self.policy.warm else never
+        return ReadRequest(
+            policy=self.policy,
+            key=self.key,
+            compute=compute,
+            database=frontend.default_database(),
+            recipe=self.recipe,
+            is_hot=is_hot,
+            is_sound=responses.is_sound,
+        )
 
     def hermetic_request(self) -> HttpRequest:
-        """Return a request that holds the parts of the key and nothing else."""
+        """Return a request that contains the parts of the key and nothing else."""
         recipe = self.recipe
         server, _, port = recipe.host.rpartition(":") if ":" in recipe.host else (recipe.host, "", "")
         environ = {
@@ -195,9 +232,9 @@ class Page:
         return Ambient.default(language=language_of(self.policy, request), mount=self.recipe.mount)
 
     def ask(self) -> HttpResponseBase:
-        """Ask for the page as a visitor would who sends only the parts of its key. The headers tell what the cache did.
+        """Return the response to a visitor who sends nothing but the parts of the key. Its headers tell what the cache did.
 
-        Raises RecomputationFailed if the view fails.
+        Raises RecomputationFailed if the status of the response is 500 or above.
         """
         ambient = Ambient.default(mount=self.recipe.mount)
         response = ambient.run(lambda: _handler().get_response(self.hermetic_request()))
@@ -207,7 +244,7 @@ class Page:
 
 
 def language_of(policy: Policy, request: HttpRequest) -> str:
-    """Return the language of a page of this policy; empty for ``LANGUAGE_CODE``."""
+    """Return the language in which a page of this policy answers a request; empty for ``LANGUAGE_CODE``."""
     has_language = "language" in policy.vary or routing.is_translated(settings.ROOT_URLCONF)
     return routing.language_of(request) if has_language else ""
 
@@ -222,21 +259,15 @@ class PageFrontEnd:
 
     recipe_type = PageRecipe
 
-    def request(self, policy: Policy, recipe: PageRecipe) -> engine.ReadRequest[Any] | None:
-        """Return how to ask for the page, and how to compute it again; None if the policy varies by other values now."""
+    def request(self, policy: Policy, recipe: PageRecipe) -> ReadRequest[Any] | None:
+        """Return how to compute the page again; None if the policy now varies by another number of values."""
         if len(recipe.vary) != len(policy.vary):
             return None
         page = Page(policy, recipe)
-        return engine.ReadRequest(
-            policy=policy,
-            key=page.key,
-            compute=page.ask,
-            database=engine.default_database(),
-            recipe=recipe,
-        )
+        return page.read_request(page.ask)
 
     def is_same(self, recipe: PageRecipe, stored: Any, computed: HttpResponseBase) -> bool:
-        """Whether a stored page is what the response, which was computed without the cache, contains."""
+        """Whether a stored page equals the response that was computed without the cache. Raises DamagedData."""
         return responses.is_same(stored, computed)
 
 

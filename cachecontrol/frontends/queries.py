@@ -1,77 +1,48 @@
-"""Cached queries: rows as the compiler returns them, so that instances, values, annotations and unions are served alike.
+"""Tracked queries: they report what they depend on and, given a policy, are answered from the cache.
 
-Every query of a tracked model, cached or not, reports what it depends on to the collection around it.
+The cached value is the rows as Django's compiler returns them, so that instances, ``values()``, annotations and unions are served
+alike.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections import Counter
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-from types import GeneratorType
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.core.exceptions import EmptyResultSet, FullResultSet
-from django.db import connections
 from django.db.models.expressions import Subquery
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.constants import CURSOR, MULTI, SINGLE
 from django.db.models.sql.query import Query
-from psycopg.types.json import Jsonb
 
 from cachecontrol import engine
 from cachecontrol.core import codec
-from cachecontrol.core.recipe import Recipe
-from cachecontrol.dependencies import query_walk, tracker
+from cachecontrol.core.reading import ReadRequest
+from cachecontrol.dependencies import query_walk
+from cachecontrol.dependencies.databases import database_for
 from cachecontrol.dependencies.query_walk import QueryDependencies, QueryWalk
 from cachecontrol.dependencies.trusted_sql import overrides_nothing
-from cachecontrol.exceptions import DamagedData, UnknownType
+from cachecontrol.exceptions import UnknownType
 from cachecontrol.frontends import frontend
+from cachecontrol.frontends.query_recipes import QueryRecipe, to_plain
+from cachecontrol.frontends.query_reports import current_reports, run_reported
 from cachecontrol.postgres import sessions
-from cachecontrol.reasons import Outcome, PolicyKind, Reason
+from cachecontrol.reasons import Outcome, Reason
 from cachecontrol.stats import recording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from cachecontrol.core.policy import Policy
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueryRecipe(Recipe):
-    """A compiled query."""
-
-    kind: ClassVar[str] = PolicyKind.QUERY
-    database: str
-    """Alias of the database that runs it."""
-    sql: str
-    params: list[Any]
-    """Parameters as values that the codec knows."""
-    width: int
-    """Columns of a stored row: Django drops those that it selects only to order by them."""
-    is_single: bool
-    """Whether the value is one row or None."""
-
-
-@dataclass(slots=True)
-class _Reports:
-    """The dependences of the query that runs now, which its compilations add."""
-
-    found: list[QueryDependencies] = field(default_factory=list)
-    walks: list[QueryWalk] = field(default_factory=list)
-    """The walks in progress: inner queries are compiled while outer ones are."""
-
-
-_reports: ContextVar[_Reports | None] = ContextVar("cachecontrol_reports", default=None)
+    from cachecontrol.frontends.query_reports import Reports
 
 
 class TrackedQuery(Query):
     """A query that reports what it depends on and, given a policy, is answered from the cache."""
 
     reports = True
-    """Whether the query reports its dependences. False for a subclass that overrides anything."""
+    """Whether the query reports what it depends on. False for a subclass that overrides anything."""
     policy: Policy | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -81,52 +52,60 @@ class TrackedQuery(Query):
     def get_compiler(
         self, using: str | None = None, connection: Any = None, elide_empty: bool = True
     ) -> SQLCompiler:
-        using = using and tracker.database_for(using)
+        using = using and database_for(using)
         compiler = super().get_compiler(using, connection, elide_empty)
         compiler.__class__ = _tracked(type(compiler))  # type: ignore[arg-type]
         return cast("SQLCompiler", compiler)
 
     def get_aggregation(self, using: Any, aggregate_exprs: dict[str, Any]) -> Any:
-        """Count and aggregate. Django may wrap this query in one that knows nothing of tags, so it is covered here."""
-        if not aggregate_exprs or _reports.get() is not None:
+        """Count or aggregate. Django may wrap this query in another one, which reports nothing, so it is reported here."""
+        if not aggregate_exprs or current_reports() is not None:
             return super().get_aggregation(using, aggregate_exprs)
-        cover = functools.partial(self._aggregate, using, aggregate_exprs)
+        compute = functools.partial(self._aggregate, using, aggregate_exprs)
         policy, self.policy = self.policy, None  # Django may run this very query for it
         if policy is None:
-            return cover()
+            return compute()
         try:
-            key = codec.encode(self._aggregation(using, aggregate_exprs))
+            key = codec.encode(self._compiled_aggregation(using, aggregate_exprs))
         except EmptyResultSet:
-            return cover()
+            return compute()
         except UnknownType:
-            recording.record_read(policy.name, Outcome.BYPASS, Reason.UNKNOWN_TYPE, 0.0)
-            return cover()
-        return _read(policy, using, key, cover, None, lambda value: type(value) is dict)
+            return _bypass(policy, Reason.UNKNOWN_TYPE, compute)
+        return engine.read(
+            ReadRequest(
+                policy=policy,
+                key=frontend.entry_key(policy, sessions.scope_name(), using, key),
+                compute=compute,
+                database=using,
+                recipe=None,
+                is_sound=lambda value: type(value) is dict,
+            )
+        ).value
 
     def _aggregate(self, using: str, aggregate_exprs: dict[str, Any]) -> Any:
         """Aggregate a copy, since Django changes what it aggregates and the primary may be asked after a replica.
 
-        Django may compile the aggregates in a query around this one, so they are looked at apart.
+        Django may compile the aggregates in a query around this one, so they are reported separately.
         """
-        using = tracker.database_for(using)
+        using = database_for(using)
 
         def compute() -> Any:
             query = self.chain()
             aggregates = _resolved(query, aggregate_exprs)
-            cast("_TrackedCompiler", query.get_compiler(using)).look_at(aggregates.values())
+            cast("_TrackedCompiler", query.get_compiler(using)).report(aggregates.values())
             return Query.get_aggregation(self.clone(), using, aggregate_exprs)
 
-        return _covered(using, compute)
+        return run_reported(using, compute)
 
-    def _aggregation(self, using: str, aggregate_exprs: dict[str, Any]) -> list[Any]:
-        """The SQL of what is aggregated, and of each aggregate."""
+    def _compiled_aggregation(self, using: str, aggregate_exprs: dict[str, Any]) -> list[Any]:
+        """Return the SQL and parameters of this query and of each aggregate, as values that the codec knows."""
         query = self.chain()
         query.select_for_update = False  # as Django does: an aggregate locks no rows
         aggregates = _resolved(query, aggregate_exprs)
         compiler = query.get_compiler(using)
         return [
-            _written(compiler.as_sql()),
-            [(alias, _written(compiler.compile(aggregate))) for alias, aggregate in aggregates.items()],
+            _plain_sql(compiler.as_sql()),
+            [(alias, _plain_sql(compiler.compile(aggregate))) for alias, aggregate in aggregates.items()],
         ]
 
 
@@ -137,22 +116,22 @@ class _TrackedCompiler(SQLCompiler):
     _walk: QueryWalk | None = None
 
     def as_sql(self, *args: Any, **kwargs: Any) -> Any:
-        if (reports := _reports.get()) is None:
+        if (reports := current_reports()) is None:
             return super().as_sql(*args, **kwargs)
         with self._walking(reports) as walk:
             compiled = super().as_sql(*args, **kwargs)
-            reports.found.append(query_walk.dependencies_of(self, walk))
+            reports.dependencies.append(query_walk.dependencies_of(self, walk))
         return compiled
 
-    def look_at(self, expressions: Iterable[Any]) -> None:
-        """Report the dependences of expressions, in addition to the tables of this query."""
-        if (reports := _reports.get()) is None:
+    def report(self, expressions: Iterable[Any]) -> None:
+        """Report whether expressions refuse the result. The tables that they read are those of this query."""
+        if (reports := current_reports()) is None:
             return
         with self._walking(reports) as walk:
             for expression in expressions:
                 with contextlib.suppress(EmptyResultSet, FullResultSet):
                     self.compile(expression)
-            reports.found.append(QueryDependencies(refusal=walk.refusal))
+            reports.dependencies.append(QueryDependencies(refusal=walk.refusal))
 
     def get_distinct(self) -> Any:
         if self._walk is None:
@@ -165,12 +144,12 @@ class _TrackedCompiler(SQLCompiler):
         return self._walk.within(query_walk.GROUP_BY, functools.partial(super().get_group_by, *args))
 
     @contextlib.contextmanager
-    def _walking(self, reports: _Reports) -> Iterator[QueryWalk]:
+    def _walking(self, reports: Reports) -> Iterator[QueryWalk]:
         """Visit each part of the query that is compiled within this block."""
         walk = self._walk = QueryWalk(self.connection)
-        self.compile = self._compile_seen  # type: ignore[method-assign]  # not a method: a hit does not pay for it
+        self.compile = self._compile_visited  # type: ignore[method-assign]  # set here, so that it costs a hit nothing
         reports.walks.append(walk)
-        _check(self.query, walk)
+        _refuse_unreported(self.query, walk)
         try:
             yield walk
         finally:
@@ -180,61 +159,67 @@ class _TrackedCompiler(SQLCompiler):
         if reports.walks:
             reports.walks[-1].aliases |= walk.aliases
 
-    def _compile_seen(self, node: Any) -> Any:
+    def _compile_visited(self, node: Any) -> Any:
         walk = cast("QueryWalk", self._walk)
-        inner = _reporting(node)
-        _check(inner if isinstance(inner, Query) else getattr(inner, "query", None), walk)
-        return walk.compile(inner, super().compile)
+        node = _with_reporting_query(node)
+        _refuse_unreported(node if isinstance(node, Query) else getattr(node, "query", None), walk)
+        return walk.compile(node, super().compile)
 
     def execute_sql(
         self, result_type: Any = MULTI, chunked_fetch: bool = False, chunk_size: int = 100
     ) -> Any:
-        """Answer from the cache, or run the query and report its tags to the collection around it."""
+        """Answer from the cache, or run the query and report what it depends on."""
         run = functools.partial(super().execute_sql, result_type, chunk_size=chunk_size)
-        if _reports.get() is not None or result_type == CURSOR or self.query.explain_info:
+        if current_reports() is not None or result_type == CURSOR or self.query.explain_info:
             return run(chunked_fetch)
         if self.query.policy is not None and result_type in (MULTI, SINGLE):
-            return self._cached(self.query.policy, run, result_type)
-        rows_of = None if chunked_fetch else result_type
-        return _covered(self.using, functools.partial(run, chunked_fetch), rows_of=rows_of)
+            return self._read(self.query.policy, run, result_type)
+        run = functools.partial(run, chunked_fetch)
+        return run_reported(str(self.using), run, result_type=None if chunked_fetch else result_type)
 
-    def _cached(self, policy: Policy, run: Callable[[], Any], result_type: str) -> Any:
-        # Compiling a union adds what it is ordered by to its columns, each time: what runs is a copy from before.
+    def _read(self, policy: Policy, run: Callable[[], Any], result_type: str) -> Any:
+        """Answer from the cache, or run the query and fill."""
+        # Compiling a union adds the columns that it is ordered by, each time: a copy from before is run.
         source = _copied(self.query) if self.query.combinator else self.query
         compute = functools.partial(self._compute, source, run, result_type)
-        if reason := self._uncacheable():
-            recording.record_read(policy.name, Outcome.BYPASS, reason, 0.0)
-            return compute()
+        if self.query.select_for_update:
+            return _bypass(policy, Reason.FOR_UPDATE, compute)
         try:
-            sql, params = self.as_sql()
-            recipe = QueryRecipe(
-                scope=sessions.scope_name(),
-                database=str(self.using),
-                sql=sql,
-                params=[*map(_frozen, params)],
-                width=self.col_count or 0,
-                is_single=result_type == SINGLE,
-            )
+            recipe = self._recipe(result_type)
             key = recipe.encode()
         except EmptyResultSet:
             return run()
         except UnknownType:
-            recording.record_read(policy.name, Outcome.BYPASS, Reason.UNKNOWN_TYPE, 0.0)
-            return compute()
-        return _read(policy, self.using, key, compute, recipe, _is_row if recipe.is_single else _is_chunks)
+            return _bypass(policy, Reason.UNKNOWN_TYPE, compute)
+        return engine.read(
+            ReadRequest(
+                policy=policy,
+                key=frontend.entry_key(policy, recipe.scope, recipe.database, key),
+                compute=compute,
+                database=recipe.database,
+                recipe=recipe,
+                is_sound=recipe.has_form,
+            )
+        ).value
+
+    def _recipe(self, result_type: str) -> QueryRecipe:
+        sql, params = self.as_sql()
+        return QueryRecipe(
+            scope=sessions.scope_name(),
+            database=str(self.using),
+            sql=sql,
+            params=[*map(to_plain, params)],
+            width=self.col_count or 0,
+            is_single=result_type == SINGLE,
+        )
 
     def _compute(self, source: TrackedQuery, run: Callable[[], Any], result_type: str) -> Any:
-        using = tracker.database_for(str(self.using))
+        using = database_for(str(self.using))
         if using == self.using and source is self.query:
-            return _covered(using, run, rows_of=result_type)
+            return run_reported(using, run, result_type=result_type)
         query = _copied(source)
         query.policy = None
         return query.get_compiler(using=using).execute_sql(result_type)  # type: ignore[call-overload]
-
-    def _uncacheable(self) -> Reason | None:
-        if self.query.select_for_update:
-            return Reason.FOR_UPDATE
-        return None
 
 
 @functools.cache
@@ -242,13 +227,20 @@ def _tracked(compiler: type[SQLCompiler]) -> type[SQLCompiler]:
     return type(f"Tracked{compiler.__name__}", (_TrackedCompiler, compiler), {})
 
 
-def _check(query: Any, walk: QueryWalk) -> None:
+def _bypass(policy: Policy, reason: Reason, compute: Callable[[], Any]) -> Any:
+    """Compute without the cache, and count it. The query reports what it depends on as always."""
+    recording.record_read(policy.name, Outcome.BYPASS, reason, 0.0)
+    return compute()
+
+
+def _refuse_unreported(query: Any, walk: QueryWalk) -> None:
+    """Refuse the result if it contains a query that does not report what it depends on."""
     if isinstance(query, Query) and not getattr(query, "reports", False):
         walk.refuse(Reason.UNCOVERED, f"the query class {type(query).__name__}")
 
 
-def _reporting(node: Any) -> Any:
-    """The node, with an inner query of Django's class ``Query`` replaced by one that reports its dependences."""
+def _with_reporting_query(node: Any) -> Any:
+    """Return the node with an inner query of Django's class ``Query`` replaced by one that reports what it depends on."""
     if type(node) is Query:
         return node.chain(TrackedQuery)
     if isinstance(node, Subquery) and type(node.query) is Query:
@@ -258,7 +250,7 @@ def _reporting(node: Any) -> Any:
 
 
 def _copied(query: Query) -> TrackedQuery:
-    """A copy that shares nothing with a combined query which compiling it would change."""
+    """Return a copy that shares no combined query with the original, since compiling would change it."""
     copied = cast("TrackedQuery", query.chain())
     copied.selected = dict(query.selected) if query.selected else query.selected
     copied.combined_queries = tuple(map(_copied, query.combined_queries))
@@ -266,7 +258,7 @@ def _copied(query: Query) -> TrackedQuery:
 
 
 def _resolved(query: Query, aggregate_exprs: dict[str, Any]) -> dict[str, Any]:
-    """Aggregates as expressions of a query, which gets the joins that they need. Each may refer to those before it."""
+    """Return aggregates as expressions of a query, which gets the joins that they need. Each may refer to those before it."""
     mask = query.annotation_select_mask
     for alias, expression in aggregate_exprs.items():
         query.append_annotation_mask([alias])
@@ -276,150 +268,7 @@ def _resolved(query: Query, aggregate_exprs: dict[str, Any]) -> dict[str, Any]:
     return aggregates
 
 
-def _written(compiled: tuple[str, Iterable[Any]]) -> list[Any]:
-    """Compiled SQL as a value that the codec knows."""
+def _plain_sql(compiled: tuple[str, Iterable[Any]]) -> list[Any]:
+    """Return compiled SQL as a value that the codec knows, as far as possible."""
     sql, params = compiled
-    return [sql, [*map(_frozen, params)]]
-
-
-def _covered(alias: Any, run: Callable[[], Any], *, rows_of: Any = None) -> Any:
-    """Run a query and report what it depended on to the collection around it."""
-    collection = tracker.current()
-    if collection is None or not tracker.is_captured(alias):
-        return run()
-    collection.read_point(alias)
-    reports = _Reports()
-    token = _reports.set(reports)
-    try:
-        with tracker.covering():
-            result = run()
-    finally:
-        _reports.reset(token)
-    # The rows at hand are those of the outermost query, which is compiled last.
-    for dependence in reports.found[:-1]:
-        _report(collection, alias, dependence, result, None)
-    for dependence in reports.found[-1:]:
-        _report(collection, alias, dependence, result, rows_of)
-    return _fetched_later(collection, result) if isinstance(result, GeneratorType) else result
-
-
-def _fetched_later(collection: tracker.Collection, chunks: Any) -> Iterator[Any]:
-    """Chunks of rows that a cursor fetches on demand. Each fetch is covered in the collection that the query reported to."""
-    try:
-        while True:
-            with tracker.covering() if tracker.current() is collection else contextlib.nullcontext():
-                chunk = next(chunks, None)
-            if chunk is None:
-                return
-            yield chunk
-    finally:
-        with tracker.covering():  # closing the cursor reads nothing
-            chunks.close()
-
-
-def _report(
-    collection: tracker.Collection, alias: str, dependence: QueryDependencies, result: Any, rows_of: Any
-) -> None:
-    if dependence.refusal:
-        collection.refuse(*dependence.refusal)
-    if rows_of == MULTI and isinstance(result, list):
-        collection.add(alias, dependence.of_rows(row for chunk in result for row in chunk))
-    elif rows_of == SINGLE:
-        collection.add(alias, dependence.of_rows([result] if result else []))
-    else:
-        collection.add(alias, dependence.of_tables())
-
-
-def _read(
-    policy: Policy,
-    database: Any,
-    key: bytes,
-    compute: Callable[[], Any],
-    recipe: QueryRecipe | None,
-    is_sound: Callable[[Any], bool],
-) -> Any:
-    request = engine.ReadRequest(
-        policy=policy,
-        key=engine.entry_key(policy, database, key),
-        compute=compute,
-        database=database,
-        recipe=recipe,
-        is_sound=is_sound,
-    )
-    return engine.read(request).value
-
-
-def _is_row(value: Any) -> bool:
-    return value is None or type(value) is tuple
-
-
-def _is_chunks(value: Any) -> bool:
-    """Whether these are rows as ``execute_sql`` returns them: lists of tuples."""
-    return type(value) is list and all(
-        type(chunk) is list and all(type(row) is tuple for row in chunk) for chunk in value
-    )
-
-
-def _frozen(parameter: Any) -> Any:
-    """A query parameter as a value that the codec knows."""
-    match parameter:
-        case Jsonb():
-            dumps = parameter.dumps or repr
-            return {"jsonb": dumps(parameter.obj)}
-        case bool() | None:
-            return parameter
-        case int():
-            return int(parameter)
-        case str():
-            return str.__str__(parameter)
-        case list() | tuple():
-            return [*map(_frozen, parameter)]
-        case _:
-            return parameter
-
-
-class QueryFrontEnd:
-    """Queries as the jobs see them."""
-
-    recipe_type = QueryRecipe
-
-    def request(self, policy: Policy, recipe: QueryRecipe) -> engine.ReadRequest[list[Any]]:
-        """Return how to run the query again. The computed value is a list of rows as the cursor returns them."""
-        return engine.ReadRequest(
-            policy=policy,
-            key=engine.entry_key(policy, recipe.database, recipe.encode()),
-            compute=functools.partial(_run_again, recipe),
-            database=recipe.database,
-            recipe=recipe,
-        )
-
-    def is_same(self, recipe: QueryRecipe, stored: Any, computed: list[Any]) -> bool:
-        """Whether stored rows are those that the query returned now. Rows whose order the query leaves open may differ in it.
-
-        Raises DamagedData if the stored value has not the form of rows.
-        """
-        if not (_is_row if recipe.is_single else _is_chunks)(stored):
-            raise DamagedData("not rows")
-        rows = [stored] if recipe.is_single else [row for chunk in stored for row in chunk]
-        width = len(rows[0] or ()) if rows else 0  # ordering may add columns, which are not stored
-        return _multiset(rows) == _multiset([row and row[:width] for row in computed])
-
-
-frontend.register(QueryFrontEnd())
-
-
-def _multiset(rows: list[Any]) -> Counter[bytes]:
-    return Counter(map(codec.encode, rows))
-
-
-def _run_again(recipe: QueryRecipe) -> list[Any]:
-    params = [_thawed(parameter) for parameter in recipe.params]
-    with tracker.covering(), connections[recipe.database].cursor() as cursor:
-        cursor.execute(recipe.sql, params)
-        return [cursor.fetchone()] if recipe.is_single else cursor.fetchall()
-
-
-def _thawed(parameter: Any) -> Any:
-    if isinstance(parameter, dict):
-        return Jsonb(parameter["jsonb"], dumps=str)
-    return parameter
+    return [sql, [*map(to_plain, params)]]

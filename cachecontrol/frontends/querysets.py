@@ -1,4 +1,4 @@
-"""Cached querysets, and their instances, which know that they may be old."""
+"""Cached querysets, and their instances, which are marked so that a full save does not write old columns back."""
 
 from __future__ import annotations
 
@@ -24,28 +24,34 @@ M = TypeVar("M", bound=models.Model)
 
 
 class _CachedModelIterable(ModelIterable):  # type: ignore[type-arg]
-    """Instances that may be old, and know it."""
+    """Marks the instances of a cached queryset."""
 
     def __iter__(self) -> Iterator[Any]:
-        known = self.queryset._known_related_objects.values()  # type: ignore[attr-defined]
-        own = {id(instance) for instances in known for instance in instances.values()}
+        related = self.queryset._known_related_objects.values()  # type: ignore[attr-defined]
+        of_caller = {id(instance) for instances in related for instance in instances.values()}
         for instance in super().__iter__():
-            _mark(instance, own)
+            _mark(instance, of_caller)
             yield instance
 
 
-def _mark(instance: models.Model, own: set[int]) -> None:
-    """Mark an instance and those that were joined to it, but not the caller's ``own``."""
-    if id(instance) in own or getattr(instance._state, "from_cache", False):
+def _mark(instance: models.Model, of_caller: set[int]) -> None:
+    """Mark an instance and those that were joined to it as read from the cache.
+
+    ``of_caller`` identifies instances that the caller had before, such as ``author`` in ``author.books.cached()``.
+    """
+    if id(instance) in of_caller or getattr(instance._state, "from_cache", False):
         return
     instance._state.from_cache = True  # type: ignore[attr-defined]
     for joined in instance._state.fields_cache.values():
         if isinstance(joined, models.Model):
-            _mark(joined, own)
+            _mark(joined, of_caller)
 
 
 class TrackedQuerySet(models.QuerySet[M]):
-    """A queryset whose queries report what they depend on, and that can be ``cached()``."""
+    """A queryset whose queries report what they depend on. ``cached()`` makes the cache answer them.
+
+    Inherit from it for a queryset class with methods of your own.
+    """
 
     query: TrackedQuery
 
@@ -55,10 +61,22 @@ class TrackedQuerySet(models.QuerySet[M]):
         )
 
     def cached(self, name: str = "", *, ttl: float = 3600.0, enabled: bool = True) -> Self:
-        """Answer from the cache where that is provably fresh, and fill it where not.
+        """Return the queryset as one that the cache answers: its rows, ``count()``, ``exists()``, ``aggregate()`` and so on.
 
-        ``name`` is the policy's (default: the model's label in lower case); ``ttl`` is in seconds. Ignored columns are
-        deferred. Instances refuse a full ``save()``, which would write old columns back.
+        Where no entry is provably fresh, the query runs and its result is stored. Columns of ``ignore`` fields are deferred.
+        The instances refuse a full ``save()``, which would write old columns back.
+
+        Args:
+            name: name of the policy; empty for the model's label in lower case (``shop.product``).
+            ttl: seconds that an entry lives at most.
+            enabled: if False, each read runs the query and counts as a bypass (``disabled``).
+
+        Raises:
+            Misconfigured: another policy has this name, such as one of another ``ttl``.
+
+        Example::
+
+            Product.objects.filter(brand=brand).cached("shop.brand", ttl=600)
         """
         queryset: Any = self.all()
         name = name or queryset.model._meta.label_lower
@@ -73,7 +91,7 @@ class TrackedQuerySet(models.QuerySet[M]):
         return super().select_related(*fields)._without_ignored()
 
     def _without_ignored(self) -> Self:
-        """If cached, defer the ignored columns of the model and of those that are joined by name."""
+        """Return a queryset that defers ``ignore`` fields of the model and of those joined by name. Uncached ones do not."""
         query: Any = self.query
         if self._is_uncached or self._fields is not None or query.combinator:  # type: ignore[attr-defined]
             return self
@@ -82,7 +100,7 @@ class TrackedQuerySet(models.QuerySet[M]):
         return self.defer(*ignored) if ignored else self
 
     def uncached(self) -> Self:
-        """Ask the database itself."""
+        """Return the queryset as one that the database answers."""
         queryset: Any = self.all()
         if queryset.query.policy is not None:
             queryset.query.policy = None
@@ -118,21 +136,22 @@ class TrackedQuerySet(models.QuerySet[M]):
 
 
 def _ignored(model: Any, joined: dict[str, Any]) -> Iterator[str]:
-    """The ignored fields of a model, its parents and the models that are joined to it, as ``defer`` names them."""
+    """Yield the ``ignore`` fields of a model, its parents and the models that are joined to it, as ``defer`` names them."""
     for table in (model, *model._meta.all_parents):
         tracked = registry.find(table._meta.db_table)
         yield from (name for name in (tracked.ignored_fields if tracked else ()) if name not in joined)
-    for name, deeper in joined.items():
+    for name, joined_further in joined.items():
         with contextlib.suppress(FieldDoesNotExist):  # a filtered relation
             related = model._meta.get_field(name).related_model
-            yield from (f"{name}__{inner}" for inner in _ignored(related, deeper))
+            yield from (f"{name}__{field}" for field in _ignored(related, joined_further))
 
 
 TrackedManager = models.Manager.from_queryset(TrackedQuerySet, "TrackedManager")
+"""The manager of ``TrackedQuerySet``. Set ``base_manager_name``, too, so that related objects are read through it."""
 
 
 def refuse_full_save(sender: Any, *, instance: Any, update_fields: Iterable[str] | None, **_: Any) -> None:
-    """Let no instance of a cached read write old columns back (``pre_save``). Raises FullSaveRefused."""
+    """Refuse a full save of an instance that was read from the cache (``pre_save``). Raises FullSaveRefused."""
     if not getattr(instance._state, "from_cache", False) or instance._state.adding:
         return
     # A full save of an instance with deferred columns names all others itself, as Django calls them.

@@ -1,8 +1,9 @@
-"""Recipes of stored entries: read, checked, and turned into the request that computes the entry again.
+"""Recipes of stored entries: how the jobs read and check them, and compute entries again.
 
-Note [Why a recipe is bound three times]. Another program that can write to Redis can put any bytes beside any entry, and the jobs
-act on them. So a recipe consists of plain values, not of code; its signature holds for one key, so that the recipe of another
-entry is refused; and the request that is built from it must have that very key, so that no recipe fills or judges another entry.
+Note [Why a recipe is bound three times]. Another program that can write to Redis can store any bytes as the recipe of any entry,
+and the jobs act on recipes. So a recipe consists of plain values and not of code. Its signature is valid for one key, so that
+the recipe of another entry is refused. And the request that is built from it must have this key, so that a recipe can neither
+fill another entry nor be compared with it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from cachecontrol.postgres import sessions
 from cachecontrol.redis import entry_store, keys
 
 if TYPE_CHECKING:
+    from cachecontrol.core.reading import ReadRequest
     from cachecontrol.core.recipe import Recipe
-    from cachecontrol.engine import ReadRequest
 
 
 class Recomputation(NamedTuple):
@@ -33,42 +34,53 @@ class Recomputation(NamedTuple):
     request: ReadRequest[Any]
 
     def is_same(self, stored: Any) -> bool:
-        """Compute the value again, in the caller's transaction, and compare it with the stored one.
+        """Compute the value again, in the caller's transaction, and return whether it equals the stored one.
 
-        Raises DamagedData if the stored value has not the form of one, and what the computation raises.
+        Raises DamagedData if the stored value does not have the form of the entry's values, and what the computation raises.
         """
         return self.front_end.is_same(self.recipe, stored, self.request.compute())
 
 
 def declare_policies() -> None:
-    """Let the project register its policies, which views and templates do when they are imported."""
+    """Import the project's URLs, so that its views register their policies."""
     importlib.import_module(settings.ROOT_URLCONF)
 
 
 def read_recipe(entry_key: str) -> dict[str, Any]:
-    """Return the recipe of an entry as plain values; empty if it has none.
+    """Return the recipe of an entry as plain values by the names of its fields; empty if the entry has no recipe.
 
-    Raises DamagedData if its signature is not of this key, StoreDown if Redis does not answer.
+    Raises DamagedData if the recipe is not signed for this key, StoreDown if Redis does not answer.
     """
     sealed = entry_store.read_recipe(entry_key)
     if not sealed:
         return {}
-    plain: dict[str, Any] = codec.decode(signing.unseal("recipe", entry_key, sealed))
-    return plain
+    fields: dict[str, Any] = codec.decode(signing.unseal("recipe", entry_key, sealed))
+    return fields
 
 
-def recomputation(entry_key: str, plain: dict[str, Any]) -> Recomputation | None:
-    """Return how to compute the entry of this key again, given its recipe as plain values.
+def stored_recomputation(entry_key: str) -> Recomputation | None:
+    """Return how to compute a stored entry again; None if it has no recipe, or one of another kind, scope or release.
 
-    None if the recipe is of another kind, scope or release. Raises DamagedData if it describes the entry of another key.
+    Raises DamagedData if its recipe is not signed for this key, StoreDown if Redis does not answer.
+    """
+    if keys.release_of(entry_key) != frontend.release():
+        return None
+    return recomputation(entry_key, read_recipe(entry_key))
+
+
+def recomputation(entry_key: str, fields: dict[str, Any]) -> Recomputation | None:
+    """Return how to compute the entry of this key again, given its recipe as ``read_recipe`` returns it.
+
+    None if this release cannot compute it: its policy is not registered, or its recipe is of another kind, scope or release.
+    Raises DamagedData if the recipe describes the entry of another key.
     """
     policy = find_policy(keys.policy_of(entry_key))
     front_end = frontend.find(policy.kind) if policy else None
     if policy is None or front_end is None:
         return None
-    if plain.get("kind") != policy.kind or plain.get("scope") != sessions.scope_name():
+    if fields.get("kind") != policy.kind or fields.get("scope") != sessions.scope_name():
         return None
-    recipe = front_end.recipe_type.of_plain(plain)
+    recipe = front_end.recipe_type.of_plain(fields)
     request = front_end.request(policy, recipe) if recipe else None
     if recipe is None or request is None:
         return None

@@ -19,21 +19,22 @@ if TYPE_CHECKING:
 
     from django.http.response import HttpResponseBase
 
-    from cachecontrol.engine import ReadResult
+    from cachecontrol.core.reading import ReadResult
 
 
 STORED_STATUS: Final = frozenset({200, 301, 404, 410})
 UNSHARED: Final = frozenset({"private", "no-store"})
-"""By these a view says that its answer is for one visitor."""
+"""The directives of Cache-Control by which a view declares that its response is for one visitor."""
 SMALLEST_TO_COMPRESS: Final = 200
-"""Bytes of a body below which compressing it gains nothing."""
+"""Bytes of a body. Compressing a smaller one gains nothing."""
 LARGEST_PAGE: Final = 20_000_000
-"""Bytes that a stored body may have when decompressed: whoever can write to Redis could store a bomb."""
+"""Bytes that a body may have when it is decompressed: another program that writes to Redis could store a gzip bomb."""
 PERSONAL: Final = frozenset(
     {Reason.STREAMING, Reason.CSRF_TOKEN, Reason.SET_COOKIE, Reason.CSP_NONCE, Reason.PRIVATE}
 )
-"""Refusals of a response that is for one visitor: each visitor gets a response of their own."""
+"""The refusals of a response that is for one visitor."""
 CACHE_NAME: Final = "larder"
+"""The name of this cache in the header ``Cache-Status``."""
 _UNSTORED_HEADERS: Final = frozenset({"content-length", "etag", "age", "cache-status", "vary", "date"})
 
 
@@ -45,7 +46,7 @@ class StoredFields(NamedTuple):
     body: bytes
     """Empty if the compressed body is stored."""
     compressed: bytes
-    """The body in the gzip format; empty if it is small or encoded already."""
+    """The body in the gzip format; empty if the body is small or has an encoding already."""
     etag: str
 
 
@@ -54,7 +55,7 @@ StoredResponse = tuple[int, list[tuple[str, str]], bytes, bytes, str]
 
 
 def refusal_of(request: HttpRequest, response: HttpResponseBase) -> Reason | None:
-    """Return why a response must not be stored; None if it may. Reasons that make it personal come first."""
+    """Return why a response must not be stored; None if it may be. Reasons of ``PERSONAL`` come first."""
     directives = {*map(str.strip, response.headers.get("Cache-Control", "").lower().split(","))}
     refusals = {
         Reason.STREAMING: response.streaming,
@@ -75,39 +76,40 @@ def to_store(response: HttpResponseBase) -> StoredResponse:
     if len(body) >= SMALLEST_TO_COMPRESS and "Content-Encoding" not in response.headers:
         compressed = codec.compress(body)
     digest = hashlib.blake2b(body, digest_size=16).hexdigest()
-    # Only the compressed form is stored where there is one: a visitor who cannot read it is rare.
-    etag = quote_etag(digest)
-    return response.status_code, headers, b"" if compressed else body, compressed, etag
+    # A compressed body is stored in this form only: few visitors need the other one, which can be computed from it.
+    plain = b"" if compressed else body
+    return response.status_code, headers, plain, compressed, quote_etag(digest)
 
 
 def discard(response: HttpResponseBase) -> None:
-    """Close the resources of a discarded response. Its own ``close`` would signal the end of the visitor's request."""
+    """Close the resources of a response that is not sent. Its ``close`` would signal the end of the visitor's request."""
     for close in response._resource_closers:  # type: ignore[attr-defined]
         close()
 
 
 def is_worth_warming(stored: StoredResponse | Reason) -> bool:
-    """Whether the warm job should keep a page filled. Error pages are not: anybody can invent paths that do not exist."""
+    """Whether the warm job should fill this page. Error pages should not be: anybody can invent paths that do not exist."""
     return not isinstance(stored, Reason) and StoredFields(*stored).status < HTTPStatus.BAD_REQUEST
 
 
 def is_sound(value: Any) -> bool:
-    """Whether a stored value is a response: another program that can write to Redis could store anything."""
+    """Whether a stored value has the form of a response. Another program that writes to Redis could store anything."""
     match value:
         case (int(status), list(headers), bytes(), bytes(), str(etag)):
-            return status in STORED_STATUS and etag.isprintable() and all(map(_is_header, headers))
-    return False
-
-
-def _is_header(value: Any) -> bool:
-    match value:
-        case (str(name), str(text)):
-            return name.isascii() and name.replace("-", "").isalnum() and text.isprintable()
+            are_headers = all(
+                type(header) is tuple
+                and [*map(type, header)] == [str, str]
+                and header[0].isascii()
+                and header[0].replace("-", "").isalnum()
+                and header[1].isprintable()
+                for header in headers
+            )
+            return status in STORED_STATUS and etag.isprintable() and are_headers
     return False
 
 
 def is_same(value: Any, response: HttpResponseBase) -> bool:
-    """Whether a stored value equals a response that was computed without the cache. Raises DamagedData if it is no response."""
+    """Whether a stored value equals a response that was computed without the cache. Raises DamagedData for other values."""
     if not is_sound(value):
         raise DamagedData("not a page")
     stored = StoredFields(*value)
@@ -119,15 +121,19 @@ def is_same(value: Any, response: HttpResponseBase) -> bool:
 
 
 def _directives(header: str) -> list[str]:
-    """The parts of a header, whose order some middleware leaves to chance (a Content-Security-Policy is a set)."""
+    """Return the parts of a header in one order. Some middlewares write them in any order, such as a Content-Security-Policy."""
     return sorted(part.strip() for part in header.split(";"))
 
 
 def send(request: HttpRequest, result: ReadResult[Any], *, vary_headers: Iterable[str]) -> HttpResponse:
-    """Answer a visitor with a stored response.
+    """Return the response to a visitor, from the stored one.
 
-    ``vary_headers`` are the names of the request headers that the page varies by. Raises DamagedData if the body cannot be
-    read.
+    Args:
+        request: the visitor's own request.
+        result: the read whose value is the stored response.
+        vary_headers: names of the request headers by which the page varies.
+
+    Raises DamagedData if the body cannot be decompressed.
     """
     stored = StoredFields(*result.value)
     is_unchanged = stored.status == HTTPStatus.OK and _visitor_has(request, stored.etag)
@@ -137,7 +143,7 @@ def send(request: HttpRequest, result: ReadResult[Any], *, vary_headers: Iterabl
     if not is_unchanged:
         _set_body(request, response, stored)
     if stored.status == HTTPStatus.OK:
-        # Weak: the compressed and the plain body share it, and two fills may differ in nothing but their time.
+        # Weak, since the compressed and the plain body have the same one.
         response.headers["ETag"] = f"W/{stored.etag}"
     response.headers.setdefault("Cache-Control", "no-cache")
     response.headers["Age"] = str(int(result.age))
@@ -148,12 +154,13 @@ def send(request: HttpRequest, result: ReadResult[Any], *, vary_headers: Iterabl
 
 def _visitor_has(request: HttpRequest, etag: str) -> bool:
     """Whether the visitor has this body, or wants one only if there is none (``*``); weakly compared (RFC 9110)."""
-    etags = parse_etags(request.META.get("HTTP_IF_NONE_MATCH", ""))
+    header = request.META.get("HTTP_IF_NONE_MATCH", "")
+    etags = parse_etags(header) if header else []
     return etags == ["*"] or etag in [each.removeprefix("W/") for each in etags]
 
 
 def _body(stored: StoredFields) -> bytes:
-    """Return the body as the view wrote it. Raises DamagedData if it cannot be read."""
+    """Return the body as the view wrote it. Raises DamagedData if it cannot be decompressed."""
     return codec.decompress(stored.compressed, LARGEST_PAGE) if stored.compressed else stored.body
 
 
@@ -167,6 +174,7 @@ def _set_body(request: HttpRequest, response: HttpResponse, stored: StoredFields
 
 
 def _accepts_gzip(header: str) -> bool:
+    """Whether an Accept-Encoding header allows gzip."""
     for coding in header.lower().split(","):
         name, _, weight = coding.partition(";")
         if name.strip() in ("gzip", "*"):
@@ -175,7 +183,7 @@ def _accepts_gzip(header: str) -> bool:
 
 
 def cache_status(result: ReadResult[Any]) -> str:
-    """Return the parameters of ``Cache-Status`` (RFC 9211): whether the cache answered, and if not, why."""
+    """Return the parameters of the header ``Cache-Status`` (RFC 9211): whether the cache answered, and if not, why."""
     match result.outcome:
         case Outcome.HIT:
             return "hit"

@@ -1,4 +1,4 @@
-"""Which policy a path resolves to, independent of the language that an earlier request left active."""
+"""Routing: which policy a path leads to, whatever language an earlier request left active."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def policy_of(request: HttpRequest) -> Policy | None:
-    """The policy of the view that a request asks for, or None."""
+    """Return the policy of the view that a request leads to; None if that view is not cached or does not exist."""
     if not is_translated(settings.ROOT_URLCONF):
         return _resolved(request.path_info)
     with translation.override(language_of(request)):
@@ -26,12 +26,12 @@ def policy_of(request: HttpRequest) -> Policy | None:
 
 
 def policy_in(match: ResolverMatch) -> Policy | None:
-    """The policy of the resolved view, or None."""
+    """Return the policy of a resolved view; None if it is not cached."""
     return getattr(match.func, "cache_policy", None)
 
 
 def language_of(request: HttpRequest) -> str:
-    """The language that Django's LocaleMiddleware gives to a request."""
+    """Return the language that Django's LocaleMiddleware gives to a request."""
     has_prefixes, prefixes_default = is_language_prefix_patterns_used(settings.ROOT_URLCONF)
     if not has_prefixes:
         return translation.get_language_from_request(request)
@@ -42,11 +42,12 @@ def language_of(request: HttpRequest) -> str:
 
 @functools.cache
 def is_translated(urlconf: str) -> bool:
-    """Whether the language decides where a path leads: by ``i18n_patterns``, or by routes that are translated."""
+    """Whether the URLs depend on the language: by ``i18n_patterns``, or by translated routes."""
     return any(map(_has_language, get_resolver(urlconf).url_patterns))
 
 
 def _has_language(entry: Any) -> bool:
+    """Whether a pattern or a resolver of URLs, or one within it, depends on the language."""
     pattern = entry.pattern
     if isinstance(pattern, LocalePrefixPattern):
         return True

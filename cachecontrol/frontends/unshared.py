@@ -1,4 +1,4 @@
-"""Pages that cannot be shared, so that each visitor's own request is answered. Each process remembers them for a minute."""
+"""Unshared pages: pages that differ for each visitor. Each process remembers them for a minute and does not ask the cache."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 SECONDS = 60.0
 """How long a page is remembered. After that, the next request checks whether it can be shared now."""
 PAGES = 1000
-"""How many pages are remembered at most, so that requests for invented paths cannot use up memory."""
+"""How many pages are remembered at most, so that requests for invented paths cannot use up the memory."""
 
 
 class UnsharedPages:
-    """The pages that this process recently found not to be shareable, each with the reason."""
+    """The pages that this process recently found to be unshared, each with the reason."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._reasons: dict[Hashable, tuple[float, Reason | None]] = {}
 
     def reason(self, page: Hashable) -> Reason | None:
-        """Return why this page is not shared, or None if it may be."""
+        """Return why this page is unshared; None if that is not known of it."""
         if not self._reasons:
             return None
         until, reason = self._reasons.get(page, (0.0, None))
         return reason if time.monotonic() < until else None
 
     def remember(self, page: Hashable, reason: Reason) -> None:
-        """Record that this page is not shared. When the limit is reached, the oldest record is dropped."""
+        """Remember that this page is unshared, and why. If there are too many, the one remembered first is forgotten."""
         with self._lock:
             self._reasons.pop(page, None)
             while len(self._reasons) >= PAGES:

@@ -1,4 +1,4 @@
-"""The mend keeper: restores triggers of tracked tables that were dropped, disabled or are no longer ``ENABLE ALWAYS``.
+"""Mend: restore triggers of tracked tables that were dropped, disabled or are no longer ``ENABLE ALWAYS``.
 
 Bulk loads and ``pg_restore --disable-triggers`` end with ``ALTER TABLE … ENABLE TRIGGER ALL``, which enables the triggers for
 ordinary sessions only. Until the triggers are restored, every drain moves the whole table, so that its entries do not last.
@@ -6,13 +6,13 @@ ordinary sessions only. Until the triggers are restored, every drain moves the w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import DatabaseError, OperationalError, connections
 
 from cachecontrol.conf import conf
 from cachecontrol.core import registry
-from cachecontrol.postgres import capture_function, triggers
+from cachecontrol.postgres import capture_function, sql_files, triggers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,11 +25,16 @@ if TYPE_CHECKING:
 LONGEST_LOCK = "500 ms"
 """How long to wait for the lock of a table at most. Its writers queue behind this request meanwhile."""
 
-_OWNER_SQL = """
-SELECT pg_has_role(c.relowner, 'USAGE'), c.relowner::regrole::text
-  FROM cachecontrol_tracked AS t JOIN pg_class AS c ON c.oid = to_regclass(quote_ident(t.relation))
- WHERE t.relation = %s AND t.definition = %s
-"""
+_OWNER = sql_files.statement("mend.owner")
+_LIMIT_LOCK = sql_files.statement("mend.limit_lock", timeout=LONGEST_LOCK)
+
+
+class Owner(NamedTuple):
+    """The row of ``mend.owner``."""
+
+    may_alter: bool
+    """Whether this role has the rights of the owner."""
+    owner: str
 
 
 def mend() -> Iterator[tuple[str, str]]:
@@ -54,14 +59,15 @@ def _mend_table(relation: str, schema: str) -> bool:
     with triggers.one_at_a_time(connections[conf.database]) as cursor:
         if tracked is None or not _may_mend(cursor, tracked, schema):
             return False
-        cursor.execute(f"SET LOCAL lock_timeout = '{LONGEST_LOCK}'")
+        cursor.execute(_LIMIT_LOCK)
         return triggers.synchronise_table(cursor, tracked, schema)
 
 
 def _may_mend(cursor: CursorWrapper, tracked: TrackedTable, schema: str) -> bool:
     """Whether this release created the triggers. Raises OperationalError if the table belongs to another role."""
-    cursor.execute(_OWNER_SQL, [tracked.relation, capture_function.definition(tracked, schema)])
-    row = cursor.fetchone()
-    if row and not row[0]:
-        raise OperationalError(f"the table belongs to {row[1]}: run migrate as that role")
-    return row is not None
+    definition = capture_function.definition(tracked, schema)
+    cursor.execute(_OWNER, {"relation": tracked.relation, "definition": definition})
+    owner = sql_files.row(cursor, Owner)
+    if owner and not owner.may_alter:
+        raise OperationalError(f"the table belongs to {owner.owner}: run migrate as that role")
+    return owner is not None

@@ -7,11 +7,13 @@ is noted in the same transaction, so that a clock which was drained less far is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import connections, transaction
 
 from cachecontrol.conf import conf
+from cachecontrol.postgres import sql_files
+from cachecontrol.postgres.sql_files import statement
 from cachecontrol.stats import recording
 
 if TYPE_CHECKING:
@@ -21,21 +23,19 @@ if TYPE_CHECKING:
 BATCH = 5000
 """Changes that one transaction deletes."""
 
-_BASE_SQL = """
-SELECT id, snapshot::text FROM cachecontrol_snapshot
- WHERE at < clock_timestamp() - %s * interval '1 second' ORDER BY id DESC LIMIT 1
-"""
-_DELETE_SQL = """
-DELETE FROM cachecontrol_change WHERE id IN (
-    SELECT id FROM cachecontrol_change
-     WHERE xid < pg_snapshot_xmax(%(base)s::pg_snapshot) AND pg_visible_in_snapshot(xid, %(base)s::pg_snapshot)
-     ORDER BY xid LIMIT %(batch)s)
-"""
-_NOTE_SQL = """
-UPDATE cachecontrol_epoch SET pruned_rank = greatest(pruned_rank, base.rank)
-  FROM (SELECT pg_snapshot_xmax(%(base)s::pg_snapshot)::text::bigint
-               - (SELECT count(*) FROM pg_snapshot_xip(%(base)s::pg_snapshot)) AS rank) AS base
-"""
+_WRITE_SNAPSHOT = statement("prune.write_snapshot")
+_NEWEST_OLD_SNAPSHOT = statement("prune.newest_old_snapshot")
+_DELETE_OLDER_SNAPSHOTS = statement("prune.delete_older_snapshots")
+_DELETE_CHANGES = statement("prune.delete_changes")
+_NOTE_RANK = statement("prune.note_rank")
+_LOCK_EPOCH = statement("epoch.lock")
+
+
+class OldSnapshot(NamedTuple):
+    """The row of ``prune.newest_old_snapshot``."""
+
+    id: int
+    snapshot: str
 
 
 def prune() -> int:
@@ -44,7 +44,7 @@ def prune() -> int:
     To be called about once a minute, outside any transaction: each batch is a transaction of its own.
     """
     with connections[conf.database].cursor() as cursor:
-        cursor.execute("INSERT INTO cachecontrol_snapshot (snapshot) VALUES (pg_current_snapshot())")
+        cursor.execute(_WRITE_SNAPSHOT)
     total = 0
     while deleted := _prune_batch():
         total += deleted
@@ -55,22 +55,22 @@ def prune() -> int:
 def _prune_batch() -> int:
     """Delete one batch, under the lock of the epoch: snapshots of another history are deleted with its epoch."""
     with transaction.atomic(using=conf.database), connections[conf.database].cursor() as cursor:
-        cursor.execute("SELECT number FROM cachecontrol_epoch FOR UPDATE")
-        base = _base(cursor)
-        if base is None:
+        cursor.execute(_LOCK_EPOCH)
+        snapshot = _newest_old_snapshot(cursor)
+        if snapshot is None:
             return 0
-        cursor.execute(_DELETE_SQL, {"base": base, "batch": BATCH})
+        cursor.execute(_DELETE_CHANGES, {"snapshot": snapshot, "batch": BATCH})
         deleted = int(cursor.rowcount)
         if deleted:
-            cursor.execute(_NOTE_SQL, {"base": base})
+            cursor.execute(_NOTE_RANK, {"snapshot": snapshot})
         return deleted
 
 
-def _base(cursor: CursorWrapper) -> str | None:
-    """The youngest snapshot that is old enough; those before it are forgotten."""
-    cursor.execute(_BASE_SQL, [conf.prune_after])
-    row = cursor.fetchone()
+def _newest_old_snapshot(cursor: CursorWrapper) -> str | None:
+    """Return the newest snapshot that is older than ``PRUNE_AFTER``, and delete those before it. None if there is none."""
+    cursor.execute(_NEWEST_OLD_SNAPSHOT, {"seconds": conf.prune_after})
+    row = sql_files.row(cursor, OldSnapshot)
     if row is None:
         return None
-    cursor.execute("DELETE FROM cachecontrol_snapshot WHERE id < %s", [row[0]])
-    return str(row[1])
+    cursor.execute(_DELETE_OLDER_SNAPSHOTS, {"id": row.id})
+    return row.snapshot

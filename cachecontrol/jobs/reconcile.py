@@ -21,7 +21,7 @@ from django.db import connections, transaction
 from cachecontrol import engine
 from cachecontrol.conf import conf
 from cachecontrol.drain import runner
-from cachecontrol.exceptions import DamagedData
+from cachecontrol.exceptions import DamagedData, StoreDown
 from cachecontrol.frontends import recipes
 from cachecontrol.jobs import runs
 from cachecontrol.reasons import Verdict
@@ -54,7 +54,7 @@ class Finding(StrEnum):
     DAMAGED = "damaged"
     """Its body cannot be read."""
     UNKNOWN = "unknown"
-    """Without a recipe, or of a policy that this code does not have."""
+    """Without a recipe, or of a policy or a release that this code does not have."""
     FAILED = "failed"
     """Could not be computed again."""
 
@@ -90,7 +90,7 @@ def look_at(key: str) -> Finding:
         return Finding.MOVED
     entry = lookup.entry
     try:
-        recomputation = recipes.recomputation(key, recipes.read_recipe(key))
+        recomputation = recipes.stored_recomputation(key)
     except DamagedData as error:
         logger.warning("a recipe was refused: %s", error)
         return Finding.FORGED
@@ -123,9 +123,11 @@ def _reconcile(run: RunningJob, chosen: list[str], progress: Callable[[int, int]
 
 
 def _judge_and_repair(run: RunningJob, key: str) -> Finding:
-    """Judge one entry, and delete what must not stay."""
+    """Judge one entry, and delete it if it must not stay. Raises StoreDown."""
     try:
         finding = look_at(key)
+    except StoreDown:
+        raise  # no other entry could be read either
     except Exception as error:
         run.failed(f"{key}: {type(error).__name__}: {error}")
         return Finding.FAILED

@@ -1,4 +1,4 @@
-"""Runs of the keepers: one of each at a time, within a budget of seconds, recorded as they go."""
+"""Runs of jobs: recorded as they go, within a budget of seconds, one of each job at a time where it asks for that."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from django.db.models import F
 from django.utils import timezone
 
+from cachecontrol.conf import conf
 from cachecontrol.models import JobRun
 from cachecontrol.redis.job_lock import job_lock
 from cachecontrol.stats import recording
@@ -47,7 +48,7 @@ class RunningJob:
         self.record.done += n
         if time.monotonic() - self._reported >= REPORT_EVERY:
             self._reported = time.monotonic()
-            self.record.save(update_fields=["done", "errors"])
+            self.record.save(using=conf.database, update_fields=["done", "errors"])
 
     def note(self, text: str) -> None:
         """Say something about the run."""
@@ -61,12 +62,15 @@ class RunningJob:
     def end(self) -> None:
         self.record.note = "\n".join(self.notes)[:LONGEST_NOTE]
         self.record.finished_at = timezone.now()
-        self.record.save()
+        self.record.save(using=conf.database)
 
 
 @contextmanager
 def recorded(name: str, *, seconds: float = 3600) -> Iterator[RunningJob]:
-    """Record what is done in the block as a run of this keeper, with a budget. An exception is recorded and goes on."""
+    """Record the work of the block as a run of the job ``name``, with a budget of ``seconds``.
+
+    An exception of the block is recorded in the run, counted and raised again.
+    """
     run = RunningJob(JobRun.objects.create(name=name, started_at=timezone.now()), time.monotonic() + seconds)
     try:
         yield run

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from cachecontrol import engine
 from cachecontrol.core.entry import Head
 from cachecontrol.core.policy import all_policies
-from cachecontrol.exceptions import CacheControlError
+from cachecontrol.exceptions import CacheControlError, StoreDown
 from cachecontrol.frontends import recipes
 from cachecontrol.jobs import runs
-from cachecontrol.reasons import PolicyKind, Verdict
+from cachecontrol.reasons import PolicyKind, Reason, Verdict
 from cachecontrol.redis.protocol import MICROSECONDS
 from cachecontrol.stats import hot_keys, recording
 
@@ -72,6 +72,8 @@ def _warm(run: RunningJob, entries: list[HotKey], progress: Callable[[int, int],
             return
         try:
             _fill(run, entry)
+        except StoreDown:
+            raise  # no other page could be stored either
         except CacheControlError as error:
             run.failed(f"{entry.key}: {error}")
         except Exception as error:
@@ -81,7 +83,10 @@ def _warm(run: RunningJob, entries: list[HotKey], progress: Callable[[int, int],
 
 
 def _fill(run: RunningJob, hot_key: HotKey) -> None:
-    """Fill a page if it needs it. It counts if it was stored; if not, the run notes the status that the cache returned."""
+    """Fill a page if it needs it. It counts if it was stored; if not, the run notes the status that the cache returned.
+
+    Raises StoreDown, and the errors of the computation.
+    """
     recomputation = recipes.recomputation(hot_key.key, hot_key.recipe)
     if recomputation is None or not needs_filling(recomputation.request.policy, hot_key.key):
         return
@@ -90,6 +95,8 @@ def _fill(run: RunningJob, hot_key: HotKey) -> None:
     status = response.headers.get("Cache-Status", "not a cached page on this host")
     if status.endswith("stored"):
         run.step()
+    elif status.endswith(Reason.REDIS_DOWN):
+        raise StoreDown("it fell silent while a page was computed")
     else:
         run.note(f"{hot_key.label}: {status}")
 

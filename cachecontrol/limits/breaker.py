@@ -21,15 +21,16 @@ class Breaker:
         self._renew_lock()
         os.register_at_fork(after_in_child=self._renew_lock)
         self._closed_at = 0.0
-        self._down = False
+        self.is_down = False
+        """Whether the last reply was a failure."""
 
     def _renew_lock(self) -> None:
-        """In a forked child nobody gives back what another thread of the parent held."""
+        """Begin with a free lock: in a forked child, no thread releases the lock that a thread of the parent held."""
         self._lock = threading.Lock()
 
     def lets_ask(self) -> bool:
-        """Whether the caller may ask. After a failure, one caller in each ``BREAKER_SECONDS`` may; the others do not wait."""
-        if not self._down:
+        """Whether the caller may ask. After a failure, one caller in each ``BREAKER_SECONDS`` may; the others go on without."""
+        if not self.is_down:
             return True
         with self._lock:
             now = time.monotonic()
@@ -38,22 +39,19 @@ class Breaker:
             self._closed_at = now + conf.breaker_seconds
         return True
 
-    @property
-    def is_down(self) -> bool:
-        """Whether the last answer was a failure."""
-        return self._down
-
     def failed(self, error: Exception) -> None:
+        """Record a failure; the first one is logged."""
         with self._lock:
             self._closed_at = time.monotonic() + conf.breaker_seconds
-            first, self._down = not self._down, True
+            first, self.is_down = not self.is_down, True
         if first:
             logger.error(self._messages[0], error)
 
     def answered(self) -> None:
-        if not self._down:
+        """Record a reply; the first one after a failure is logged."""
+        if not self.is_down:
             return
         with self._lock:
-            first, self._down = self._down, False
+            first, self.is_down = self.is_down, False
         if first:
             logger.warning(self._messages[1])

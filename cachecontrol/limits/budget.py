@@ -43,7 +43,7 @@ def left() -> float:
 
 @contextmanager
 def spending() -> Iterator[float]:
-    """Charge the time that the block takes to the budget. Yields the seconds that are left."""
+    """Charge the time that the block takes to the budget. Yields the seconds that are left. See Note [Why one budget]."""
     available, begun = left(), time.monotonic()
     try:
         yield available

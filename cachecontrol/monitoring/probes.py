@@ -78,9 +78,7 @@ def _triggers(clock: Clock | None) -> str:
     """Return ok, or what to do about tables that lacked working triggers when the last whole drain looked at them."""
     bare = clock_check.tables_without_triggers(clock) if clock else []
     return (
-        f"off on {', '.join(bare)}: the mend keeper restores them; if it cannot, run migrate"
-        if bare
-        else "ok"
+        f"off on {', '.join(bare)}: the mend job restores them; if it cannot, run migrate" if bare else "ok"
     )
 
 

@@ -1,4 +1,4 @@
-"""What is captured."""
+"""Captured tables: of which tables, as a session names them, the triggers capture everything that this code needs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cachecontrol.core.registry import TrackedTable, tracked_tables
-from cachecontrol.postgres import guarded, triggers
+from cachecontrol.postgres import family, guarded, sql_files
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 @dataclass(frozen=True, slots=True)
-class Captured:
-    """What a session's names of tables mean to the cache."""
+class CapturedTables:
+    """What the names of tables in a session mean to the cache."""
 
     tables: frozenset[str]
     """Those of which the triggers capture all that this code needs."""
@@ -22,37 +22,48 @@ class Captured:
     """Those of which row-level security shows each role other rows."""
 
 
-_captured: dict[str, Captured] = {}
-_CAPTURED_SQL = f"""
-SELECT t.relation, t.columns, t.slices, c.relrowsecurity,
-       EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgname = '{triggers.NAMES["INSERT"]}')
-  FROM cachecontrol_tracked AS t JOIN pg_class AS c ON c.oid = to_regclass(quote_ident(t.relation))
-"""
+@dataclass(frozen=True, slots=True)
+class CapturedRow:
+    """A row of ``captured.captured``: a tracked table."""
+
+    relation: str
+    columns: list[str]
+    """The columns that the triggers watch."""
+    slices: list[str]
+    """The columns whose values stand in tags; the first is the primary key."""
+    is_restricted: bool
+    has_triggers: bool
 
 
-def captured_tables(connection: BaseDatabaseWrapper, digest: str) -> Captured:
-    """What is captured of the tables that this session's names mean. ``digest`` names the state of the registry.
+CAPTURED_SQL = sql_files.statement("captured.captured", trigger=family.STATEMENT_TRIGGERS["INSERT"])
+_captured: dict[str, CapturedTables] = {}
+"""What this process has asked before, by digest."""
 
-    After a deploy two releases run side by side, and the triggers follow one of them. In another schema a name may mean a
-    table without triggers, which nobody remembers: they may come. Raises DatabaseError.
+
+def captured_tables(connection: BaseDatabaseWrapper, digest: str) -> CapturedTables:
+    """Return what is captured of the tables that this session's names mean. ``digest`` is the ``captured`` of a read point.
+
+    After a deploy two releases run side by side, and the triggers follow one of them. A table without triggers, as in another
+    schema, may get them without another digest, so an answer with such a table is asked for again. Raises DatabaseError.
     """
     if digest in _captured:
         return _captured[digest]
-    rows = guarded.query(connection, _CAPTURED_SQL)
-    serving = {relation: (set(columns), slices) for relation, columns, slices, _, stands in rows if stands}
-    found = Captured(
-        frozenset(t.relation for t in tracked_tables() if _serves(serving.get(t.relation), t)),
-        frozenset(relation for relation, *_, is_restricted, _ in rows if is_restricted),
+    rows = guarded.query(connection, CAPTURED_SQL, CapturedRow)
+    by_relation = {row.relation: row for row in rows if row.has_triggers}
+    captured = CapturedTables(
+        frozenset(t.relation for t in tracked_tables() if _is_enough(by_relation.get(t.relation), t)),
+        frozenset(row.relation for row in rows if row.is_restricted),
     )
-    if len(serving) == len(rows):
-        _captured[digest] = found
-    return found
+    if len(by_relation) == len(rows):
+        _captured[digest] = captured
+    return captured
 
 
-def _serves(registered: tuple[set[str], list[str]] | None, tracking: TrackedTable) -> bool:
-    if registered is None:
-        return False
-    columns, named = registered
+def _is_enough(row: CapturedRow | None, tracking: TrackedTable) -> bool:
+    """Return whether the triggers watch all columns of a table, and write all tags, that this code needs."""
     return (
-        columns >= {*tracking.columns} and named[:1] == [tracking.pk] and {*named[1:]} >= {*tracking.slices}
+        row is not None
+        and {*row.columns} >= {*tracking.columns}
+        and row.slices[:1] == [tracking.pk]
+        and {*row.slices[1:]} >= {*tracking.slices}
     )

@@ -1,4 +1,4 @@
-"""Whether the clock in Redis belongs to the history that the primary shows, and what the two differ in."""
+"""Whether the clock in Redis belongs to the history that the primary shows, and in what the two differ."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cachecontrol.postgres.drain_query import NO_XID
 from cachecontrol.redis.protocol import TagMove
 
 if TYPE_CHECKING:
-    from cachecontrol.postgres.drain_query import PrimaryState
+    from cachecontrol.postgres.drain_query import Identity, PrimaryState
     from cachecontrol.redis.protocol import Clock
 
 
 FURTHEST_EPOCH = 5_000_000_000
-"""Epochs are numbered by the seconds since 1970: this one is of the year 2128."""
+"""Epochs have the seconds since 1970 as their numbers: this one is of the year 2128."""
 
 
 def reason_to_renew(clock: Clock, primary: PrimaryState) -> str:
@@ -27,13 +27,8 @@ def reason_to_renew(clock: Clock, primary: PrimaryState) -> str:
     """
     if not is_readable(clock):
         return "the clock is gone or cannot be read"
-    place, timeline, _ = clock.identity.split(" ", 2)
-    identity = primary.identity
-    if place == identity.place and int(identity.timeline, 16) < int(timeline, 16):
-        raise DrainRefused(
-            f"this server is on timeline {identity.timeline}, the clock on the later {timeline}"
-        )
-    if clock.identity != str(identity):
+    _require_latest_timeline(clock, primary.identity)
+    if clock.identity != str(primary.identity):
         return "the database restarted, recovered or is another one"
     if clock.epoch != primary.epoch:
         return "the clock's epoch is not the database's"
@@ -44,7 +39,16 @@ def reason_to_renew(clock: Clock, primary: PrimaryState) -> str:
     return ""
 
 
-_SHAPES = {
+def _require_latest_timeline(clock: Clock, identity: Identity) -> None:
+    """Raise DrainRefused if another server of the same database has been promoted since."""
+    database_id, timeline, _ = clock.identity.split(" ", 2)
+    if database_id == identity.database_id and int(identity.timeline, 16) < int(timeline, 16):
+        raise DrainRefused(
+            f"this server is on timeline {identity.timeline}, the clock on the later {timeline}"
+        )
+
+
+_FORMATS = {
     "epoch": re.compile(r"[0-9]{10}\.\w+"),
     "identity": re.compile(r"\S+ [0-9A-F]{8} .+"),
     "snapshot": re.compile(r"[0-9]{1,19}:[0-9]{1,19}:[0-9,]*"),
@@ -53,12 +57,12 @@ _SHAPES = {
     "seen": re.compile(r"[0-9]{10}\.[0-9]{20}"),
     "time": re.compile(r"[0-9]{1,17}"),
 }
-"""How a drain writes the fields of the clock."""
+"""The form in which a drain writes each field of the clock."""
 
 
 def is_readable(clock: Clock) -> bool:
-    """Whether the clock has the form that a drain writes: another program that writes to Redis must not stop the drains."""
-    if not all(shape.fullmatch(getattr(clock, name)) for name, shape in _SHAPES.items()):
+    """Return whether the clock has the form that a drain writes. Other programs that write to Redis must not stop the drains."""
+    if not all(pattern.fullmatch(getattr(clock, name)) for name, pattern in _FORMATS.items()):
         return False
     _, xmax, running = clock.snapshot.split(":")
     rank = int(xmax) - len(running.split(",") if running else [])
@@ -69,19 +73,17 @@ def moves_of_altered_tables(clock: Clock, primary: PrimaryState) -> list[TagMove
     """Return the moves of tables whose catalog rows changed since the last drain, or whose triggers are not all in place."""
     if primary.tables is None:
         return []
-    before = _tables(clock)
-    changed = {
+    before, now = _tables(clock), primary.tables
+    altered = [
         name
-        for name in before.keys() | primary.tables.keys()
-        if before.get(name) != (now := primary.tables.get(name, "gone")) or now.startswith("false")
-    }
-    return [
-        TagMove(NO_XID, tag) for name in sorted(changed) for tag in (tags.table(name), tags.anything(name))
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name, "gone") or now.get(name, "gone").startswith("false")
     ]
+    return [TagMove(NO_XID, tag) for name in altered for tag in (tags.table(name), tags.anything(name))]
 
 
 def tables_without_triggers(clock: Clock) -> list[str]:
-    """Return the tables whose triggers were not all in place at the last whole drain."""
+    """Return the tables that lacked triggers at the last whole drain."""
     return sorted(name for name, state in _tables(clock).items() if str(state).startswith("false"))
 
 
@@ -109,6 +111,6 @@ def initial_fields(primary: PrimaryState, now: int) -> dict[str, str]:
 
 
 def epoch_number(epoch: str) -> int:
-    """Return the number of an epoch; 0 for a text that no drain wrote, which must not use the ten digits up."""
-    number = int(epoch.partition(".")[0]) if _SHAPES["epoch"].fullmatch(epoch) else 0
+    """Return the number of an epoch; 0 for a text that no drain wrote, so that such a text cannot use up the ten digits."""
+    number = int(epoch.partition(".")[0]) if _FORMATS["epoch"].fullmatch(epoch) else 0
     return number if number < FURTHEST_EPOCH else 0

@@ -1,15 +1,23 @@
-"""Guarded statements."""
+"""Guarded statements: the cache asks on a reader's own connection and leaves the reader's transaction as it was.
+
+Note [How the cache asks without disturbing the reader]. The statement may fail on the reader's connection: the role has no rights
+on the cache's tables, they are missing, a timeout ends it. Within a transaction such an error would end the reader's transaction
+too, and the limit for the statement's locks would hold for the rest of it. So the statement has a savepoint of its own there, in
+the same round trip. In a transaction that failed, or in the middle of a pipeline, nothing is asked. If another session has locked
+the cache's tables, the statement waits no longer than ``WAIT``, and after that one reader of the process tries now and then.
+"""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import DatabaseError, OperationalError
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from cachecontrol.conf import conf
-from cachecontrol.postgres import sessions
+from cachecontrol.postgres import sessions, sql_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,15 +25,16 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.backends.utils import CursorWrapper
 
+Row = TypeVar("Row")
 
-_SAVEPOINT = "cachecontrol_asks"
-_BACK = f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}; RELEASE SAVEPOINT {_SAVEPOINT}"
+_ROLL_BACK = sql_files.statement("guarded.roll_back")
 
 
-def query(connection: BaseDatabaseWrapper, statement: str) -> list[tuple[Any, ...]]:
-    """The rows of a statement of the cache's own. Raises DatabaseError, and leaves the reader's transaction as it was.
+def query(connection: BaseDatabaseWrapper, statement: str, row_type: type[Row]) -> list[Row]:
+    """Return the rows of a statement of the cache itself, each as a ``row_type``.
 
-    See Note [How the cache asks without standing in the way].
+    Raises DatabaseError, and leaves the reader's transaction as it was. See Note [How the cache asks without disturbing the
+    reader].
     """
     connection.ensure_connection()
     raw: Any = connection.connection
@@ -35,43 +44,48 @@ def query(connection: BaseDatabaseWrapper, statement: str) -> list[tuple[Any, ..
                 "the transaction failed before, or the connection is in the middle of a statement"
             )
         case TransactionStatus.IDLE if raw.autocommit:
-            with _cursor(connection) as cursor:
-                cursor.execute(f"{_patience()}; {statement}")
-                cursor.nextset()
-                return list(cursor.fetchall())
+            return _query_alone(connection, statement, row_type)
     # Without autocommit this statement begins the reader's transaction.
-    return _query_in_transaction(connection, statement)
+    return _query_in_savepoint(connection, statement, row_type)
+
+
+def in_savepoint(statement: str) -> str:
+    """Return SQL that runs a statement and leaves the transaction as it was, its ``lock_timeout`` too."""
+    return _guarded("guarded.in_savepoint", statement, roll_back=sql.SQL(_ROLL_BACK))
+
+
+def _query_alone(connection: BaseDatabaseWrapper, statement: str, row_type: type[Row]) -> list[Row]:
+    with _cursor(connection) as cursor:
+        cursor.execute(_guarded("guarded.alone", statement))
+        cursor.nextset()  # after SET
+        return sql_files.rows(cursor, row_type)
+
+
+def _query_in_savepoint(connection: BaseDatabaseWrapper, statement: str, row_type: type[Row]) -> list[Row]:
+    with _cursor(connection) as cursor:
+        try:
+            cursor.execute(in_savepoint(statement))
+            cursor.nextset()  # after SAVEPOINT
+            cursor.nextset()  # after SET
+            return sql_files.rows(cursor, row_type)
+        except DatabaseError:
+            cursor.execute(_ROLL_BACK)
+            raise
 
 
 @contextmanager
 def _cursor(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
-    """A cursor for several statements in one, which leave no doubt about the session and cannot be prepared."""
+    """Open a cursor for several statements in one, which do not count as changes of the session and cannot be prepared."""
     raw: Any = connection.connection
     threshold, raw.prepare_threshold = raw.prepare_threshold, None
     try:
-        with sessions.trusting(connection), connection.cursor() as cursor:
+        with sessions.uncounted(connection), connection.cursor() as cursor:
             yield cursor
     finally:
         raw.prepare_threshold = threshold
 
 
-def in_savepoint(statement: str) -> str:
-    """A statement that leaves the transaction as it was, its ``lock_timeout`` too."""
-    return f"SAVEPOINT {_SAVEPOINT}; {_patience()}; {statement}; {_BACK}"
-
-
-def _patience() -> str:
-    """SQL that limits waits for locks to ``WAIT``, until the savepoint around it or the implicit transaction ends."""
-    return f"SET LOCAL lock_timeout = {max(1, round(conf.wait * 1000))}"
-
-
-def _query_in_transaction(connection: BaseDatabaseWrapper, statement: str) -> list[tuple[Any, ...]]:
-    with _cursor(connection) as cursor:
-        try:
-            cursor.execute(in_savepoint(statement))
-            cursor.nextset()
-            cursor.nextset()
-            return list(cursor.fetchall())
-        except DatabaseError:
-            cursor.execute(_BACK)
-            raise
+def _guarded(name: str, statement: str, **parts: sql.SQL) -> str:
+    """Return a statement with a limit of ``WAIT`` for its locks."""
+    timeout = max(1, round(conf.wait * 1000))  # milliseconds; PostgreSQL takes 0 for no limit
+    return sql_files.statement(name, timeout=timeout, statement=sql.SQL(statement), **parts)

@@ -1,4 +1,4 @@
-"""The proof: a random history of writers and readers under faults, of which an oracle judges every answer.
+"""The proof: real processes write and read under faults, and a checker judges every answer of the cache.
 
-It runs real processes against tables and pages of its own, so that any installation can be proven.
+It uses tables and pages of its own, so that any installation can be proven. ``management.commands.prove`` runs it.
 """

@@ -1,8 +1,7 @@
-"""The oracle: whether an answer was true at some time that it may speak of.
+"""The checker: decides whether an answer was true at some time of which it may speak.
 
-An answer asked for at ``sent`` and received at ``got`` may show what was visible at any time between ``sent - max_lag`` and
-``got``. It is wrong if it shows what was superseded by a commit before, what was committed by nobody until ``got``, what is
-older than the asker's own commit, or what another visitor sent; or if the cache made it slower than it may.
+An answer that was asked for at ``asked_at`` and arrived at ``received_at`` may show each row as it was visible at any time
+between ``asked_at - max_lag`` and ``received_at``. ``ViolationKind`` lists how an answer can be wrong.
 """
 
 from __future__ import annotations
@@ -12,178 +11,191 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from cachecontrol.prove.history import ANYTHING
+from cachecontrol.prove.facts import RowVersion
+from cachecontrol.prove.history import UNKNOWN_COUNT, Interval
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cachecontrol.prove.facts import Fact
     from cachecontrol.prove.history import History
 
+LATEST_STATES = 12
+"""States of a row that a violation shows."""
 
-class Wrong(StrEnum):
+
+class ViolationKind(StrEnum):
     """How an answer can be wrong."""
 
     STALE = "stale"
+    """It shows a row that was superseded more than ``max_lag`` seconds before the question."""
     UNCOMMITTED = "uncommitted"
-    OWN_WRITE = "own write not seen"
-    LEAK = "another visitor's"
-    REFUSED = "stood in the way"
-    SLOW = "cost more than its computation"
+    """It shows a version that was not committed when it arrived."""
+    OWN_WRITE = "own write not shown"
+    """It shows an older version than the one that its reader had committed."""
+    LEAK = "data of another visitor"
+    ERROR = "error"
+    """It is an error although the database was available."""
+    COST = "too slow"
+    """The cache took longer than ``Limits`` allow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a reader was told. Times are seconds of the machine's monotonic clock."""
+    """An answer of the cache, as its reader reports it. Times are seconds of the machine's monotonic clock."""
 
-    sent: float
-    got: float
-    facts: list[Fact]
-    reader: str
-    asked: str
-    """What was asked for, in words."""
+    asked_at: float
+    received_at: float
+    facts: Sequence[Fact]
+    client: str
+    """The process that asked."""
+    request: str
+    """The path of the page, or a description of the query."""
     outcome: str = ""
-    own: list[tuple[str, int, int]] = field(default_factory=list)
-    """Kind, pk and version of rows that the reader itself had committed before."""
+    """``hit``, ``miss`` or ``bypass``; ``own`` for the reads of writers."""
+    own_writes: Sequence[RowVersion] = ()
+    """Rows that the reader itself had committed before it asked."""
     cost: float = 0.0
-    """Seconds that the cache took beyond the computation, beside waiting."""
+    """Seconds that the cache took in addition to the computation and without ``waited``."""
     waited: float = 0.0
-    """Seconds that were paid from the budget of waiting."""
+    """Seconds that were charged to the waiting budget."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """A wrong answer with its history."""
+    """A wrong answer, and what is known about it."""
 
-    wrong: Wrong
+    kind: ViolationKind
     answer: Answer
     fact: Fact
-    states: list[dict[str, Any]]
-    """What the row it speaks of went through."""
-    scene: dict[Any, Any] = field(default_factory=dict)
-    """The clock, tags and changes as they were when the answer was judged."""
+    """The fact that is wrong; ``("cost", seconds)``, ``("waited", seconds)`` or ``("error", text)``."""
+    states: list[dict[str, Any]] = field(default_factory=list)
+    """The latest states of the row."""
+    evidence: dict[Any, Any] = field(default_factory=dict)
+    """The clock, tags and changes when the answer was judged; the lines of the traceback of an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What an answer may cost, in seconds."""
+    """How long the cache may take for an answer, in seconds."""
 
     cost: float = 0.1
-    """Beyond its computation and beside waiting."""
+    """In addition to the computation, without waiting."""
     waited: float = 0.2
-    """For fills of other processes and for drains, which are paid from the budget; up to ``cost`` more is tolerated."""
+    """Waiting for fills of other processes and for drains. Up to ``cost`` more is tolerated."""
 
 
 @dataclass(slots=True)
 class Checker:
-    """Judges answers by the history, once that knows of everything an answer can have seen."""
+    """Judges answers by the history, and counts them."""
 
     history: History
     max_lag: float
     judged: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     staleness: Counter[int] = field(default_factory=Counter)
-    """How many answers were stale by how many whole milliseconds; fresh ones by 0."""
+    """Number of answers by the milliseconds for which they were superseded when they were asked for; 0 if they were not."""
     costs: Counter[int] = field(default_factory=Counter)
-    """How many answers cost how many whole milliseconds beyond their computation."""
+    """Number of answers by their cost in milliseconds."""
     violations: list[Violation] = field(default_factory=list)
 
     def judge(self, answer: Answer, *, limits: Limits = Limits()) -> None:  # it is frozen
-        """Judge every fact of an answer, and its cost. The history must have looked after ``answer.got``."""
-        window = (answer.sent - self.max_lag, answer.got)
+        """Judge the facts and the cost of an answer. The history has to be complete until the answer's arrival."""
         self.judged += 1
         self.outcomes[answer.outcome] += 1
+        self._judge_facts(answer)
+        for row in map(RowVersion._make, answer.own_writes):
+            if not self._shows_own_write(answer, row):
+                self._add(ViolationKind.OWN_WRITE, answer, row)
+        self._judge_cost(answer, limits)
+
+    def _judge_facts(self, answer: Answer) -> None:
+        window = Interval(answer.asked_at - self.max_lag, answer.received_at)
         superseded = float("inf")
         for fact in answer.facts:
-            found = self._fact(fact, window)
-            if isinstance(found, Wrong):
-                self._accuse(found, answer, fact)
+            verdict = self._judge_fact(fact, window)
+            if isinstance(verdict, ViolationKind):
+                self._add(verdict, answer, fact)
             else:
-                superseded = min(superseded, found)
-        self.staleness[max(0, int((answer.sent - superseded) * 1000)) if superseded < answer.sent else 0] += 1
-        for kind, pk, version in answer.own:
-            if not self._sees_own(answer, kind, pk, version):
-                self._accuse(Wrong.OWN_WRITE, answer, (kind, pk, version))
-        self._judge_cost(answer, limits)
+                superseded = min(superseded, verdict)
+        self.staleness[int(max(0.0, answer.asked_at - superseded) * 1000)] += 1
 
     def _judge_cost(self, answer: Answer, limits: Limits) -> None:
         self.costs[int(answer.cost * 1000)] += 1
         if answer.cost > limits.cost:
-            self._accuse(Wrong.SLOW, answer, ("cost", round(answer.cost, 3)))
+            self._add(ViolationKind.COST, answer, ("cost", round(answer.cost, 3)))
         if answer.waited > limits.waited + limits.cost:
-            self._accuse(Wrong.SLOW, answer, ("waited", round(answer.waited, 3)))
+            self._add(ViolationKind.COST, answer, ("waited", round(answer.waited, 3)))
 
-    def _accuse(self, wrong: Wrong, answer: Answer, fact: Fact) -> None:
-        pk = fact[1] if isinstance(fact[1], int) else 0
-        kind = fact[0] if fact[0] in ("item", "shelf") else ""
-        states = [state.told() for state in self.history.states(kind, pk)[-12:]] if kind else []
-        self.violations.append(Violation(wrong=wrong, answer=answer, fact=fact, states=states))
+    def _add(self, kind: ViolationKind, answer: Answer, fact: Fact) -> None:
+        states = (
+            self.history.states(fact[0], fact[1])[-LATEST_STATES:] if fact[0] in ("item", "shelf") else []
+        )
+        as_dicts = [state.as_dict() for state in states]
+        self.violations.append(Violation(kind=kind, answer=answer, fact=tuple(fact), states=as_dicts))
 
-    def _fact(self, fact: Fact, window: tuple[float, float]) -> float | Wrong:
-        """When what the fact shows was superseded, or what is wrong with it."""
+    def _judge_fact(self, fact: Fact, window: Interval) -> float | ViolationKind:
+        """Return when the state that a fact shows was superseded, or how the fact is wrong."""
         match fact:
             case ("who", name):
-                return float("inf") if name is None else Wrong.LEAK
+                return float("inf") if name is None else ViolationKind.LEAK
             case ("item", pk, version, shelf):
-                return self._row("item", pk, version, shelf, window)
+                return self._judge_row("item", pk, version, shelf, window)
             case ("shelf", pk, version):
-                return self._row("shelf", pk, version, None if version is None else 0, window)
+                return self._judge_row("shelf", pk, version, None if version is None else 0, window)
             case ("list", shelf, rows):
-                return self._list(shelf, rows, window)
+                return self._judge_list(shelf, rows, window)
             case ("sum", shelf, count, total):
-                return self._sums(shelf, count, total, window)
+                return self._judge_sums(shelf, count, total, window)
         raise ValueError(f"not a fact: {fact}")
 
-    def _row(
-        self, kind: str, pk: int, version: int | None, shelf: int | None, window: tuple[float, float]
-    ) -> float | Wrong:
-        until = self.history.shown(kind, pk, version, shelf, window)
-        if until is not None:
-            return until
-        states = self.history.states(kind, pk)
-        known = any(
-            state.version == version and state.shelf == shelf
-            for state in states
-            if state.since[0] <= window[1]
-        )
-        is_new = version is not None and version > max((state.version or 0 for state in states), default=0)
-        return Wrong.UNCOMMITTED if is_new and not known else Wrong.STALE
+    def _judge_row(
+        self, kind: str, pk: int, version: int | None, shelf: int | None, window: Interval
+    ) -> float | ViolationKind:
+        superseded = self.history.superseded_at(kind, pk, version, shelf, window)
+        if superseded is not None:
+            return superseded
+        visible = [state for state in self.history.states(kind, pk) if state.visible.begin <= window.end]
+        is_later = version is not None and version > max(state.version or 0 for state in visible)
+        return ViolationKind.UNCOMMITTED if is_later else ViolationKind.STALE
 
-    def _list(self, shelf: int, rows: dict[int, int], window: tuple[float, float]) -> float | Wrong:
+    def _judge_list(self, shelf: int, rows: dict[int, int], window: Interval) -> float | ViolationKind:
         superseded = float("inf")
         for pk, version in rows.items():
-            found = self._row("item", pk, version, shelf, window)
-            if isinstance(found, Wrong):
-                return found
-            superseded = min(superseded, found)
+            verdict = self._judge_row("item", pk, version, shelf, window)
+            if isinstance(verdict, ViolationKind):
+                return verdict
+            superseded = min(superseded, verdict)
         for pk in self.history.shelves[shelf] - rows.keys():
-            until = self.history.away(pk, shelf, window)
-            if until is None:
-                return Wrong.STALE
-            superseded = min(superseded, until)
+            absence = self.history.absence_superseded_at(pk, shelf, window)
+            if absence is None:
+                return ViolationKind.STALE
+            superseded = min(superseded, absence)
         return superseded
 
-    def _sums(self, shelf: int, count: int, total: int, window: tuple[float, float]) -> float | Wrong:
-        for until, *sums in self.history.sums_possible(shelf, window):
-            if sums == [count, total] or sums[0] == ANYTHING:
-                return until
-        return Wrong.STALE
+    def _judge_sums(self, shelf: int, count: int, total: int, window: Interval) -> float | ViolationKind:
+        for superseded, sums in self.history.sums_within(shelf, window):
+            if sums.count == UNKNOWN_COUNT or (sums.count, sums.total) == (count, total):
+                return superseded
+        return ViolationKind.STALE
 
-    def _sees_own(self, answer: Answer, kind: str, pk: int, version: int) -> bool:
-        """Whether an answer shows the reader's own version of a row, or a later one, or does not speak of it."""
-        shown = _shown(answer.facts, kind, pk)
+    def _shows_own_write(self, answer: Answer, row: RowVersion) -> bool:
+        """Whether an answer shows this version of a row or a later one, or does not show the row at all."""
+        shown = _versions_shown(answer.facts, row.kind, row.pk)
         if shown is None:
             return True
-        states = self.history.states(kind, pk)
-        own = next((number for number, state in enumerate(states) if state.version == version), None)
-        seen = [number for number, state in enumerate(states) if state.version in shown]
-        return own is None or (bool(seen) and max(seen) >= own)
+        versions = [state.version for state in self.history.states(row.kind, row.pk)]
+        if row.version not in versions:
+            return True
+        return any(version in shown for version in versions[versions.index(row.version) :])
 
 
-def _shown(facts: list[Fact], kind: str, pk: int) -> set[int] | None:
-    """The versions of a row that facts show; None if none of them speaks of it."""
-    found = set()
+def _versions_shown(facts: Sequence[Fact], kind: str, pk: int) -> set[int] | None:
+    """Return the versions of a row in facts; None if no fact shows the row."""
+    versions = set()
     for fact in facts:
         if fact[0] == kind and fact[1] == pk and fact[2] is not None:
-            found.add(fact[2])
+            versions.add(fact[2])
         if kind == "item" and fact[0] == "list" and pk in fact[2]:
-            found.add(fact[2][pk])
-    return found or None
+            versions.add(fact[2][pk])
+    return versions or None

@@ -1,4 +1,4 @@
-"""The cost of an answer: what it took beyond its computation, measured in the process that answered.
+"""The cost of an answer: the time that the cache takes in addition to the computation, measured in the process that answers.
 
 Note [How the cost is measured]. Each read of the cache is timed, and the time of its computation is subtracted. The costs of
 nested reads are added up. Three times do not count: waiting for a fill of the same process, since this is the computation of
@@ -26,24 +26,25 @@ if TYPE_CHECKING:
     Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 HEADER = "X-Cache-Cost"
-BEAT = 0.005
-"""Seconds between two beats of the thread that notices when the process gets no processor."""
+HEARTBEAT = 0.005
+"""Seconds between two heartbeats of the thread that notices when the process gets no processor."""
 
 
 @dataclass(slots=True)
 class Cost:
-    """Seconds that the reads of one answer took beyond their computations."""
+    """Seconds that the reads of one answer took in addition to their computations."""
 
     own: float = 0.0
+    """Without ``waited``, once the measurement has ended."""
     waited: float = 0.0
-    """Of these, paid from the budget of waiting."""
+    """Charged to the waiting budget."""
 
     def __str__(self) -> str:
         return f"{self.own:.6f} {self.waited:.6f}"
 
     @classmethod
     def parse(cls, text: str) -> Cost:
-        """Read what ``str`` wrote; an empty text is no cost."""
+        """Return the cost that ``str`` wrote. An empty text is no cost."""
         return cls(*map(float, text.split()))
 
 
@@ -54,12 +55,12 @@ class _Current(threading.local):
 
 _current = _Current()
 _stalls: deque[tuple[float, float]] = deque(maxlen=2000)
-"""When the process got no processor, and for how many seconds."""
+"""When the process was scheduled again, and for how many seconds it had not been."""
 
 
 @contextmanager
 def measured() -> Iterator[Cost]:
-    """Measure what the reads of this thread cost within the block."""
+    """Measure the cost of this thread's reads within the block."""
     _current.cost = cost = Cost()
     begun = time.monotonic()
     yield cost
@@ -67,30 +68,30 @@ def measured() -> Iterator[Cost]:
 
 
 def install() -> None:
-    """Measure every read of this process from now on."""
+    """Time every read of this process from now on."""
     engine.read = _timed(engine.read)  # type: ignore[assignment]
-    leases.RunningFill.wait = _free(leases.RunningFill.wait)  # type: ignore[method-assign]
-    budget.charge = _counted(budget.charge)  # type: ignore[assignment]
-    threading.Thread(target=_beat, name="heartbeat", daemon=True).start()
+    leases.RunningFill.wait = _uncharged(leases.RunningFill.wait)  # type: ignore[method-assign]
+    budget.charge = _recorded(budget.charge)  # type: ignore[assignment]
+    threading.Thread(target=_measure_stalls, name="heartbeat", daemon=True).start()
 
 
-def told_by(application: Application) -> Application:
-    """Let each response of a WSGI application tell its cost in a header."""
+def with_cost_header(application: Application) -> Application:
+    """Return a WSGI application whose responses have a header with their cost."""
 
-    def answer(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
-            return start_response(status, [*headers, (HEADER, str(cost))], *rest)
-
+    def wrapper(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        start: list[Any] = []
         with measured() as cost:
-            told: list[Any] = []
-            body = application(environ, lambda *arguments: told.extend(arguments))
-        start(*told)
+            body = application(environ, lambda *arguments: start.extend(arguments))
+        status, headers, *rest = start
+        start_response(status, [*headers, (HEADER, str(cost))], *rest)
         return body
 
-    return answer
+    return wrapper
 
 
-def _timed(get: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _timed(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Let ``engine.read`` add its time to the cost, without that of the computation."""
+
     def timed(request: Any) -> Any:
         computing = 0.0
 
@@ -104,14 +105,16 @@ def _timed(get: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
         begun = time.monotonic()
         try:
-            return get(replace(request, compute=compute))
+            return read(replace(request, compute=compute))
         finally:
             _current.cost.own += time.monotonic() - begun - computing
 
     return timed
 
 
-def _free(wait: Callable[..., None]) -> Callable[..., None]:
+def _uncharged(wait: Callable[..., None]) -> Callable[..., None]:
+    """Subtract from the cost what a thread waits for a fill of its process."""
+
     def waiting(fill: leases.RunningFill, seconds: float) -> None:
         begun = time.monotonic()
         wait(fill, seconds)
@@ -120,24 +123,26 @@ def _free(wait: Callable[..., None]) -> Callable[..., None]:
     return waiting
 
 
-def _counted(charge: Callable[[float], None]) -> Callable[[float], None]:
-    def counted(seconds: float) -> None:
+def _recorded(charge: Callable[[float], None]) -> Callable[[float], None]:
+    """Record what is charged to the waiting budget."""
+
+    def recorded(seconds: float) -> None:
         _current.cost.waited += seconds
         charge(seconds)
 
-    return counted
+    return recorded
 
 
-def _beat() -> None:
+def _measure_stalls() -> None:
     while True:
         begun = time.monotonic()
-        time.sleep(BEAT)
+        time.sleep(HEARTBEAT)
         ended = time.monotonic()
-        if ended - begun > 2 * BEAT:
-            _stalls.append((ended, ended - begun - BEAT))
+        if ended - begun > 2 * HEARTBEAT:
+            _stalls.append((ended, ended - begun - HEARTBEAT))
 
 
 def _stalled(begun: float, ended: float) -> float:
-    """Seconds of this time in which the process got no processor."""
+    """Return the seconds between these times in which the process was not scheduled."""
     overlaps = (min(at, ended) - max(at - lag, begun) for at, lag in list(_stalls) if at > begun)
-    return sum(filter(lambda seconds: seconds > 0, overlaps))
+    return sum(seconds for seconds in overlaps if seconds > 0)

@@ -1,25 +1,34 @@
-"""Facts: what an answer claims, in plain values that travel between processes.
+"""Facts: what an answer states about rows, in plain values that can be sent between processes.
 
-- ``("item", pk, version, shelf)``: this item is on this shelf in this version; version None: there is none.
-- ``("shelf", pk, version)``: likewise of a shelf.
-- ``("list", shelf, {pk: version})``: these and no others are on the shelf.
-- ``("sum", shelf, count, total)``: so many items are on it, with so much in versions.
-- ``("who", name)``: the page saw this visitor; it may see none.
+- ``("item", pk, version, shelf)``: this item is on this shelf in this version. Version None: the item does not exist.
+- ``("shelf", pk, version)``: the same of a shelf.
+- ``("list", shelf, {pk: version})``: exactly these items are on the shelf.
+- ``("sum", shelf, count, total)``: the number of items on the shelf, and the sum of their versions.
+- ``("who", name)``: the page was computed with this visitor's data. Name None: with nobody's, as it has to be.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 Fact = tuple[Any, ...]
 
 SHELVES, ITEMS = 24, 300
-"""More items than one statement tags one by one, so that some updates move whole tables."""
+"""How many rows there are. More items than one statement tags one by one, so that some updates move whole tables."""
 
 
-def write(facts: list[Fact]) -> str:
-    """The facts as the lines of a page."""
+class RowVersion(NamedTuple):
+    """One version of a row that a process committed."""
+
+    kind: str
+    """``item`` or ``shelf``."""
+    pk: int
+    version: int
+
+
+def render(facts: list[Fact]) -> str:
+    """Return the facts as lines of a page."""
     return "\n".join(_line(fact) for fact in facts)
 
 
@@ -31,8 +40,8 @@ def _line(fact: Fact) -> str:
 
 
 @functools.lru_cache(maxsize=4096)  # a page that is a hit is the same text again
-def read(page: str) -> list[Fact]:
-    """The facts that a page shows. The list is shared: it must not be changed."""
+def parse(page: str) -> list[Fact]:
+    """Return the facts in the text of a page. The list is shared by all callers: do not change it."""
     return [_fact(line.split()[1:]) for line in page.splitlines() if line.startswith("fact ")]
 
 

@@ -1,4 +1,4 @@
-"""The scene of a violation: what Redis and the change log say of the row when the wrong answer is found."""
+"""Forensics: what Redis and the change log hold about a row at the moment when a violation is found."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ SELECT xid::text, at::text, application, operation, tags[1:8]::text FROM cacheco
 """
 
 
-def look_around(database: str, store: str, violation: Violation) -> dict[str, Any]:
-    """The clock, the tags of the row or shelf, and the last changes that moved them; an error where a server is away."""
+def evidence(database_url: str, redis_url: str, violation: Violation) -> dict[str, Any]:
+    """Return the clock, the tags of the row or shelf, and the last changes that moved them.
+
+    Empty if the violation is not about a row. Only ``error`` if a server does not answer.
+    """
     kind, pk = violation.fact[0], violation.fact[1]
     relation = RELATIONS.get(kind)
     if relation is None:
         return {}
-    own = f"{relation}#{pk}" if kind in ("item", "shelf") else f"{relation}.shelf_id={pk}"
+    tag = f"{relation}#{pk}" if kind in ("item", "shelf") else f"{relation}.shelf_id={pk}"
     try:
-        with redis.Redis.from_url(store, socket_timeout=1, decode_responses=True) as client:
-            tags = {tag: client.get(keys.tag(tag)) for tag in (relation, f"{relation}*", own)}
+        with redis.Redis.from_url(redis_url, socket_timeout=1, decode_responses=True) as client:
+            tags = {name: client.get(keys.tag(name)) for name in (relation, f"{relation}*", tag)}
             clock = client.hgetall(keys.CLOCK)
-        with psycopg.connect(database, connect_timeout=1) as connection:
-            changes = connection.execute(CHANGES, [relation, [own]]).fetchall()
+        with psycopg.connect(database_url, connect_timeout=1) as connection:
+            changes = connection.execute(CHANGES, [relation, [tag]]).fetchall()
     except (redis.RedisError, psycopg.Error, UnicodeDecodeError) as error:
         return {"error": str(error)}
     return {"clock": clock, "tags": tags, "changes": changes}

@@ -1,4 +1,4 @@
-"""What the proof writes and reads: items on shelves. The database numbers every version of every row, whoever wrote it."""
+"""The models of the proof: items on shelves. Triggers number every version of every row, also of writes past Django."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cachecontrol.api import TrackedManager, track
 
 @track()
 class Shelf(models.Model):
-    """A place for items."""
+    """A shelf, on which items are."""
 
     id = models.BigIntegerField(primary_key=True)
     version = models.BigIntegerField(default=0)
@@ -27,7 +27,7 @@ class Shelf(models.Model):
 
 @track(slices=["shelf"])
 class Item(models.Model):
-    """A thing on a shelf."""
+    """An item on a shelf."""
 
     id = models.BigIntegerField(primary_key=True)
     shelf = models.ForeignKey(Shelf, on_delete=models.CASCADE)

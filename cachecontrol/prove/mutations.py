@@ -1,7 +1,7 @@
-"""Rules of the protocol, each with how to switch it off in a proved process: to show that the proof would notice.
+"""The rules of the protocol, each with a mutation of the code that switches it off: the proof has to notice.
 
-Nothing in the cache knows of this module. The entry module of the proved processes swaps a script's text or a method, in
-its own process and before anything else runs.
+The cache does not know this module. The entry module of the proven processes applies a mutation to its own process, before
+anything else runs. A mutation replaces a function, or a part of a script, and refuses to replace anything that does not exist.
 """
 
 from __future__ import annotations
@@ -15,58 +15,62 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-VARIABLE = "LARDER_PROVE_BREAK"
-
-
 def apply(rule: str) -> None:
-    """Switch one rule off in this process. Raises KeyError for an unknown one."""
+    """Switch one rule off in this process. Raises KeyError for an unknown rule, LookupError if the code has changed."""
     RULES[rule]()
 
 
-def _script(name: str, old: str, new: str) -> None:
-    """Put another text into a Lua script."""
+def _replace(owner: Any, name: str, replacement: Any) -> None:
+    """Replace an attribute of a module, class or object. Raises LookupError if it has none of this name."""
+    if not hasattr(owner, name):
+        raise LookupError(f"{owner} has no {name}")
+    setattr(owner, name, replacement)
+
+
+def _edit_script(name: str, old: str, new: str) -> None:
+    """Replace a part of a Lua script. Raises LookupError if the script does not contain it."""
     from cachecontrol.redis import protocol
 
     script = getattr(protocol, f"_{name}")
     if old not in script.text:
-        raise LookupError(f"{name}.lua has no {old!r}")
+        raise LookupError(f"{name}.lua does not contain {old!r}")
     script.load(script.text.replace(old, new))
 
 
 def _position_before_the_query() -> None:
-    """Take positions when the value is stored, not before it was read."""
-    from cachecontrol import engine
-    from cachecontrol.dependencies.tracker import covering
+    """Read positions when the value is stored, not before it is computed."""
+    from cachecontrol import filling
+    from cachecontrol.dependencies.declarations import reported
     from cachecontrol.postgres import read_point
 
-    store = engine._store
+    store = filling._store
 
     def store_at_new_position(request: Any, lookup: Any, token: str, collection: Any, value: Any) -> Any:
         from django.db import connections
 
-        with covering():
-            now = read_point.read_point(connections[request.database]).position
-        collection.tags = dict.fromkeys(collection.tags, now)
+        with reported():
+            position = read_point.read_point(connections[request.database]).position
+        collection.tags = dict.fromkeys(collection.tags, position)
         return store(request, lookup, token, collection, value)
 
-    engine._store = store_at_new_position
+    _replace(filling, "_store", store_at_new_position)
 
 
 def _tag_check() -> None:
-    """Take an entry for fresh without a look at its tags."""
-    _script("read", "if string.sub(tag, 1, POSITION_LENGTH) > position then", "if false then")
+    """Take an entry for fresh without a comparison with its tags."""
+    _edit_script("read", "if string.sub(tag, 1, POSITION_LENGTH) > position then", "if false then")
 
 
 def _max_lag() -> None:
-    """Believe a clock of any age."""
-    _script("read", "clock_age > max_lag", "false")
+    """Trust a clock of any age."""
+    _edit_script("read", "clock_age > max_lag", "false")
 
 
 def _epoch() -> None:
-    """Take entries of any epoch for fresh, and store into any."""
-    _script("read", "head_epoch ~= epoch", "false")
-    _script("fill", "clock_epoch ~= epoch or not is_same_place", "false")
-    _script(
+    """Take entries of any epoch for fresh, and store into any epoch."""
+    _edit_script("read", "head_epoch ~= epoch", "false")
+    _edit_script("fill", "clock_epoch ~= epoch or not is_same_place", "false")
+    _edit_script(
         "read",
         "string.sub(tag, 1, POSITION_LENGTH) > position",
         "string.sub(tag, 12, POSITION_LENGTH) > string.sub(position, 12)",
@@ -75,31 +79,31 @@ def _epoch() -> None:
 
 def _unknown_tag() -> None:
     """Create an unknown tag at the entry's own position."""
-    _script("fill", "clock_position .. ' ' .. now", "position .. ' ' .. now")
-    _script("fill", "clock_position > position", "false")
+    _edit_script("fill", "clock_position .. ' ' .. now", "position .. ' ' .. now")
+    _edit_script("fill", "clock_position > position", "false")
 
 
 def _tag_check_on_fill() -> None:
-    """Store a value although its tags moved meanwhile."""
-    _script("fill", "if string.sub(tag, 1, POSITION_LENGTH) > position then refusal = 'moved' end", "")
+    """Store a value although its tags moved during the computation."""
+    _edit_script("fill", "if string.sub(tag, 1, POSITION_LENGTH) > position then refusal = 'moved' end", "")
 
 
 def _watermark() -> None:
-    """Remember how far the log was drained by its newest xid alone, not by a snapshot."""
+    """Record how far the log was drained as the newest xid alone, without the transactions that were running."""
     from cachecontrol.postgres import drain_query
 
-    seen = drain_query.snapshot_bounds
+    bounds = drain_query.snapshot_bounds
 
-    def seen_without_running(snapshot: str) -> tuple[str, list[str]]:
-        return seen(snapshot)[0], []
+    def without_running(snapshot: str) -> tuple[str, list[str]]:
+        return bounds(snapshot)[0], []
 
-    drain_query.snapshot_bounds = seen_without_running
+    _replace(drain_query, "snapshot_bounds", without_running)
 
 
 def _time_before_the_snapshot() -> None:
-    """Set the clock's time to now when a drain ends, not to when it began."""
-    _script("move", "begun > last", "true")
-    _script("move", "set('time', ARGV[7])", "set('time', stamp)")
+    """Set the clock's time to the end of a drain, not to its start."""
+    _edit_script("move", "begun > last", "true")
+    _edit_script("move", "set('time', ARGV[7])", "set('time', stamp)")
 
 
 def _hermetic_view() -> None:
@@ -108,104 +112,106 @@ def _hermetic_view() -> None:
     from cachecontrol.frontends import pages
 
     call = middleware.CachedPageMiddleware.__call__
-    hermetic = pages.Page.hermetic_request
+    hermetic_request = pages.Page.hermetic_request
     visitor = threading.local()
 
-    def called(self: Any, request: Any) -> Any:
+    def call_and_remember(self: Any, request: Any) -> Any:
         visitor.cookie = request.META.get("HTTP_COOKIE", "")
         return call(self, request)
 
-    def seeing(self: Any) -> Any:
-        request = hermetic(self)
+    def with_cookie(self: Any) -> Any:
+        request = hermetic_request(self)
         request.META["HTTP_COOKIE"] = visitor.cookie
         return request
 
-    middleware.CachedPageMiddleware.__call__ = called  # type: ignore[method-assign]
-    pages.Page.hermetic_request = seeing  # type: ignore[method-assign]
+    _replace(middleware.CachedPageMiddleware, "__call__", call_and_remember)
+    _replace(pages.Page, "hermetic_request", with_cookie)
 
 
 def _dirty_transaction() -> None:
-    """Read and fill the cache in transactions that wrote, and in snapshots that stand still."""
+    """Read and fill the cache in transactions that wrote, and in those that keep their snapshot."""
     from cachecontrol import engine
-    from cachecontrol.dependencies import tracker
+    from cachecontrol.dependencies import statements
     from cachecontrol.postgres import read_point
 
-    read_point.ReadPoint.refusal = property(lambda self: None)  # type: ignore[method-assign, assignment]
-    tracker.refuse_after_write = lambda alias: None
-    engine.after_commit = SimpleNamespace(drain_own_write=lambda: True)  # type: ignore[attr-defined, assignment]
+    _replace(read_point.ReadPoint, "refusal", property(lambda self: None))
+    _replace(statements, "refuse_after_write", lambda alias: None)
+    _replace(engine, "after_commit", SimpleNamespace(drain_own_write=lambda: True))
 
 
 def _drain_after_commit() -> None:
     """Leave what a writer committed to the drain process."""
     from cachecontrol.drain import after_commit
 
-    after_commit.catch_up = SimpleNamespace(catch_up=lambda **_: True)  # type: ignore[attr-defined, assignment]
+    _replace(after_commit, "catch_up", SimpleNamespace(catch_up=lambda **_: True))
 
 
 def _tables_of_many() -> None:
-    """List no ``table*`` in entries with row and slice tags."""
-    from cachecontrol import engine
+    """Leave ``table*`` out of entries with tags of rows and slices."""
+    from cachecontrol import filling
 
-    engine._with_whole_tables = lambda positions: positions
+    _replace(filling, "_with_whole_tables", lambda positions: positions)
 
 
 def _no_lease_when_full() -> None:
-    """Hand out leases although Redis is full, and refuse to take them back."""
+    """Hand out leases although Redis is full, and do not release them."""
     from cachecontrol.redis import redis_client
 
-    redis_client.memory_breaker.lets_ask = lambda: True  # type: ignore[method-assign]
-    _script("read", "#!lua", "#!lua flags=allow-oom")
-    _script("release", " flags=allow-oom", "")
+    _replace(redis_client.memory_breaker, "lets_ask", lambda: True)
+    _edit_script("read", "#!lua", "#!lua flags=allow-oom")
+    _edit_script("release", " flags=allow-oom", "")
 
 
 def _budget() -> None:
-    """Wait five seconds for each fill and each drain, and hold leases for ten."""
+    """Wait five seconds for each fill and each drain, and let leases last for ten."""
     import dataclasses
 
     from cachecontrol import conf
     from cachecontrol.limits import budget
 
-    conf._lazy._read = dataclasses.replace(conf.read(), wait=5.0, lease=10.0)
-    budget.left = lambda: 5.0
+    conf._lazy.use(dataclasses.replace(conf.read(), wait=5.0, lease=10.0))
+    _replace(budget, "left", lambda: 5.0)
 
 
 def _provable() -> None:
     """Trust every expression, whatever SQL it writes."""
     from cachecontrol.dependencies import trusted_sql
 
-    trusted_sql.refusal_of = lambda *_: None
+    _replace(trusted_sql, "refusal_of", lambda *_: None)
 
 
 def _fresh_context() -> None:
-    """Compute pages in whatever the thread's last visitor left active."""
+    """Compute pages in the language that the thread's last visitor left active."""
     from cachecontrol.frontends import ambient
 
-    ambient.Ambient.run = lambda self, act: act()  # type: ignore[method-assign]
-    ambient.begin_request = lambda *_: None
+    _replace(ambient.Ambient, "run", lambda self, compute: compute())
+    _replace(ambient, "begin_request", lambda *_: None)
 
 
 def _collected_reads() -> None:
-    """Store what was computed although it was read past Django or in another thread."""
-    from cachecontrol.dependencies import tracker
+    """Store what was read past Django or in another thread."""
+    from cachecontrol.dependencies import statements
 
-    tracker.judge_statement = lambda *_: None
-    tracker.refuse_unjudged_read = lambda *_: None
-    tracker.refuse_for_unknown_thread = lambda *_: None
-    tracker.execute_wrapper = lambda execute, *arguments: execute(*arguments)
+    _replace(statements, "check_statement", lambda *_: None)
+    _replace(statements, "check_round_trip", lambda *_: None)
+    _replace(statements, "refuse_for_unknown_thread", lambda *_: None)
+    _replace(statements, "check_and_execute", lambda execute, *arguments: execute(*arguments))
 
 
 def _startup_option() -> None:
-    """Ask by a statement to be told of writes, which a block may reset."""
+    """Ask for notices of writes by a statement, whose effect a block may reset, not by a startup option."""
     from django.conf import settings
 
-    settings.DATABASES["default"]["OPTIONS"].pop("options", None)
+    from cachecontrol.conf import conf
+
+    del settings.DATABASES[conf.database]["OPTIONS"]["options"]
 
 
 def _commit_prepared() -> None:
-    """Take a prepared transaction for the affair of whoever commits it."""
+    """Let the session that commits a prepared transaction not drain it."""
     from cachecontrol.drain import after_commit
 
-    after_commit._Connection.carry = lambda self: None  # type: ignore[method-assign]
+    _replace(after_commit._Connection, "drain_prepared", lambda self: None)
 
 
 RULES: dict[str, Callable[[], None]] = {
@@ -229,16 +235,17 @@ RULES: dict[str, Callable[[], None]] = {
     "startup-option": _startup_option,
     "commit-prepared": _commit_prepared,
 }
+"""By the name that ``--break`` takes."""
 
 
 def pause_before_moves(seconds: float) -> None:
-    """Let every drain of this process pause between its statement and its last call, as a suspended process does."""
+    """Let every drain of this process pause before it moves tags, as a process does that is suspended there."""
     from cachecontrol.redis import protocol
 
     move = protocol.move
 
-    def late(*arguments: Any, **named: Any) -> int | None:
+    def move_late(*arguments: Any, **named: Any) -> int | None:
         time.sleep(seconds)
         return move(*arguments, **named)
 
-    protocol.move = late
+    _replace(protocol, "move", move_late)

@@ -1,73 +1,71 @@
-"""Where every proved process begins: ``python -m cachecontrol.prove.entry ROLE``. Reads what the proof wants of it.
+"""The entry module of the proven processes: ``python -m cachecontrol.prove.process_main ROLE [ARGUMENTS]``.
 
-Variables: ``LARDER_PROVE_BREAK`` (a rule to switch off), ``LARDER_PROVE_SHIFT`` (seconds that the wall clock of this process
-is wrong by), ``LARDER_PROVE_PAUSE`` (seconds that each drain pauses before its moves).
+It sets Django up, changes the process as its environment says (``environment``), and plays the role. The web server loads
+``application`` from here, by way of ``wsgi``.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cachecontrol.prove import mutations
+from cachecontrol.prove.environment import ProcessEnvironment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cachecontrol.prove.cost import Application
 
 
-SHIFT, PAUSE = "LARDER_PROVE_SHIFT", "LARDER_PROVE_PAUSE"
-
-
 def main(role: str, *arguments: str) -> None:
+    """Play a role: ``migrate`` and ``load`` end by themselves; ``drain``, ``writer`` and ``reader`` run until they are killed."""
     prepare()
     from django.core.management import call_command
 
-    match role:
-        case "migrate" | "drain":
-            call_command(role, **({"verbosity": 0} if role == "migrate" else {}))
-        case "load":
-            from cachecontrol.prove import writers
+    from cachecontrol.prove.workload import readers, tables, writes
 
-            writers.load()
-        case "writer":
-            from cachecontrol.prove import writers
-
-            writers.run(*arguments)
-        case "reader":
-            from cachecontrol.prove import readers
-
-            readers.run(*arguments)
-        case _:
-            sys.exit(f"no such role: {role}")
+    roles: dict[str, Callable[..., Any]] = {
+        "migrate": lambda: call_command("migrate", verbosity=0),
+        "load": tables.load,
+        "drain": lambda: call_command("drain"),
+        "writer": writes.run,
+        "reader": readers.run,
+    }
+    roles[role](*arguments)
 
 
 def application() -> Application:
-    """The WSGI application of the proof's pages, whose responses tell what the cache cost."""
+    """Return the WSGI application of the proof's pages. A header of each response tells what the cache cost."""
     prepare()
     from django.core.handlers.wsgi import WSGIHandler
 
     from cachecontrol.prove import cost
 
-    return cost.told_by(WSGIHandler())
+    return cost.with_cost_header(WSGIHandler())
 
 
 def prepare() -> None:
-    """Set Django up and make this process what the proof wants of it."""
-    if shift := float(os.environ.get(SHIFT, "0")):
-        true_time = time.time
-        time.time = lambda: true_time() + shift
+    """Set Django up, measure costs, and change this process as its environment says."""
+    environment = ProcessEnvironment.read()
+    if environment.clock_shift:
+        _shift_wall_clock(environment.clock_shift)
     import django
 
     django.setup(set_prefix=False)
     from cachecontrol.prove import cost
 
     cost.install()
-    if rule := os.environ.get(mutations.VARIABLE):
-        mutations.apply(rule)
-    if pause := float(os.environ.get(PAUSE, "0")):
-        mutations.pause_before_moves(pause)
+    if environment.rule:
+        mutations.apply(environment.rule)
+    if environment.drain_pause:
+        mutations.pause_before_moves(environment.drain_pause)
+
+
+def _shift_wall_clock(seconds: float) -> None:
+    true_time = time.time
+    time.time = lambda: true_time() + seconds
 
 
 if __name__ == "__main__":

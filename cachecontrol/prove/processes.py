@@ -1,4 +1,4 @@
-"""The cast: the real processes that are proven, and what they report."""
+"""The proven processes: starts, kills and suspends them, and receives their messages."""
 
 from __future__ import annotations
 
@@ -10,27 +10,34 @@ import sys
 import threading
 import time
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import psutil
 
-from cachecontrol.prove import messages, mutations, process_main
+from cachecontrol.prove import messages, process_main
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from cachecontrol.prove.environment import ProcessEnvironment
+    from cachecontrol.prove.installation import Installation
 
-SETTINGS = "project.proving"
-REPLICA = "LARDER_PROVE_REPLICA"
+WEB_STARTS = 300.0
+"""Seconds within which the web server has to accept connections."""
+WEB_OPTIONS = (
+    *("--interface", "wsgi", "--host", "127.0.0.1", "--workers", "2", "--blocking-threads", "4"),
+    *("--respawn-failed-workers", "--no-ws", "--log-level", "error"),
+)
+WEB_APPLICATION = "cachecontrol.prove.wsgi:application"
 
 
 @contextmanager
-def standing_still(pid: int) -> Iterator[None]:
-    """SIGSTOP, and SIGCONT at the end of the block."""
+def suspended(pid: int) -> Iterator[None]:
+    """Suspend a process within this block (SIGSTOP, and SIGCONT at its end)."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -39,165 +46,165 @@ def standing_still(pid: int) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Processes:
-    """Starts, kills and hears the processes.
+    """The processes of a proof by name: ``drain``, ``web``, ``worker``, ``writer0``, ``reader0`` and so on."""
 
-    ``hear`` gets each report, from several threads; ``tell`` the pid of each process as it starts and as it ends.
-    """
-
+    installation: Installation
     folder: Path
-    """Where links to Redis' socket lie, and the logs."""
-    store: str
+    """Holds the processes' logs, and their links to the socket of Redis."""
     seed: int
-    max_lag: float
-    rule: str
-    hear: Callable[[dict[str, Any]], None]
-    tell: Callable[[int], None]
+    environment: ProcessEnvironment
+    """Of every process, with a Redis URL of its own. Writers know no replica."""
+    receive: Callable[[dict[str, Any]], None]
+    """Is called with each message, from several threads."""
     readers: int = 3
     writers: int = 2
     reader_pause: float = 0.002
+    """Seconds between two reads of a reader on average."""
     writer_pause: float = 0.15
-    replica: str = ""
-    """The URL of the replica that all but the writers read from as well; empty: there is none."""
+    """Seconds between two writes of a writer on average."""
     port: int = 0
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    _place: socket.socket = field(default_factory=socket.socket)
-    """Bound to the port and never listening: it keeps the port for the web server, also while that is dead."""
+    """Where the web server listens, once it was started."""
+    _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _reserved: socket.socket = field(default_factory=socket.socket)
+    """Is bound to the port and does not listen, so that no other program takes the port while the web server is away."""
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def begin(self) -> None:
-        """Start everybody but the readers and writers."""
-        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._place.bind(("127.0.0.1", 0))
-        self.port = self._place.getsockname()[1]
+    def start_servers(self) -> None:
+        """Start the drain process, the web server and the Celery worker, and wait for the web server.
+
+        No worker runs while a rule is switched off: its jobs follow all rules and would repair the effects.
+        """
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind(("127.0.0.1", 0))
+        self.port = self._reserved.getsockname()[1]
         self.start("drain")
         self.start("web")
-        if not self.rule:  # the keepers follow every rule: their repairs would hide what is broken
+        if self.installation.celery_app and not self.environment.rule:
             self.start("worker")
         self._await_web()
 
-    def act(self) -> None:
-        """Start the readers and writers."""
+    def start_clients(self) -> None:
+        """Start the writers and readers."""
         for name in self.named("writer") + self.named("reader"):
             self.start(name)
 
-    def named(self, kind: str) -> list[str]:
-        count = self.writers if kind == "writer" else self.readers
-        return [f"{kind}{number}" for number in range(count)]
+    def named(self, role: str) -> list[str]:
+        """Return the names of the writers or of the readers."""
+        count = self.writers if role == "writer" else self.readers
+        return [f"{role}{number}" for number in range(count)]
 
     def run(self, role: str) -> None:
-        """Run a short task of the entry module to its end. Raises CalledProcessError."""
-        subprocess.run(
-            [sys.executable, "-m", process_main.__name__, role], env=self._environ(role), check=True
-        )
+        """Run a role that ends by itself (``migrate`` or ``load``). Raises CalledProcessError."""
+        command = [sys.executable, "-m", process_main.__name__, role]
+        subprocess.run(command, env=self._variables(role, self.environment), check=True)
 
-    def start(self, name: str, *, pause: float = 0.0, shift: float = 0.0) -> None:
-        """Start a process by name."""
-        environ = self._environ(name) | {process_main.PAUSE: str(pause), process_main.SHIFT: str(shift)}
-        told = name.startswith(("reader", "writer"))
+    def start(self, name: str, **changes: float) -> None:
+        """Start a process. ``changes`` are fields of its environment, such as ``clock_shift``."""
+        variables = self._variables(name, replace(self.environment, **changes))  # type: ignore[arg-type]
+        is_client = name.startswith(("reader", "writer"))
         with self._lock, (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 self._command(name),
-                env=environ,
+                env=variables,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if told else log,
+                stdout=subprocess.PIPE if is_client else log,
                 stderr=log,
                 start_new_session=True,
             )
-            self.processes[name] = process
-            self.tell(process.pid)
-        if told:
+            self._running[name] = process
+            self.installation.watch(process.pid)
+        if is_client:
             threading.Thread(target=self._listen, args=(process,), name=name, daemon=True).start()
 
     def kill(self, name: str) -> None:
-        """kill -9, with everything it started."""
+        """Kill a process and all that it started (SIGKILL)."""
         with self._lock:
-            process = self.processes.pop(name, None)
+            process = self._running.pop(name, None)
         if process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            self.tell(process.pid)
+            self.installation.watch(process.pid)
 
-    def kill_worker(self, chance: random.Random) -> None:
-        """kill -9 of one worker of the web server, which starts another."""
-        workers = psutil.Process(self.processes["web"].pid).children()
-        if workers:
+    def restart(self, name: str, **changes: float) -> None:
+        """Kill a process and start it again, with these changes of its environment."""
+        self.kill(name)
+        self.start(name, **changes)
+
+    def is_running(self, name: str) -> bool:
+        """Whether a process was started and not killed."""
+        return name in self._running
+
+    def kill_web_worker(self, rng: random.Random) -> None:
+        """Kill one worker of the web server, which starts another."""
+        if workers := psutil.Process(self._running["web"].pid).children():
             with suppress(psutil.NoSuchProcess):
-                chance.choice(workers).kill()
+                rng.choice(workers).kill()
 
-    def standing_still(self, name: str) -> AbstractContextManager[None]:
-        """Let a process stand still within this block."""
-        return standing_still(self.processes[name].pid)
+    def suspended(self, name: str) -> AbstractContextManager[None]:
+        """Suspend a process within a block."""
+        return suspended(self._running[name].pid)
 
-    def cut(self, name: str) -> None:
-        """Take a process' way to Redis. Only a socket of the file system has one of its own."""
+    def cut_off(self, name: str) -> None:
+        """Let a process not reach Redis. Only a socket of the file system can be taken away from one process."""
         self._link(name).unlink(missing_ok=True)
 
-    def heal(self, name: str) -> None:
-        parts = urlsplit(self.store)
+    def reconnect(self, name: str) -> None:
+        """Let a process reach Redis."""
+        parts = urlsplit(self.installation.redis_url)
         if parts.scheme == "unix" and not self._link(name).is_symlink():
             self._link(name).symlink_to(parts.path)
 
     def end(self) -> None:
-        """Kill everybody."""
-        for name in list(self.processes):
+        """Kill all processes."""
+        for name in list(self._running):
             self.kill(name)
-        self._place.close()
+        self._reserved.close()
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout
-        for said in messages.hear(process.stdout):
-            self.hear(said)
+        for message in messages.receive(process.stdout):
+            self.receive(message)
 
     def _link(self, name: str) -> Path:
+        """Return the process' own link to the socket of Redis."""
         return self.folder / f"{name}.sock"
 
-    def _environ(self, name: str) -> dict[str, str]:
-        self.heal(name)
-        parts = urlsplit(self.store)
-        url = self.store
-        if parts.scheme == "unix":
-            url = f"unix://{self._link(name)}?{parts.query}&client_name={name}"
-        said = {"DJANGO_SETTINGS_MODULE": SETTINGS, "REDIS_URL": url, mutations.VARIABLE: self.rule}
-        if not name.startswith("writer"):
-            said[REPLICA] = self.replica
-        return os.environ | said | {"LOG_LEVEL": "ERROR", "LARDER_PROVE_MAX_LAG": str(self.max_lag)}
+    def _redis_url(self, name: str) -> str:
+        """Return the URL by which a process reaches Redis, and by which Redis knows the process."""
+        self.reconnect(name)
+        parts = urlsplit(self.installation.redis_url)
+        if parts.scheme != "unix":
+            return self.installation.redis_url
+        return f"unix://{self._link(name)}?{parts.query}&client_name={name}"
+
+    def _variables(self, name: str, environment: ProcessEnvironment) -> dict[str, str]:
+        environment = replace(environment, redis_url=self._redis_url(name))
+        if name.startswith("writer"):
+            environment = replace(environment, replica_url="")
+        django = {"DJANGO_SETTINGS_MODULE": self.installation.settings_module, "LOG_LEVEL": "ERROR"}
+        return os.environ | django | {"PYTHONPATH": os.pathsep.join(sys.path)} | environment.variables()
 
     def _command(self, name: str) -> list[str]:
-        if name == "web":
-            options = [
-                "--interface",
-                "wsgi",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(self.port),
-                "--workers",
-                "2",
-            ]
-            options += [
-                "--blocking-threads",
-                "4",
-                "--respawn-failed-workers",
-                "--no-ws",
-                "--log-level",
-                "error",
-            ]
-            return [sys.executable, "-m", "granian", *options, "cachecontrol.prove.wsgi:application"]
-        if name == "worker":
-            options = ["worker", "--beat", "--schedule", str(self.folder / "schedule"), "--concurrency", "1"]
-            return [sys.executable, "-m", "celery", "--app", "project.celery", "--quiet", *options]
         role = name.rstrip("0123456789")
-        command = [sys.executable, "-m", process_main.__name__, role]
-        if role == "drain":
-            return command
+        entry = [sys.executable, "-m", process_main.__name__, role]
+        match role:
+            case "web":
+                options = [*WEB_OPTIONS, "--port", str(self.port)]
+                return [sys.executable, "-m", "granian", *options, WEB_APPLICATION]
+            case "worker":
+                options = ["--beat", "--schedule", str(self.folder / "schedule"), "--concurrency", "1"]
+                app = ["--app", self.installation.celery_app, "--quiet"]
+                return [sys.executable, "-m", "celery", *app, "worker", *options]
+            case "drain":
+                return entry
         pause = self.reader_pause if role == "reader" else self.writer_pause
-        return [*command, name.removeprefix(role), str(self.seed), str(self.port), str(pause)]
+        return [*entry, name.removeprefix(role), str(self.seed), str(self.port), str(pause)]
 
     def _await_web(self) -> None:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + WEB_STARTS
         while time.monotonic() < deadline:
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
                 return

@@ -1,9 +1,9 @@
-"""The report: what was done, how many answers were judged, and what the figures allow to say."""
+"""The report of a proof: what was done, how many answers were judged, and what follows from the numbers."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,133 +11,155 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cachecontrol.prove.checker import Checker, Violation
+    from cachecontrol.prove.options import Options
+    from cachecontrol.prove.results import Results
 
-SHOWN = 5
-"""Violations that are printed; the file has them all."""
+PRINTED = 5
+"""Violations that are printed. The file of ``--report`` has all of them."""
+LONGEST_FACT = 300
+"""Characters of a fact that are printed."""
+QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """Everything that a run is reported by."""
+    """The results of a proof and the figures that follow from them."""
 
-    seed: int
+    options: Options
     seconds: float
-    max_lag: float
-    rule: str
-    oracle: Checker
-    writes: Counter[str]
-    failed_writes: Counter[str]
-    failed_reads: Counter[str]
+    """How long the proof took."""
+    checker: Checker
+    results: Results
     faults: Counter[str]
-    changes: int
-    undone: int
-    """Rows whose last version was lost with a primary."""
-    violations: list[Violation] = field(default_factory=list)
+    versions: int
+    """Versions of rows that became visible."""
+    lost_versions: int
+    """Versions that were lost with a primary."""
+
+    @property
+    def violations(self) -> list[Violation]:
+        """The violations, in the order in which they were found."""
+        return self.checker.violations
 
     @property
     def hit_rate(self) -> float:
-        outcomes = self.oracle.outcomes
+        """The share of hits among the answers whose outcome is known."""
+        outcomes = self.checker.outcomes
         known = outcomes["hit"] + outcomes["miss"] + outcomes["bypass"]
         return outcomes["hit"] / known if known else 0.0
 
     @property
-    def proves_something(self) -> bool:
-        """Whether any answer came from the cache: without a hit nothing could have been stale."""
-        return self.oracle.outcomes["hit"] > 0
-
-    def staleness(self, share: float) -> float:
-        """Seconds that this share of all answers was not staler than."""
-        return _quantile(self.oracle.staleness, share)
-
-    def cost(self, share: float) -> float:
-        """Seconds that this share of all answers cost no more than, beyond their computation."""
-        return _quantile(self.oracle.costs, share)
+    def has_hits(self) -> bool:
+        """Whether any answer came from the cache. Without a hit nothing could be wrong, so that nothing is proven."""
+        return self.checker.outcomes["hit"] > 0
 
     @property
-    def worst_share(self) -> float:
-        """The upper 95 % confidence bound of the share of wrong answers (the rule of three where none was)."""
-        judged, wrong = max(1, self.oracle.judged), len(self.violations)
+    def wrong_share(self) -> float:
+        """The upper 95 % confidence bound of the share of wrong answers; the rule of three if none was wrong."""
+        judged, wrong = max(1, self.checker.judged), len(self.violations)
         if wrong == 0:
             return min(1.0, 3 / judged)
         return min(1.0, (wrong + 1.96 * math.sqrt(wrong) + 1.92) / judged)
 
-    def text(self) -> str:
-        oracle = self.oracle
-        lines = [
-            f"seed {self.seed}, {self.seconds:.0f} s, MAX_LAG {self.max_lag:g} s"
-            + (f", WITHOUT {self.rule}" if self.rule else ""),
-            f"judged reads   {oracle.judged:,} ({_counts(oracle.outcomes)}), hit rate {self.hit_rate:.1%},"
-            f" {oracle.judged / self.seconds:.0f} a second",
-            f"failed reads   {_counts(self.failed_reads)}",
-            f"writes         {self.writes.total():,} ({_counts(self.writes)}), {self.changes:,} versions,"
-            f" {self.undone:,} of them lost by promotions",
-            f"failed writes  {_counts(self.failed_writes)}",
-            f"faults         {self.faults.total()} ({_counts(self.faults)})",
-            "staleness      " + _quantiles(self.staleness),
-            "cost           " + _quantiles(self.cost),
-            f"violations     {len(self.violations)}",
-            f"consistency    {-math.log10(self.worst_share):.2f} nines: with 95 % confidence, fewer than"
-            f" {self.worst_share * 1e6:.1f} of a million answers are wrong",
-        ]
-        if not self.proves_something:
-            lines.append("There was no hit: this run proves nothing.")
-        return "\n".join([*lines, *(_violation(violation) for violation in self.violations[:SHOWN])])
+    @property
+    def nines(self) -> float:
+        """The consistency in nines."""
+        return -math.log10(self.wrong_share)
 
-    def plain(self) -> dict[str, Any]:
-        """The same in plain values."""
-        return {
-            "seed": self.seed,
+    def staleness(self, share: float) -> float:
+        """Return the seconds by which this share of the answers was stale at most."""
+        return _quantile(self.checker.staleness, share)
+
+    def cost(self, share: float) -> float:
+        """Return the seconds that this share of the answers cost at most."""
+        return _quantile(self.checker.costs, share)
+
+    def text(self) -> str:
+        """Return the report for a reader, with the first violations."""
+        lines = [*self._workload_lines(), *self._judgement_lines()]
+        if not self.has_hits:
+            lines.append("No answer came from the cache: this run proves nothing.")
+        return "\n".join([*lines, *map(_violation_text, self.violations[:PRINTED])])
+
+    def _workload_lines(self) -> list[str]:
+        options, results, outcomes = self.options, self.results, self.checker.outcomes
+        rule = f", without the rule {options.rule}" if options.rule else ""
+        rate = self.checker.judged / self.seconds
+        return [
+            f"run            {self.seconds:.0f} s, seed {options.seed}, MAX_LAG {options.max_lag:g} s{rule}",
+            f"judged reads   {self.checker.judged:,} ({_counts(outcomes)}), {rate:.0f} per second",
+            f"hit rate       {self.hit_rate:.1%}",
+            f"failed reads   {_counts(results.failed_reads)}",
+            f"writes         {results.writes.total():,} ({_counts(results.writes)})",
+            f"failed writes  {_counts(results.failed_writes)}",
+            f"versions       {self.versions:,} of rows, {self.lost_versions:,} of them lost by promotions",
+            f"faults         {self.faults.total()} ({_counts(self.faults)})",
+        ]
+
+    def _judgement_lines(self) -> list[str]:
+        return [
+            f"staleness      {_quantiles(self.staleness)}",
+            f"cost           {_quantiles(self.cost)}",
+            f"violations     {len(self.violations)}",
+            f"consistency    {self.nines:.2f} nines: with 95 % confidence, fewer than"
+            f" {self.wrong_share * 1e6:.1f} of a million answers are wrong",
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report in plain values, with all violations."""
+        options = self.options
+        run = {
+            "seed": options.seed,
             "seconds": self.seconds,
-            "max_lag": self.max_lag,
-            "break": self.rule,
-            "reads": self.oracle.judged,
-            "outcomes": dict(self.oracle.outcomes),
-            "hit_rate": self.hit_rate,
-            "failed_reads": dict(self.failed_reads),
-            "writes": dict(self.writes),
-            "failed_writes": dict(self.failed_writes),
-            "versions": self.changes,
-            "undone": self.undone,
+            "max_lag": options.max_lag,
+            "break": options.rule,
             "faults": dict(self.faults),
-            "staleness": {name: self.staleness(share) for name, share in _QUANTILES.items()},
-            "cost": {name: self.cost(share) for name, share in _QUANTILES.items()},
-            "nines": -math.log10(self.worst_share),
-            "violations": [asdict(violation) for violation in self.violations],
+            "versions": self.versions,
+            "lost_versions": self.lost_versions,
+        }
+        return {**run, **self._figures(), "violations": [asdict(violation) for violation in self.violations]}
+
+    def _figures(self) -> dict[str, Any]:
+        results = self.results
+        return {
+            "reads": self.checker.judged,
+            "outcomes": dict(self.checker.outcomes),
+            "hit_rate": self.hit_rate,
+            "failed_reads": dict(results.failed_reads),
+            "writes": dict(results.writes),
+            "failed_writes": dict(results.failed_writes),
+            "staleness": {name: self.staleness(share) for name, share in QUANTILES.items()},
+            "cost": {name: self.cost(share) for name, share in QUANTILES.items()},
+            "nines": self.nines,
         }
 
 
-_QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
-
-
-def _quantile(milliseconds: Counter[int], share: float) -> float:
-    """Seconds that this share of what was counted by milliseconds does not exceed."""
+def _quantile(counts: Counter[int], share: float) -> float:
+    """Return the seconds that this share of the values does not exceed, which are counted by milliseconds."""
     passed = 0
-    for each in sorted(milliseconds):
-        passed += milliseconds[each]
-        if passed >= share * milliseconds.total():
-            return each / 1000
+    for milliseconds in sorted(counts):
+        passed += counts[milliseconds]
+        if passed >= share * counts.total():
+            return milliseconds / 1000
     return 0.0
 
 
 def _quantiles(seconds: Callable[[float], float]) -> str:
-    return ", ".join(f"{name} {seconds(share) * 1000:.0f} ms" for name, share in _QUANTILES.items())
+    return ", ".join(f"{name} {seconds(share) * 1000:.0f} ms" for name, share in QUANTILES.items())
 
 
 def _counts(counts: Counter[str]) -> str:
-    return ", ".join(f"{name or '-'} {number:,}" for name, number in counts.most_common()) or "none"
+    return ", ".join(f"{name or 'unknown'} {number:,}" for name, number in counts.most_common()) or "none"
 
 
-def _violation(violation: Violation) -> str:
+def _violation_text(violation: Violation) -> str:
     answer = violation.answer
+    fact = str(violation.fact)
+    fact = fact if len(fact) <= LONGEST_FACT else f"{fact[:LONGEST_FACT]}…"
     lines = [
-        f"\n{violation.wrong}: {answer.reader} asked for {answer.asked} ({answer.outcome or 'outcome unknown'})"
-        f" at {answer.sent:.3f}, was answered at {answer.got:.3f}: {_short(violation.fact)}"
+        f"\n{violation.kind}: {answer.client} asked for {answer.request} ({answer.outcome or 'outcome unknown'})"
+        f" at {answer.asked_at:.3f} and was answered at {answer.received_at:.3f}: {fact}"
     ]
     lines += [f"    {state}" for state in violation.states]
-    lines += [f"    {name}: {said}" for name, said in violation.scene.items()]
+    lines += [f"    {name}: {value}" for name, value in violation.evidence.items()]
     return "\n".join(lines)
-
-
-def _short(fact: Any) -> str:
-    text = str(fact)
-    return text if len(text) < 300 else f"{text[:300]}…"

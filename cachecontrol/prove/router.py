@@ -1,4 +1,4 @@
-"""Where the proof's readers and pages read: from the primary and the replica, within one page too."""
+"""The database router of the proof: its readers and pages read from the primary and from the replica."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any
 
 from django.conf import settings
 
-SHARE = 0.3
-"""Of all reads, how many go to the replica while there is one."""
+REPLICA_SHARE = 0.3
+"""The share of reads that go to the replica while there is one."""
 
 
 class Router:
-    """A router that mixes servers, as a balancer would."""
+    """Chooses a server for each read, also within one page, as a load balancer does."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str:
+        """Return the replica or the primary, by chance. The socket of a replica that is away does not exist."""
         socket = Path(settings.DATABASES["replica"]["HOST"])
-        is_there = random.random() < SHARE and socket.exists()  # noqa: S311  # chance, not secrecy
+        is_there = random.random() < REPLICA_SHARE and socket.exists()  # noqa: S311  # chance, not secrecy
         return "replica" if is_there else "default"
 
     def db_for_write(self, model: Any, **hints: Any) -> str:

@@ -1,11 +1,11 @@
 from django.urls import path
 
-from cachecontrol.prove import views
+from cachecontrol.prove.workload import pages
 
 urlpatterns = [
-    path("shelf/<int:pk>/", views.shelf),
-    path("item/<int:pk>/", views.item),
-    path("odd/<int:pk>/", views.odd),
-    path("leave/", views.leave),
+    path("shelf/<int:pk>/", pages.shelf),
+    path("item/<int:pk>/", pages.item),
+    path("odd/<int:pk>/", pages.unseen_read),
+    path("leave/", pages.leave_language),
 ]
-handler500 = views.broken
+handler500 = pages.server_error

@@ -1,4 +1,4 @@
-"""The pages of the proof for the production server."""
+"""The WSGI application of the proof's pages, for the web server."""
 
 from cachecontrol.prove import process_main
 

@@ -276,6 +276,11 @@ def release_mark(*names: str) -> str:
     return hashlib.blake2b("\0".join(names).encode(), digest_size=RELEASE_LENGTH // 2).hexdigest()
 
 
+def release_of(entry_key: str) -> str:
+    """Return the mark of the release in the key of an entry."""
+    return entry_key[-DIGEST_LENGTH - RELEASE_LENGTH : -DIGEST_LENGTH]
+
+
 def policy_of(entry_key: str) -> str:
     """Return the name of the policy in the key of an entry."""
     return entry_key.removeprefix(ENTRY).rpartition(":")[0]

@@ -33,7 +33,10 @@ class RunningFill:
         self.begun = time.monotonic()
         self._thread = threading.get_ident()
         self.computes = False
-        """Whether it has its database connection: before, it may wait for one that a thread has which would wait for it."""
+        """Whether it has its database connection.
+
+        Before, it may wait for a connection of a pool, which a thread holds that would wait for this fill.
+        """
         self.ended = threading.Event()
 
     def wait(self, seconds: float) -> None:
@@ -52,13 +55,16 @@ class RunningFills:
         self._thread: threading.Thread | None = None
 
     def find(self, key: str) -> RunningFill | None:
-        """Return the oldest fill of ``key`` that computes in this process, or None."""
+        """Return the oldest fill of ``key`` in this process that has its database connection, or None."""
         fills = list(self._fills.values())
         return next((fill for fill in fills if fill.key == key and fill.computes), None)
 
     @contextmanager
     def running(self, key: str, token: str) -> Iterator[RunningFill]:
-        """Register the fill that the block runs and renew its lease meanwhile. A lease with another token is left alone."""
+        """Register the fill that the block runs, and renew its lease meanwhile. Leases with other tokens are not renewed.
+
+        See Note [Why leases are renewed].
+        """
         fill = self._fills[token] = RunningFill(key, token)
         self._keep_alive()
         try:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from cachecontrol.core.entry import Head
 
 MICROSECONDS = 1e6
+TEXT = "latin-1"
+"""Turns any bytes into text and back: another program may have written the fields of the clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +53,8 @@ class Lookup:
             reason=Reason(reason.decode()) if reason else None,  # type: ignore[call-arg]  # looks a member up
             lease=LeaseState(lease.decode()),
             now=int(now),
-            epoch=_text(epoch),
-            position=_text(position),
+            epoch=epoch.decode(TEXT),
+            position=position.decode(TEXT),
             entry=Entry(head=value[0], body=value[1], stored=int(value[2])) if value else None,
         )
 
@@ -130,17 +132,16 @@ def read(entry_key: str, *, stale_for: float = 0.0, token: str = "", arrival: st
     Raises StoreDown.
     """
     names = [keys.CLOCK, entry_key, keys.lease(entry_key), keys.answer(entry_key)]
-    lag, stale, lease = (
-        int(conf.max_lag * MICROSECONDS),
-        int(stale_for * MICROSECONDS),
-        int(conf.lease * 1000),
-    )
-    if token and redis_client.memory_breaker.lets_ask():
+    times = [int(conf.max_lag * MICROSECONDS), int(stale_for * MICROSECONDS)]
+    lease = int(conf.lease * 1000)
+    memory = redis_client.memory_breaker
+    if token and (not memory.is_down or memory.lets_ask()):
         with contextlib.suppress(StoreFull):
-            lookup = Lookup.of_reply(_read(names, [lag, stale, token, lease, arrival]))
-            redis_client.memory_breaker.answered()
+            lookup = Lookup.of_reply(_read(names, [*times, token, lease, arrival]))
+            if memory.is_down:
+                memory.answered()
             return lookup
-    return Lookup.of_reply(_read_without_lease(names, [lag, stale, "", lease, arrival]))
+    return Lookup.of_reply(_read_without_lease(names, [*times, "", lease, arrival]))
 
 
 def fill(
@@ -185,7 +186,7 @@ def extend(leases: Sequence[tuple[str, str]]) -> None:
 def clock() -> Clock:
     """Read the clock and Redis' time. Raises StoreDown."""
     now, *fields = _clock([keys.CLOCK], [])
-    return Clock(int(now), *(_text(field) for field in fields))
+    return Clock(int(now), *("" if field is None else field.decode(TEXT) for field in fields))
 
 
 def move(epoch: str, position: str, moves: Sequence[TagMove], advance: Advance) -> int | None:
@@ -212,9 +213,4 @@ def move(epoch: str, position: str, moves: Sequence[TagMove], advance: Advance) 
 def renew(epoch: str, fields: Mapping[str, str]) -> bool:
     """Begin a new epoch with these fields of the clock, unless the clock's epoch is no longer ``epoch``. Raises StoreDown."""
     flat = [part for pair in fields.items() for part in pair]
-    return bool(_renew([keys.CLOCK], [epoch.encode("latin-1"), *flat]))
-
-
-def _text(field: bytes | None) -> str:
-    """Return a field as text that can be turned back into the same bytes, even if another program wrote them."""
-    return "" if field is None else field.decode("latin-1")
+    return bool(_renew([keys.CLOCK], [epoch.encode(TEXT), *flat]))

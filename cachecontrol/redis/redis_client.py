@@ -64,24 +64,31 @@ class _ThreadConnection(threading.local):
     def send(self, *command: Any) -> Any:
         """Send one command and return its reply. A connection that was closed is opened again, once.
 
-        Any error except one that Redis replies closes the connection: no later command may get the reply of this one.
         Raises RedisError or OSError.
         """
-        connection = self._current()
+        connection = self._connection if self._made == _made() else self.renew()
         try:
             return _exchange(connection, command)
         except ConnectionError:
             return _exchange(connection, command)
 
-    def _current(self) -> Any:
-        made = (os.getpid(), _ThreadConnection.settings_read)
-        if self._made != made:
-            pool = client().connection_pool
-            self._connection, self._made = pool.connection_class(**pool.connection_kwargs), made
+    def renew(self) -> Any:
+        """Create a connection by the present settings, and return it. It is opened at the first command."""
+        pool = client().connection_pool
+        self._connection, self._made = pool.connection_class(**pool.connection_kwargs), _made()
         return self._connection
 
 
+def _made() -> tuple[int, int]:
+    """Return what a connection must have been made in: this process, with the present settings."""
+    return os.getpid(), _ThreadConnection.settings_read
+
+
 def _exchange(connection: Any, command: tuple[Any, ...]) -> Any:
+    """Send a command and read its reply.
+
+    Any error except one that Redis replies closes the connection: no later command may get the reply of this one.
+    """
     try:
         connection.send_command(*command)
         return connection.read_response()

@@ -55,10 +55,10 @@ class Script:
 
         Raises StoreDown if Redis does not answer or reports an error, StoreFull if it has no memory for the script's writes.
         """
-        if not self._is_background and not redis_client.breaker.lets_ask():
+        if redis_client.breaker.is_down and not (self._is_background or redis_client.breaker.lets_ask()):
             raise StoreDown("the breaker is open")
         try:
-            reply = self._run(len(names), *names, *arguments)
+            reply = self._send(len(names), *names, *arguments)
         except OutOfMemoryError as error:
             redis_client.breaker.answered()
             redis_client.memory_breaker.failed(error)
@@ -67,11 +67,12 @@ class Script:
             if not (_is_reply(error) or self._is_background):
                 redis_client.breaker.failed(error)
             raise StoreDown(str(error)) from error
-        redis_client.breaker.answered()
+        if redis_client.breaker.is_down:
+            redis_client.breaker.answered()
         return reply
 
-    def _run(self, *arguments: Any) -> Any:
-        """Run the script by its digest, or send it once to a server that does not have it yet."""
+    def _send(self, *arguments: Any) -> Any:
+        """Call the script by its digest; send its source to a server that does not have it yet."""
         send = redis_client.thread_connection.send
         try:
             return send("EVALSHA", self._digest, *arguments)

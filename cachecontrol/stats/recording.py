@@ -95,7 +95,7 @@ def count(name: str, n: int = 1) -> None:
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """Count no reads and refusals in this context: those of the keepers are no visitor's. Counters go on."""
+    """Count no reads and refusals within this block, as those of jobs are no visitor's. Named counters go on."""
     token = _muted.set(True)
     try:
         yield

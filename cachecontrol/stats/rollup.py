@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from django.db import connection, transaction
+from django.db import connections, transaction
 from django.db.models import Max
 
+from cachecontrol.conf import conf
 from cachecontrol.models import Rollup, Span
+from cachecontrol.postgres.sql_files import statement
 from cachecontrol.redis import keys, redis_client
 from cachecontrol.stats.counters import CountName
 
@@ -26,18 +28,8 @@ REACH = keys.STATS_MINUTE_SECONDS // 60 - 10
 GRACE = 5
 """Seconds after its end at which a minute is taken for complete; what comes later is picked up next time."""
 
-ADD_UP = """
-    INSERT INTO cachecontrol_rollup (span, start, policy, counts, sends)
-    SELECT %(coarse)s, %(start)s, policy, jsonb_object_agg(name, n), 0
-    FROM (
-        SELECT policy, name, sum(value::bigint) AS n
-        FROM cachecontrol_rollup, jsonb_each_text(counts) AS each(name, value)
-        WHERE span = %(fine)s AND start >= %(start)s AND start < %(end)s
-        GROUP BY policy, name
-    ) AS summed
-    GROUP BY policy
-    ON CONFLICT (span, start, policy) DO UPDATE SET counts = excluded.counts
-"""
+_LOCK_ROLLUP = statement("rollup.lock")
+_ADD_UP = statement("rollup.add_up")
 
 
 def roll_up(*, now: datetime | None = None) -> int:
@@ -46,9 +38,9 @@ def roll_up(*, now: datetime | None = None) -> int:
     Running it twice, late, or in two places at once changes nothing. Raises StoreDown and DatabaseError.
     """
     last = int((now or datetime.now(UTC)).timestamp() - GRACE) // 60 - 1
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+    with transaction.atomic(using=conf.database):
+        with connections[conf.database].cursor() as cursor:
+            cursor.execute(_LOCK_ROLLUP, {"key": LOCK})
         minutes = _changed(range(last - REACH, last + 1))
         _write(minutes)
         for fine, coarse in pairwise(Span):
@@ -119,7 +111,7 @@ def _write(minutes: dict[int, int]) -> None:
 
 def _add_up(minutes: Iterable[int], *, fine: Span, coarse: Span) -> None:
     starts = {minute * 60 // coarse * coarse for minute in minutes}
-    with connection.cursor() as cursor:
+    with connections[conf.database].cursor() as cursor:
         for start in sorted(starts):
-            end = moment((start + coarse) // 60)
-            cursor.execute(ADD_UP, {"fine": fine, "coarse": coarse, "start": moment(start // 60), "end": end})
+            period = {"start": moment(start // 60), "end": moment((start + coarse) // 60)}
+            cursor.execute(_ADD_UP, {"fine": fine, "coarse": coarse, **period})

@@ -54,10 +54,10 @@ def generate_products(count: int) -> Iterator[ProductRecord]:
     ]
     for number in range(1, count + 1):
         random = Random(f"{SEED} {number}")  # noqa: S311 (not used for secrets)
-        yield _product(number, random.choice(shelves), random)
+        yield _generate_product(number, random.choice(shelves), random)
 
 
-def _product(number: int, shelf: Shelf, random: Random) -> ProductRecord:
+def _generate_product(number: int, shelf: Shelf, random: Random) -> ProductRecord:
     words = _words(shelf, random)
     attributes = {name: _attribute(spec, words, random) for name, spec in shelf.leaf["attributes"].items()}
     _add_name(words, shelf, attributes)
@@ -79,8 +79,8 @@ def _product(number: int, shelf: Shelf, random: Random) -> ProductRecord:
         status=status,
         publish_at=NEXT_SEASON if status == Status.SCHEDULED else _publication(random),
         attributes=attributes,
-        variants=tuple(_variants(number, sku, shelf, price, random)),
-        images=_images(shelf, words["name"], random),
+        variants=tuple(_generate_variants(number, sku, shelf, price, random)),
+        images=_image_texts(shelf, words["name"], random),
     )
 
 
@@ -138,11 +138,13 @@ def _publication(random: Random) -> datetime:
     return FIRST_PUBLICATION + timedelta(minutes=random.randrange(PUBLICATION_DAYS * 24 * 60))
 
 
-def _images(shelf: Shelf, name: str, random: Random) -> tuple[str, ...]:
+def _image_texts(shelf: Shelf, name: str, random: Random) -> tuple[str, ...]:
     return tuple(f"{name}, {view}" for view in shelf.department["views"][: random.randint(2, 4)])
 
 
-def _variants(number: int, sku: str, shelf: Shelf, price: Decimal, random: Random) -> Iterator[VariantRecord]:
+def _generate_variants(
+    number: int, sku: str, shelf: Shelf, price: Decimal, random: Random
+) -> Iterator[VariantRecord]:
     values = shelf.leaf["values"]
     first = random.randint(0, len(values) // 3)
     is_sold_out = random.random() < SOLD_OUT_SHARE

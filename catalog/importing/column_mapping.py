@@ -21,7 +21,7 @@ from catalog.importing.extractors import (
 from catalog.importing.numeric import NUMBER_PATTERNS
 
 SHIPPED = Path(__file__).resolve().parent.parent / "mappings"
-TABLES = {"title", "nothing", "decimal", "product", "attributes", "variants", "images"}
+TOP_LEVEL_NAMES = {"title", "nothing", "decimal", "product", "attributes", "variants", "images"}
 PRODUCT_FIELDS = {
     *("sku", "sku_if_taken", "name", "brand", "category", "description", "price", "sale_price", "currency"),
     *("status", "publish_at", "unpublish_at", "stock", "gtin"),
@@ -88,7 +88,7 @@ def load_mapping(name: str) -> ColumnMapping:
 
 
 def _parse_mapping(data: dict[str, Any]) -> ColumnMapping:
-    check_names(data, TABLES, _("the mapping"))
+    check_names(data, TOP_LEVEL_NAMES, _("the mapping"))
     null_texts = frozenset(data.get("nothing", ())) | {""}
     attributes = data.get("attributes", {})
     check_names(attributes, {"spread", "prefix", "columns"}, "[attributes]")
@@ -101,8 +101,8 @@ def _parse_mapping(data: dict[str, Any]) -> ColumnMapping:
         if "spread" in attributes
         else None,
         attribute_prefix=attributes.get("prefix", ""),
-        variants=_parse_list(data, "variants", VARIANT_FIELDS, null_texts),
-        images=_parse_list(data, "images", IMAGE_FIELDS, null_texts),
+        variants=_parse_list_table(data, "variants", VARIANT_FIELDS, null_texts),
+        images=_parse_list_table(data, "images", IMAGE_FIELDS, null_texts),
     )
 
 
@@ -130,7 +130,7 @@ def _build_moment(spec: Any, null_texts: frozenset[str]) -> Extractor:
     return replace(extractor, is_unix_time=spec["unix"])
 
 
-def _parse_list(
+def _parse_list_table(
     data: dict[str, Any], name: str, fields: set[str], null_texts: frozenset[str]
 ) -> ListExtractor | None:
     if name not in data:
@@ -138,4 +138,6 @@ def _parse_list(
     table = dict(data[name])
     items = build_extractor(table.pop("each", ""), null_texts)
     check_names(table, fields, f"[{name}]")
+    if fields == IMAGE_FIELDS and not table:
+        raise MappingError(_("“alt” is missing in [images]."))
     return ListExtractor(items, build_extractors(table, null_texts))

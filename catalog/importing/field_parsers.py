@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from catalog.importing import numeric, values
 from catalog.importing.extractors import Extractor
@@ -19,8 +19,7 @@ Parse = Callable[[Any], Any]
 REQUIRED_FIELDS = ("sku", "name", "price", "category")
 
 
-@dataclass(frozen=True, slots=True)
-class FieldParser:
+class FieldParser(NamedTuple):
     """Gets one field of a record from a row. `parse` returns the value or raises InvalidValueError."""
 
     name: str
@@ -30,25 +29,42 @@ class FieldParser:
 
 @dataclass(frozen=True, slots=True)
 class RecordParsers:
-    """The parsers of a product and of its variants, in the order in which the problems of a row are reported."""
+    """The parsers of a record, built once for all rows.
+
+    `product` and `variant` have the fields in the order in which problems are reported. The others are None if the mapping
+    does not have them: `attributes` gets the object with attributes, `variants` and `images` get the lists, and `image` gets
+    the alternative text of one image.
+    """
 
     product: Sequence[FieldParser]
     variant: Sequence[FieldParser]
+    attributes: FieldParser | None
+    variants: FieldParser | None
+    images: FieldParser | None
+    image: FieldParser | None
 
     @classmethod
     def from_mapping(cls, mapping: ColumnMapping) -> RecordParsers:
         """Return the parsers of the fields that the mapping has, and of the required ones."""
         missing = {name: Extractor(_extract_nothing, (name,)) for name in REQUIRED_FIELDS}
-        variant_fields = mapping.variants.fields if mapping.variants else {}
+        variants, images = mapping.variants, mapping.images
         return cls(
-            product=_field_parsers(missing | mapping.product, _product_parses(mapping.decimal)),
-            variant=_field_parsers(variant_fields, _variant_parses(mapping.decimal)),
+            product=_combine(missing | mapping.product, _product_parses(mapping.decimal)),
+            variant=_combine(variants.fields if variants else {}, _variant_parses(mapping.decimal)),
+            attributes=_field_parser("attributes", mapping.attributes_object, values.parse_object),
+            variants=_field_parser("variants", variants.items if variants else None, values.parse_list),
+            images=_field_parser("images", images.items if images else None, values.parse_list),
+            image=_field_parser("image", images.fields["alt"] if images else None, _parse_alt),
         )
 
 
 def parse_sku(value: Any) -> Any:
     """Return a SKU of 1 to 80 characters."""
     return values.check_present(values.parse_text(value, limit=80))
+
+
+def _parse_alt(value: Any) -> str:
+    return values.parse_text(value, limit=300)
 
 
 def _product_parses(decimal: str) -> dict[str, Parse]:
@@ -82,7 +98,7 @@ def _variant_parses(decimal: str) -> dict[str, Parse]:
     }
 
 
-def _field_parsers(extractors: Mapping[str, Extractor], parses: Mapping[str, Parse]) -> Sequence[FieldParser]:
+def _combine(extractors: Mapping[str, Extractor], parses: Mapping[str, Parse]) -> Sequence[FieldParser]:
     return [
         FieldParser(
             name, extractors[name], values.parse_unix_time if extractors[name].is_unix_time else parse
@@ -90,6 +106,10 @@ def _field_parsers(extractors: Mapping[str, Extractor], parses: Mapping[str, Par
         for name, parse in parses.items()
         if name in extractors
     ]
+
+
+def _field_parser(name: str, extractor: Extractor | None, parse: Parse) -> FieldParser | None:
+    return FieldParser(name, extractor, parse) if extractor else None
 
 
 def _extract_nothing(_columns: dict[str, Any]) -> None:

@@ -38,7 +38,13 @@ EXISTING_ROWS = {
 """For statements that change existing rows, the statement that counts them. At a count of zero they are skipped."""
 ANALYZE_STAGED = "ANALYZE staged_product (sku, slug), staged_variant (sku, product_sku), staged_image (product_sku, position)"
 SEARCH_INDEXES = ("product_search", "product_name_trigrams")
-TABLES = ("catalog_product", "catalog_variant", "catalog_productimage", "catalog_category", "catalog_brand")
+ANALYZED_TABLES = (
+    "catalog_product",
+    "catalog_variant",
+    "catalog_productimage",
+    "catalog_category",
+    "catalog_brand",
+)
 
 # Classes of SQLSTATE that no row causes: errors of the connection, the transaction, privileges, missing objects and
 # resources, and interventions of the operator. An error without a SQLSTATE means that the connection is lost.
@@ -87,7 +93,7 @@ class Loader:
         with connection.cursor() as cursor:
             for index in SEARCH_INDEXES:
                 cursor.execute("SELECT gin_clean_pending_list(%s::regclass)", [index])
-            cursor.execute(f"ANALYZE {', '.join(TABLES)}")
+            cursor.execute(f"ANALYZE {', '.join(ANALYZED_TABLES)}")
 
     def _write_with_retries(self, batch: Batch) -> None:
         """Write the batch. Try again if PostgreSQL rolled the transaction back in favour of another one (a deadlock)."""

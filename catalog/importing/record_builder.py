@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from catalog.importing.column_mapping import ColumnMapping
-    from catalog.importing.extractors import ListExtractor
 
 ONLY_VARIANT_FIELDS = ("gtin", "stock")
 """Fields that a product without a list of variants has for its only variant."""
@@ -94,14 +93,14 @@ class RecordBuilder:
         `path` comes before the column in problems. A missing value is left out, unless its field is `required`.
         """
         fields = {}
-        for parser in parsers:
-            value = parser.extractor.extract(columns)
-            if value is None and parser.name not in required:
+        for name, extractor, parse in parsers:
+            value = extractor.extract(columns)
+            if value is None and name not in required:
                 continue
             try:
-                fields[parser.name] = parser.parse(value)
+                fields[name] = parse(value)
             except InvalidValueError as error:
-                self._add_problem(path + parser.extractor.label, value, str(error))
+                self._add_problem(path + extractor.label, value, str(error))
         return fields
 
     def _add_problem(self, column: str, value: Any, reason: str) -> None:
@@ -142,11 +141,10 @@ class RecordBuilder:
     def _raw_attributes(self) -> Iterator[tuple[str, str, Any]]:
         """Yield the column, name and raw value of each attribute."""
         columns = self.row.columns
-        if source := self.mapping.attributes_object:
-            parser = FieldParser("attributes", source, values.parse_object)
-            items = self._parse([parser], columns).get("attributes", {})
-            for name, value in items.items():
-                yield f"{source.label}.{name}", name, value.strip() if isinstance(value, str) else value
+        if parser := self.parsers.attributes:
+            label = parser.extractor.label
+            for name, value in self._parse([parser], columns).get("attributes", {}).items():
+                yield f"{label}.{name}", name, value.strip() if isinstance(value, str) else value
         if self.mapping.attribute_prefix:
             yield from self._prefixed_attributes(self.mapping.attribute_prefix)
         for name, extractor in self.mapping.attributes.items():
@@ -163,13 +161,14 @@ class RecordBuilder:
 
     def _variants(self, sku: str, only_variant: dict[str, Any]) -> tuple[VariantRecord, ...]:
         """Return the variants of the row; without a list of them, one variant with the product's SKU."""
-        source = self.mapping.variants
-        items = self._items(source)
-        if not source or not items:
+        parser = self.parsers.variants
+        items = self._items(parser)
+        if not parser or not items:
             if sku in self.sku_lines.variants and sku not in self.sku_lines.products:
                 self._add_problem("sku", sku, _duplicate_sku_reason(self.sku_lines.variants[sku]))
             return (VariantRecord(sku=sku, **only_variant),)
-        paths = [f"{source.items.label}[{number}]" for number in range(1, len(items) + 1)]
+        label = parser.extractor.label
+        paths = [f"{label}[{number}]" for number in range(1, len(items) + 1)]
         variants = tuple(
             self._variant(item, path, default_sku=f"{sku}-{number}")
             for number, (item, path) in enumerate(zip(items, paths, strict=True), start=1)
@@ -186,11 +185,11 @@ class RecordBuilder:
             if line is not None:
                 self._add_problem(f"{path}.sku", variant.sku, _duplicate_sku_reason(line))
 
-    def _items(self, source: ListExtractor | None) -> list[Any]:
-        if source is None:
+    def _items(self, parser: FieldParser | None) -> list[Any]:
+        """Return the items of a list in the row; an empty list if the row does not have it."""
+        if not parser:
             return []
-        parser = FieldParser("items", source.items, values.parse_list)
-        items: list[Any] = self._parse([parser], self.row.columns).get("items", [])
+        items: list[Any] = self._parse([parser], self.row.columns).get(parser.name, [])
         return items
 
     def _variant(self, item: Any, path: str, *, default_sku: str) -> VariantRecord:
@@ -203,16 +202,15 @@ class RecordBuilder:
 
     def _images(self, name: str) -> tuple[str, ...]:
         """Return the alternative texts of the row's images. An image without one gets the name of the product."""
-        source = self.mapping.images
-        items = self._items(source)
-        if source is None or not items:
+        parser = self.parsers.image
+        items = self._items(self.parsers.images)
+        if not parser or not items:
             return (name,)
-        parser = FieldParser("alt", source.fields["alt"], partial(values.parse_text, limit=300))
         columns = dict(self.row.columns)
         images = []
         for item in items:
             columns["item"] = item
-            images.append(self._parse([parser], columns).get("alt") or name)
+            images.append(self._parse([parser], columns).get("image") or name)
         return tuple(images)
 
     def _check_moments(self, fields: dict[str, Any]) -> None:

@@ -46,9 +46,11 @@ def parse_text(value: Any, *, limit: int) -> str:
     """
     if value is None:
         return ""
-    if isinstance(value, dict | list | bool):
-        raise InvalidValueError(_("A text is needed."))
-    text = to_nfc(value.strip()) if isinstance(value, str) else str(value)
+    if not isinstance(value, str):
+        if isinstance(value, dict | list | bool):
+            raise InvalidValueError(_("A text is needed."))
+        value = str(value)
+    text = to_nfc(value.strip())
     if len(text) > limit:
         raise InvalidValueError(
             _("This is %(length)d characters long; %(limit)d are allowed.")

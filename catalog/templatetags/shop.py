@@ -79,6 +79,6 @@ def category_drawing(category: Category, position: int = 0) -> dict[str, Any]:
 
 
 @register.inclusion_tag("catalog/_departments.html")
-def departments() -> dict[str, Any]:
+def department_menu() -> dict[str, Any]:
     """Show the navigation to the departments, which every page has."""
     return {"departments": queries.departments()}

@@ -1,4 +1,4 @@
-"""Language, time zone, URLs and mount: of the key or the project, never of whoever used the thread before."""
+"""Language, time zone, URLs and mount: of the key or the project, never of an earlier user of the thread."""
 
 from __future__ import annotations
 
@@ -264,7 +264,7 @@ def test_what_a_computation_sets_ends_within_its_request(client: Client) -> None
     assert state() == (language, zone, None, mount, bound)
 
 
-def test_a_keeper_computes_what_a_visitor_gets_and_keeps_its_own_state(
+def test_a_job_computes_what_a_visitor_gets_and_keeps_its_own_state(
     client: Client, brand: Callable[[], Brand]
 ) -> None:
     answer = client.get("/spoken/", headers={"accept-language": "en"})
@@ -281,7 +281,7 @@ def test_a_keeper_computes_what_a_visitor_gets_and_keeps_its_own_state(
     assert state() == before
 
 
-def test_warm_keeps_the_state_of_whoever_runs_it(client: Client) -> None:
+def test_warm_keeps_the_state_of_its_caller(client: Client) -> None:
     client.get("/spoken/")
     recording.flush()
     entry_store.delete(entry("ambient.spoken"))

@@ -72,7 +72,7 @@ def test_the_admin_index_leads_operators_there(logged_in: Client) -> None:
 def test_nothing_recorded_is_an_empty_state(logged_in: Client) -> None:
     text = logged_in.get(PAGE).content.decode()
     assert "No reads in this range yet" in text
-    assert "No keeper has run yet" in text
+    assert "No job has run yet" in text
 
 
 def test_the_page_shows_figures_without_any_script(logged_in: Client, reads: None) -> None:

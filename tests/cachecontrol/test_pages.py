@@ -109,7 +109,7 @@ def busy_page(request: HttpRequest, pk: int) -> HttpResponse:
 
 @cached_page("test.slow_page")
 def slow_page(request: HttpRequest) -> HttpResponse:
-    """Never stored; whoever comes while ``entered`` is watched stays inside until it may leave."""
+    """Never stored; a visitor who comes while ``entered`` is watched stays inside until it may leave."""
     if entered.acquire(blocking=False):
         may_leave.wait(LONG)
     return HttpResponse("slow", status=202)

@@ -107,11 +107,11 @@ class Protocol(RuleBasedStateMachine):
     @rule()
     def drain_and_pause(self) -> None:
         drain, clock = DrainRunner(), protocol.clock()
-        primary = drain._primary_state(clock.snapshot if clock_check.is_readable(clock) else "")
+        primary = drain.drainer.primary.state(clock.snapshot if clock_check.is_readable(clock) else "")
         if not reason_to_renew(clock, primary):
 
             def move_late() -> None:
-                drain._certify(clock, primary)
+                drain.drainer.certify(clock, primary)
                 drain.close()
 
             self.late_moves.append(move_late)

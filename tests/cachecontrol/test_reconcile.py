@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from cachecontrol import engine, signing
 from cachecontrol.core import codec
 from cachecontrol.drain import runner
-from cachecontrol.frontends import pages, recipes
+from cachecontrol.frontends import frontend, pages, recipes
 from cachecontrol.jobs import reconcile
 from cachecontrol.jobs.reconcile import Finding
 from cachecontrol.models import Change, JobRun
@@ -210,6 +210,16 @@ def test_forged_recipes_run_nothing_are_counted_and_go_with_their_entry(
     assert counted("reconcile.forged") == 1
     assert engine.look_up(key).reason == "absent"
     assert Brand.objects.count() == 3
+
+
+def test_an_entry_of_another_release_is_not_judged(
+    client: Client, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its recipe may be signed or written in another way."""
+    redis_client.client().hset(key, "recipe", b"of another release")
+    monkeypatch.setattr(frontend, "FORMAT", "another")
+    assert reconcile.reconcile() == {Finding.UNKNOWN: 1}
+    assert entry_store.scan_entry_keys(at_least=10) == [key]
 
 
 def test_a_recipe_moved_to_another_entry_is_refused(client: Client, key: str) -> None:

@@ -88,14 +88,14 @@ def test_the_thread_sends_by_itself_each_second(
 def test_recording_makes_no_round_trip(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Statistics are sent by a thread of their own, which may do so now."""
     asking: list[threading.Thread] = []
-    run = sender._count_script._run
+    run = sender._count_script._send
 
     def note(*arguments: Any) -> Any:
         asking.append(threading.current_thread())
         return run(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sender._count_script, "_run", note)
+        patch.setattr(sender._count_script, "_send", note)
         recording.record_read(policy, "hit", "", 0.001)
         recording.record_refusal(policy, "uncovered", "SELECT 1")
         recording.count("test.counter")

@@ -1,4 +1,4 @@
-"""The keepers run in a real Celery worker, called by a real beat, on this test's database and Valkey."""
+"""The jobs run in a real Celery worker, called by a real beat, on this test's database and Valkey."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_reconcile_runs_every_minute_and_no_call_outlives_the_next() -> None:
             assert entry["options"]["expires"] <= entry["schedule"]
 
 
-def test_a_worker_runs_every_keeper(celery: Callable[..., object], client: Client) -> None:
+def test_a_worker_runs_every_job(celery: Callable[..., object], client: Client) -> None:
     runner.runner.run()
     Brand.objects.create(name="Acme", slug="acme")
     client.get("/brand/acme/", SERVER_NAME="localhost")
@@ -110,7 +110,7 @@ def test_a_worker_runs_every_keeper(celery: Callable[..., object], client: Clien
     assert not any(run.errors for run in JobRun.objects.all()), [run.note for run in JobRun.objects.all()]
 
 
-def test_beat_calls_the_keepers(celery: Callable[..., object], tmp_path: Path) -> None:
+def test_beat_calls_the_jobs(celery: Callable[..., object], tmp_path: Path) -> None:
     """A beat that called each of them last two days ago, so that all are due now."""
     leave_a_schedule(tmp_path / "beat", called=timedelta(days=2))
     celery("beat", "--schedule", str(tmp_path / "beat"), "--pidfile", "")

@@ -318,7 +318,7 @@ def test_options_of_the_project_stay(brand: Brand) -> None:
     assert "options" not in environment.database("postgres://localhost/shop", behind_pooler=True)["OPTIONS"]
 
 
-def test_a_connection_of_a_pool_that_was_reset_is_told_whoever_has_it(brand: Brand, pool: None) -> None:
+def test_a_connection_of_a_pool_that_was_reset_tells_its_present_user(brand: Brand, pool: None) -> None:
     read_elsewhere(brand)
     reset_by_do()
     connection.close()
@@ -341,7 +341,7 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     connection.close_pool()  # type: ignore[attr-defined]  # only PostgreSQL has pools
 
 
-def test_a_connection_of_a_pool_tells_whoever_has_it(brand: Brand, pool: None) -> None:
+def test_a_connection_of_a_pool_tells_its_present_user(brand: Brand, pool: None) -> None:
     for name in ("Zenith", "Nadir"):
         read_elsewhere(brand)
         with transaction.atomic():

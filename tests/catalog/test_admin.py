@@ -11,8 +11,8 @@ from django.urls import reverse
 
 from catalog.admin.lists import EXACT_COUNT_LIMIT, EstimatingPaginator
 from catalog.models import Brand, Category, FormerCategoryPath, Product, ProductImage, Status, Variant
-from tests.catalog import shelves
-from tests.catalog.browsing import form_of
+from tests.catalog import factories
+from tests.catalog.admin_forms import form_of
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -32,13 +32,16 @@ def test_a_longer_list_takes_no_more_queries(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     url = reverse(f"admin:catalog_{model}_changelist")
-    shelves.product("First", by="Fernweh", sizes={"M": 1})
+    factories.product("First", brand_name="Fernweh", sizes={"M": 1})
     staff.get(url)
     with django_assert_max_num_queries(9) as queries:
         assert staff.get(url).status_code == 200
     for number in range(12):
-        shelves.product(
-            f"Other {number}", at=f"Kitchen {number}/Pans", by=f"Brand {number}", sizes={"S": 1, "M": 0}
+        factories.product(
+            f"Other {number}",
+            path=f"Kitchen {number}/Pans",
+            brand_name=f"Brand {number}",
+            sizes={"S": 1, "M": 0},
         )
     with django_assert_num_queries(len(queries)):
         assert staff.get(url).status_code == 200
@@ -49,8 +52,8 @@ def test_a_product_page_takes_the_same_queries_for_many_variants(
     django_assert_max_num_queries: DjangoAssertNumQueries,
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
-    one = shelves.product("One", sizes={"S": 1})
-    many = shelves.product("Many", sizes={str(size): 1 for size in range(20)})
+    one = factories.product("One", sizes={"S": 1})
+    many = factories.product("Many", sizes={str(size): 1 for size in range(20)})
     staff.get(reverse("admin:catalog_product_change", args=[one.pk]))
     with django_assert_max_num_queries(7) as queries:
         staff.get(reverse("admin:catalog_product_change", args=[one.pk]))
@@ -60,16 +63,16 @@ def test_a_product_page_takes_the_same_queries_for_many_variants(
 
 @pytest.mark.parametrize("term", ["fjord skil", "SKILLET", "t-00", "Halden", "KI-7-M", "ki-7-m"])
 def test_products_are_found_by_words_and_skus(staff: Client, term: str) -> None:
-    skillet = shelves.product("Fjord Skillet", by="Halden & Sons", sku="T-00X")
-    shelves.product("Something else", sku="U-1")
+    skillet = factories.product("Fjord Skillet", brand_name="Halden & Sons", sku="T-00X")
+    factories.product("Something else", sku="U-1")
     Variant.objects.create(product=skillet, sku="KI-7-M")
     response = staff.get(reverse("admin:catalog_product_changelist"), {"q": term})
     assert [product.pk for product in response.context["cl"].result_list] == [skillet.pk]
 
 
 def test_products_are_filtered_by_brand_by_category_with_all_below_and_by_availability(staff: Client) -> None:
-    pan = shelves.product("Pan", at="Kitchen/Pans", by="Halden", sizes={"M": 1})
-    tent = shelves.product("Tent", at="Outdoor/Tents", by="Vindur", sizes={"M": 0})
+    pan = factories.product("Pan", path="Kitchen/Pans", brand_name="Halden", sizes={"M": 1})
+    tent = factories.product("Tent", path="Outdoor/Tents", brand_name="Vindur", sizes={"M": 0})
     queries: list[tuple[dict[str, Any], Product]] = [
         ({"brand__id__exact": pan.brand_id}, pan),
         ({"category__id__exact": Category.objects.get(url_path="kitchen").pk}, pan),
@@ -93,7 +96,9 @@ def test_a_filter_by_nonsense_does_not_break_the_list(staff: Client) -> None:
 
 
 def test_products_are_published_and_archived_together_with_history(staff: Client) -> None:
-    drafts = [shelves.product(f"Draft {number}", status=Status.DRAFT, publish_at=None) for number in range(3)]
+    drafts = [
+        factories.product(f"Draft {number}", status=Status.DRAFT, publish_at=None) for number in range(3)
+    ]
     pks = [draft.pk for draft in drafts]
     url = reverse("admin:catalog_product_changelist")
     response = staff.post(url, {"action": "publish", "_selected_action": pks}, follow=True)
@@ -110,14 +115,14 @@ def test_products_are_published_and_archived_together_with_history(staff: Client
 
 
 def test_a_sale_price_above_the_price_gets_an_error_message(staff: Client) -> None:
-    product = shelves.product("Pan")
+    product = factories.product("Pan")
     url = reverse("admin:catalog_product_change", args=[product.pk])
     response = staff.post(url, {**form_of(staff.get(url)), "sale_price": "11.00"})
     assert "a sale price not above the price" in response.content.decode()
 
 
 def test_changing_the_stock_on_the_product_page_writes_no_history(staff: Client) -> None:
-    product = shelves.product("Pan", sizes={"S": 1, "M": 1})
+    product = factories.product("Pan", sizes={"S": 1, "M": 1})
     url = reverse("admin:catalog_product_change", args=[product.pk])
     data = {
         **form_of(staff.get(url)),
@@ -132,7 +137,7 @@ def test_changing_the_stock_on_the_product_page_writes_no_history(staff: Client)
 
 
 def test_the_stock_can_be_edited_in_the_list_of_variants(staff: Client) -> None:
-    product = shelves.product("Pan", sizes={"S": 1})
+    product = factories.product("Pan", sizes={"S": 1})
     variant = product.variants.get()
     data = {
         "form-TOTAL_FORMS": 1,
@@ -147,7 +152,7 @@ def test_the_stock_can_be_edited_in_the_list_of_variants(staff: Client) -> None:
 
 
 def test_images_can_exchange_positions_and_need_a_text_and_a_position(staff: Client) -> None:
-    product = shelves.product("Pan")
+    product = factories.product("Pan")
     for position in (0, 1):
         ProductImage.objects.create(product=product, alt=f"View {position}", position=position)
     url = reverse("admin:catalog_product_change", args=[product.pk])
@@ -160,7 +165,7 @@ def test_images_can_exchange_positions_and_need_a_text_and_a_position(staff: Cli
 
 
 def test_a_new_category_gets_its_url_path_and_a_duplicate_slug_is_refused(staff: Client) -> None:
-    pans = shelves.category("Kitchen/Pans")
+    pans = factories.category("Kitchen/Pans")
     url = reverse("admin:catalog_category_add")
     data = {"name": "Woks", "slug": "woks", "treebeard_position": "right", "treebeard_ref_node": pans.pk}
     assert staff.post(url, data).status_code == 302
@@ -170,7 +175,7 @@ def test_a_new_category_gets_its_url_path_and_a_duplicate_slug_is_refused(staff:
 
 
 def test_a_category_is_moved_by_its_form(staff: Client) -> None:
-    pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
+    pans, garden = factories.category("Kitchen/Pans"), factories.category("Garden")
     data = {
         "name": "Pans",
         "slug": "pans",
@@ -182,9 +187,9 @@ def test_a_category_is_moved_by_its_form(staff: Client) -> None:
 
 
 def test_creating_and_moving_a_category_uses_no_url_of_another_category_in_between(staff: Client) -> None:
-    pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
+    pans, garden = factories.category("Kitchen/Pans"), factories.category("Garden")
     for path in ("Kitchen/Pans/Woks", "Kitchen/Trays"):
-        shelves.category(path)
+        factories.category(path)
     add = reverse("admin:catalog_category_add")
     data = {"name": "Woks", "slug": "woks", "treebeard_position": "right", "treebeard_ref_node": pans.pk}
     assert staff.post(add, data).status_code == 302
@@ -212,16 +217,16 @@ def test_creating_and_moving_a_category_uses_no_url_of_another_category_in_betwe
 
 
 def test_a_category_is_moved_by_dragging(staff: Client) -> None:
-    pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
+    pans, garden = factories.category("Kitchen/Pans"), factories.category("Garden")
     data = {"node": pans.pk, "target": garden.pk, "relation": "child"}
     assert staff.post("/admin/catalog/category/move/", data).status_code == 200
     assert Category.objects.get(pk=pans.pk).url_path == "garden/pans"
 
 
 def test_a_category_is_not_dragged_to_a_place_where_its_url_is_a_duplicate_or_too_long(staff: Client) -> None:
-    pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
-    shelves.category("Garden/Pans")
-    deep = shelves.category("/".join(sign * 115 for sign in "abcdef"))
+    pans, garden = factories.category("Kitchen/Pans"), factories.category("Garden")
+    factories.category("Garden/Pans")
+    deep = factories.category("/".join(sign * 115 for sign in "abcdef"))
     kitchen = Category.objects.get(url_path="kitchen")
     for node, target, reason in [
         (pans, garden, "with this slug in this place already"),
@@ -235,8 +240,8 @@ def test_a_category_is_not_dragged_to_a_place_where_its_url_is_a_duplicate_or_to
 
 
 def test_renaming_or_moving_a_category_must_not_make_urls_below_it_too_long(staff: Client) -> None:
-    top = shelves.category("a" * 115)
-    shelves.category("/".join(sign * 115 for sign in "abcdef"))
+    top = factories.category("a" * 115)
+    factories.category("/".join(sign * 115 for sign in "abcdef"))
     url = reverse("admin:catalog_category_change", args=[top.pk])
     page = form_of(staff.get(url))
     assert "The path is too long" in staff.post(url, page | {"slug": "z" * 122}).content.decode()
@@ -276,7 +281,7 @@ NO_TEXT = "a character in it that no text can have"
 def test_attributes_that_cannot_be_stored_get_an_error_message_and_are_shown_again(
     staff: Client, attributes: str, reason: str
 ) -> None:
-    product = shelves.product("Pan", attributes={"Colour": "Red"})
+    product = factories.product("Pan", attributes={"Colour": "Red"})
     url = reverse("admin:catalog_product_change", args=[product.pk])
     response = staff.post(url, form_of(staff.get(url)) | {"attributes": attributes})
     page_text = unescape(response.content.decode())
@@ -288,7 +293,7 @@ def test_attributes_that_cannot_be_stored_get_an_error_message_and_are_shown_aga
 
 @pytest.mark.parametrize("nothing", ["", "{}", "null"])
 def test_a_product_can_have_no_attributes(staff: Client, nothing: str) -> None:
-    product = shelves.product("Pan", attributes={"Colour": "Red"})
+    product = factories.product("Pan", attributes={"Colour": "Red"})
     url = reverse("admin:catalog_product_change", args=[product.pk])
     assert staff.post(url, form_of(staff.get(url)) | {"attributes": nothing}).status_code == 302
     assert Product.objects.get().attributes == {}
@@ -300,7 +305,7 @@ def test_a_moment_that_some_time_zones_cannot_show_is_refused(
     staff: Client, settings: Any, zone: str, day: str
 ) -> None:
     settings.TIME_ZONE = zone
-    product = shelves.product("Pan")
+    product = factories.product("Pan")
     url = reverse("admin:catalog_product_change", args=[product.pk])
     data = form_of(staff.get(url)) | {
         "publish_at_0": day,
@@ -312,7 +317,7 @@ def test_a_moment_that_some_time_zones_cannot_show_is_refused(
 
 
 def test_history_shows_and_reverts_a_product(staff: Client) -> None:
-    product = shelves.product("Pan")
+    product = factories.product("Pan")
     product.name = "Wok"
     product.save()
     assert staff.get(reverse("admin:catalog_product_history", args=[product.pk])).status_code == 200
@@ -326,8 +331,8 @@ def test_history_shows_and_reverts_a_product(staff: Client) -> None:
 
 
 def test_restoring_a_version_of_a_category_keeps_its_place(staff: Client) -> None:
-    pans, garden = shelves.category("Kitchen/Pans"), shelves.category("Garden")
-    shelves.category("Kitchen/Pans/Woks")
+    pans, garden = factories.category("Kitchen/Pans"), factories.category("Garden")
+    factories.category("Kitchen/Pans/Woks")
     old = pans.history.last()
     Category.objects.move(Category.objects.get(pk=pans.pk), garden, "first-child")
     Category.objects.filter(pk=pans.pk).update(name="Skillets")
@@ -353,7 +358,7 @@ def test_restoring_a_version_of_a_category_keeps_its_place(staff: Client) -> Non
     ],
 )
 def test_foreign_keys_are_searched_for(staff: Client, model: str, field: str, term: str, label: str) -> None:
-    shelves.product("Skillet", at="Kitchen/Pans", by="Halden")
+    factories.product("Skillet", path="Kitchen/Pans", brand_name="Halden")
     query = {"app_label": "catalog", "model_name": model, "field_name": field, "term": term}
     results = staff.get(reverse("admin:autocomplete"), query).json()["results"]
     assert [result["text"] for result in results] == [label]

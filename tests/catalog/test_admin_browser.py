@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from playwright.sync_api import expect
 
 from catalog.models import Category, ProductImage
-from tests.catalog import shelves
+from tests.catalog import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,8 +44,8 @@ def admin(
 
 
 def test_products_are_filtered_by_a_brand_that_is_searched_for(admin: Callable[[str], Page]) -> None:
-    shelves.product("Skillet", by="Halden")
-    shelves.product("Tent", by="Vindur")
+    factories.product("Skillet", brand_name="Halden")
+    factories.product("Tent", brand_name="Vindur")
     page = admin("product/")
     page.locator(".autocomplete-filter .select2-selection").first.click()
     page.locator(".select2-search__field").fill("hald")
@@ -58,7 +58,7 @@ def test_products_are_filtered_by_a_brand_that_is_searched_for(admin: Callable[[
 
 
 def test_a_price_is_edited_and_a_variant_added(admin: Callable[[str], Page]) -> None:
-    product = shelves.product("Skillet", by="Halden", sizes={"20 cm": 1})
+    product = factories.product("Skillet", brand_name="Halden", sizes={"20 cm": 1})
     ProductImage.objects.create(product=product, alt="Skillet")
     page = admin(f"product/{product.pk}/change/")
     page.get_by_label("Sale price:").fill("7.50")
@@ -75,7 +75,7 @@ def test_a_price_is_edited_and_a_variant_added(admin: Callable[[str], Page]) -> 
 
 
 def test_the_tree_of_categories_opens(admin: Callable[[str], Page]) -> None:
-    shelves.category("Kitchen/Pans/Woks")
+    factories.category("Kitchen/Pans/Woks")
     page = admin("category/")
     page.locator(".treebeard-collapse").first.click()
     page.get_by_role("link", name="Pans").wait_for()

@@ -14,8 +14,8 @@ from django.urls import reverse
 
 from catalog.models import ProductImage, Variant
 from project.uploads import SMALL_BYTES, SMALL_FIELDS
-from tests.catalog import shelves
-from tests.catalog.browsing import form_of
+from tests.catalog import factories
+from tests.catalog.admin_forms import form_of
 
 if TYPE_CHECKING:
     from pytest_django import DjangoAssertNumQueries
@@ -27,7 +27,7 @@ LOGIN = "/admin/login/"
 def test_a_product_of_300_variants_is_saved_and_asks_the_database_little(
     staff: Client, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
-    product = shelves.product("Pan")
+    product = factories.product("Pan")
     Variant.objects.bulk_create(
         Variant(product=product, sku=f"P-{number}", value=str(number), stock=5, position=number)
         for number in range(300)
@@ -43,7 +43,7 @@ def test_a_product_of_300_variants_is_saved_and_asks_the_database_little(
 
 
 def test_a_product_of_120_images_is_saved(staff: Client) -> None:
-    product = shelves.product("Pan")
+    product = factories.product("Pan")
     ProductImage.objects.bulk_create(
         ProductImage(product=product, alt=f"View {number}", position=number) for number in range(120)
     )
@@ -78,7 +78,7 @@ def test_only_staff_can_send_large_forms(kind: str, role: str) -> None:
 
 
 def test_a_form_beyond_the_limit_of_staff_gets_an_error_message(staff: Client, settings: Any) -> None:
-    url = reverse("admin:catalog_product_change", args=[shelves.product("Pan").pk])
+    url = reverse("admin:catalog_product_change", args=[factories.product("Pan").pk])
     for form in [
         {f"field-{number}": "x" for number in range(settings.DATA_UPLOAD_MAX_NUMBER_FIELDS + 10)},
         {"name": "x" * settings.DATA_UPLOAD_MAX_MEMORY_SIZE},

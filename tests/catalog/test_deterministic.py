@@ -9,7 +9,7 @@ import pytest
 import time_machine
 
 from cachecontrol.api import bypass
-from tests.catalog import shelves
+from tests.catalog import factories
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -20,8 +20,10 @@ NOON = dt.datetime(2030, 6, 1, 12, tzinfo=dt.UTC)
 @pytest.mark.django_db
 @pytest.mark.parametrize("url", ["/", "/c/kitchen/", "/p/{slug}/", "/search/?q=pan", "/search/?q=nothing"])
 def test_a_page_computed_twice_is_the_same_text(client: Client, url: str) -> None:
-    pan = shelves.product("Iron pan", at="Kitchen/Pans", by="Brasa", attributes={"Material": "Iron"})
-    shelves.product("Steel pan", at="Kitchen/Pans", by="Other", attributes={"Material": "Steel"})
+    pan = factories.product(
+        "Iron pan", path="Kitchen/Pans", brand_name="Brasa", attributes={"Material": "Iron"}
+    )
+    factories.product("Steel pan", path="Kitchen/Pans", brand_name="Other", attributes={"Material": "Steel"})
     with bypass():
         texts = set()
         for seconds in (0, 1, 90):

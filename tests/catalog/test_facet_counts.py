@@ -15,7 +15,7 @@ from catalog.facet_counts import FacetCounts, count_facets, facet_conditions, fi
 from catalog.forms import Selection
 from catalog.models import Brand, Product
 from catalog.templatetags.shop import money
-from tests.catalog import shelves
+from tests.catalog import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,10 +38,10 @@ def products() -> list[Product]:
     rng = random.Random(7)
     for number in range(60):
         sale = rng.random() < 0.3
-        shelves.product(
+        factories.product(
             f"Thing {number}",
-            at=rng.choice(CATEGORIES),
-            by=rng.choice(BRANDS),
+            path=rng.choice(CATEGORIES),
+            brand_name=rng.choice(BRANDS),
             price=Decimal(rng.randint(5, 50)),
             sale_price=Decimal(rng.randint(1, 5)) if sale else None,
             attributes={key: rng.choice(values) for key, values in VALUES.items() if rng.random() < 0.7},
@@ -107,7 +107,7 @@ def test_counts_equal_those_of_python(products: list[Product]) -> None:
             ]
 
         assert counts.total == len(passing())
-        assert counts.gains == {group: len(passing(group)) for group in predicates}
+        assert counts.totals_without == {group: len(passing(group)) for group in predicates}
         assert counts.on_sale == sum(map(is_on_sale, passing("sale")))
         assert counts.categories == Counter(p.category_id for p in passing("in"))
         assert {slug: n for (slug, _name), n in counts.brands.items() if slug} == Counter(
@@ -138,7 +138,7 @@ def test_the_filtered_products_are_those_that_are_counted(products: list[Product
 
 
 def test_empty_values_are_not_counted() -> None:
-    shelves.product("Thing", attributes={"Note": "", "Features": [], "Sizes": ["", "M"]})
+    factories.product("Thing", attributes={"Note": "", "Features": [], "Sizes": ["", "M"]})
     assert counts_of(Selection()).attributes == {"Sizes": Counter(["M"])}
 
 
@@ -161,8 +161,8 @@ def test_more_choices_take_no_more_statements(products: list[Product]) -> None:
 
 
 def test_prices_in_several_currencies_are_shown_without_a_currency() -> None:
-    shelves.product("Pan", currency="EUR")
+    factories.product("Pan", currency="EUR")
     assert counts_of(Selection()).currency == "EUR"
-    shelves.product("Pot", currency="INR")
+    factories.product("Pot", currency="INR")
     assert counts_of(Selection()).currency == ""
     assert money(Decimal("12.50"), "") == "12.50"

@@ -11,8 +11,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.urls import reverse
 
 from catalog.models import Category, FormerCategoryPath, FormerProductSlug, Product, Status
-from tests.catalog import shelves
-from tests.catalog.browsing import form_of
+from tests.catalog import factories
+from tests.catalog.admin_forms import form_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +61,7 @@ RENAMES: dict[str, Callable[[Product, str], object]] = {
 
 @pytest.mark.parametrize("method", RENAMES)
 def test_the_former_url_of_a_renamed_product_redirects(client: Client, method: str) -> None:
-    product = shelves.product("Pan", slug="pan")
+    product = factories.product("Pan", slug="pan")
     assert visit(client, "/p/pan/") == (200, "")
     assert visit(client, "/p/skillet/") == (404, "")
     RENAMES[method](product, "skillet")
@@ -73,14 +73,14 @@ def test_the_former_url_of_a_renamed_product_redirects(client: Client, method: s
 
 
 def test_the_former_url_of_a_product_renamed_in_the_admin_redirects(client: Client, staff: Client) -> None:
-    product = shelves.product("Pan", slug="pan")
+    product = factories.product("Pan", slug="pan")
     url = reverse("admin:catalog_product_change", args=[product.pk])
     assert staff.post(url, {**form_of(staff.get(url)), "slug": "skillet"}).status_code == 302
     assert visit(client, "/p/pan/") == (301, "/p/skillet/")
 
 
 def test_after_several_renames_all_former_urls_redirect_to_the_last_one(client: Client) -> None:
-    product = shelves.product("Pan", slug="a")
+    product = factories.product("Pan", slug="a")
     products = Product.objects.filter(pk=product.pk)
     for slug in ("b", "c", "d"):
         products.update(slug=slug)
@@ -91,7 +91,7 @@ def test_after_several_renames_all_former_urls_redirect_to_the_last_one(client: 
 
 
 def test_a_url_shows_the_product_that_has_it_now_or_redirects_to_the_last_that_had_it(client: Client) -> None:
-    first, second = shelves.product("Pan", slug="pan"), shelves.product("Wok", slug="wok")
+    first, second = factories.product("Pan", slug="pan"), factories.product("Wok", slug="wok")
     Product.objects.filter(pk=first.pk).update(slug="skillet")
     assert visit(client, "/p/pan/") == (301, "/p/skillet/")
     Product.objects.filter(pk=second.pk).update(slug="pan")
@@ -105,7 +105,7 @@ def test_a_url_shows_the_product_that_has_it_now_or_redirects_to_the_last_that_h
 
 
 def test_two_products_can_exchange_their_slugs(client: Client) -> None:
-    shelves.product("Pan", slug="a"), shelves.product("Wok", slug="b")
+    factories.product("Pan", slug="a"), factories.product("Wok", slug="b")
     sql("ALTER TABLE catalog_product DROP CONSTRAINT product_slug")
     try:
         sql("UPDATE catalog_product SET slug = CASE slug WHEN 'a' THEN 'b' ELSE 'a' END")
@@ -116,7 +116,7 @@ def test_two_products_can_exchange_their_slugs(client: Client) -> None:
 
 
 def test_a_former_url_does_not_redirect_to_an_invisible_product(client: Client) -> None:
-    product = shelves.product("Pan", slug="pan")
+    product = factories.product("Pan", slug="pan")
     Product.objects.update(slug="skillet")
     assert visit(client, "/p/pan/") == (301, "/p/skillet/")
     Product.objects.update(status=Status.ARCHIVED)
@@ -128,8 +128,8 @@ def test_a_former_url_does_not_redirect_to_an_invisible_product(client: Client) 
 
 
 def test_the_former_urls_of_all_categories_below_a_renamed_one_redirect(client: Client) -> None:
-    shelves.product("Pan", at="Kitchen/Pans/Iron")
-    shelves.product("Lamp", at="Home/Lamps")
+    factories.product("Pan", path="Kitchen/Pans/Iron")
+    factories.product("Lamp", path="Home/Lamps")
     kitchen = Category.objects.get(url_path="kitchen")
     visit(client, "/c/kitchen/pans/")
     kitchen.slug = "cuisine"
@@ -146,14 +146,14 @@ def test_the_former_urls_of_all_categories_below_a_renamed_one_redirect(client: 
     pans, home = Category.objects.get(url_path="cuisine/pans"), Category.objects.get(url_path="home")
     Category.objects.move(pans, home, "first-child")
     assert visit(client, "/c/kitchen/pans/") == visit(client, "/c/cuisine/pans/") == (301, "/c/home/pans/")
-    shelves.category("Kitchen/Pans")
+    factories.category("Kitchen/Pans")
     assert visit(client, "/c/kitchen/pans/") == (200, "")
     sql("UPDATE catalog_category SET slug = 'deco', url_path = 'deco' WHERE url_path = 'home'")
     assert visit(client, "/c/home/") == (301, "/c/deco/")
 
 
 def test_a_redirect_keeps_the_declared_parameters(client: Client) -> None:
-    shelves.product("Pan", at="Kitchen", by="Halden")
+    factories.product("Pan", path="Kitchen", brand_name="Halden")
     Category.objects.update(slug="cuisine", url_path="cuisine")
     url = "/c/kitchen/?utm_source=mail&sort=name&brand=halden&page=1&attr=Colour:Red"
     location = "/c/cuisine/?attr=Colour%3ARed&brand=halden&page=1&sort=name"
@@ -162,7 +162,7 @@ def test_a_redirect_keeps_the_declared_parameters(client: Client) -> None:
 
 
 def test_sitemaps_and_canonical_links_have_only_present_urls(client: Client) -> None:
-    shelves.product("Pan", at="Kitchen", slug="pan")
+    factories.product("Pan", path="Kitchen", slug="pan")
     Product.objects.update(slug="skillet")
     Category.objects.update(slug="cuisine", url_path="cuisine")
     products, categories = (
@@ -179,7 +179,7 @@ def test_sitemaps_and_canonical_links_have_only_present_urls(client: Client) -> 
 
 
 def test_programs_need_no_rights_on_the_table_of_former_slugs(client: Client) -> None:
-    shelves.product("Pan", slug="pan")
+    factories.product("Pan", slug="pan")
     sql("CREATE ROLE renamer; GRANT SELECT, UPDATE ON catalog_product TO renamer")
     try:
         sql("SET ROLE renamer; UPDATE catalog_product SET slug = 'skillet'; RESET ROLE")
@@ -189,7 +189,7 @@ def test_programs_need_no_rights_on_the_table_of_former_slugs(client: Client) ->
 
 
 def test_the_migration_takes_former_slugs_from_the_history(client: Client) -> None:
-    product = shelves.product("Pan", slug="pan")
+    product = factories.product("Pan", slug="pan")
     rename_by_instance(product, "wok")
     rename_by_instance(product, "skillet")
     executor = MigrationExecutor(connection)

@@ -23,7 +23,7 @@ from catalog.importing.loader import BATCH_SIZE
 from catalog.importing.lock import LOCK_ID
 from catalog.importing.prefetch import prefetch_batches
 from catalog.models import Brand, Category, Product, ProductImage, Variant
-from tests.catalog import shelves
+from tests.catalog import factories
 from tests.shelf.cluster import _wait
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def waits() -> list[str | None]:
 @pytest.mark.django_db(transaction=True)
 def test_the_next_import_finishes_one_that_was_killed_in_a_batch(tmp_path: Path) -> None:
     """The killed import waits for a locked row in its third batch."""
-    shelves.product("Another boot", sku="B-5000")
+    factories.product("Another boot", sku="B-5000")
     file = tmp_path / "goods.jsonl"
     rows = ({**BOOT, "sku": f"B-{n}", "name": f"Boot {n}", "variants": None} for n in range(9000))
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))

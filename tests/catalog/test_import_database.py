@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
 from catalog.models import Brand, Product
-from tests.catalog import shelves
+from tests.catalog import factories
 from tests.catalog.test_import import dsn
 from tests.patience import LONG
 from tests.shelf.cluster import _wait
@@ -143,7 +143,7 @@ def rival_of_a_deadlock() -> Iterator[None]:
 @pytest.mark.django_db(transaction=True)
 def test_a_batch_that_loses_a_deadlock_is_written_again(run_import: Callable[..., str]) -> None:
     for number in (1, 2):
-        shelves.product(f"Old {number}", sku=f"G-{number}")
+        factories.product(f"Old {number}", sku=f"G-{number}")
     with rival_of_a_deadlock():
         output = run_import(GOOD, GOOD | {"sku": "G-2"})
     assert "2 changed" in output

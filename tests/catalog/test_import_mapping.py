@@ -139,6 +139,7 @@ def test_the_shipped_mappings_are_understood(path: Path) -> None:
         ('decimal = [","]', "is not a decimal sign"),
         ('[product]\nsku = { column = "a", unix = true }', "“unix” has no meaning"),
         ('[product]\npublish_at = { column = "a", unix = "s" }', "“unix” is true or false"),
+        ('[images]\neach = "v"', "“alt” is missing in \\[images\\]"),
         ('[variants]\neach = "v"\ncolour = "c"', "“colour” has no meaning in \\[variants\\]"),
     ],
 )

@@ -15,7 +15,7 @@ from django.db import connection
 
 from catalog import search
 from catalog.models import Brand, Category, Product, ProductImage, Variant
-from tests.catalog import shelves
+from tests.catalog import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +90,7 @@ def test_csv_can_have_columns_and_values_in_either_form(run_import: Callable[...
 
 
 def test_a_brand_that_is_stored_in_the_other_form_is_found(run_import: Callable[..., str]) -> None:
-    stored = shelves.brand("Cafe")
+    stored = factories.brand("Cafe")
     with connection.cursor() as cursor:
         cursor.execute("UPDATE catalog_brand SET name = %s", [normalize("NFD", "Café")])
     run_import(json.dumps(ROW | {"brand": "CAFÉ"}))
@@ -99,16 +99,16 @@ def test_a_brand_that_is_stored_in_the_other_form_is_found(run_import: Callable[
 
 
 def test_the_models_normalize_what_code_writes() -> None:
-    product = shelves.product(
+    product = factories.product(
         DECOMPOSED,
         sku=DECOMPOSED,
-        at=DECOMPOSED,
-        by=DECOMPOSED,
+        path=DECOMPOSED,
+        brand_name=DECOMPOSED,
         attributes={DECOMPOSED: [DECOMPOSED]},
         sizes={DECOMPOSED: 1},
     )
     Variant.objects.update(option=DECOMPOSED)
-    shelves.image(product, alt=DECOMPOSED)
+    factories.image(product, alt=DECOMPOSED)
     assert Product.objects.get(sku=DECOMPOSED).name == COMPOSED
     assert ProductImage.objects.filter(alt=DECOMPOSED).exists()
     assert Product.objects.filter(attributes__contains={DECOMPOSED: [DECOMPOSED]}).exists()
@@ -116,7 +116,7 @@ def test_the_models_normalize_what_code_writes() -> None:
 
 
 def test_a_form_refuses_the_other_form_of_an_existing_brand() -> None:
-    shelves.brand(COMPOSED)
+    factories.brand(COMPOSED)
     other = Brand(name=DECOMPOSED, slug="other")
     with pytest.raises(ValidationError, match="There is a brand of this name already"):
         other.full_clean()
@@ -124,17 +124,17 @@ def test_a_form_refuses_the_other_form_of_an_existing_brand() -> None:
 
 
 def test_a_search_finds_either_form() -> None:
-    shelves.product(COMPOSED)
+    factories.product(COMPOSED)
     for text in (COMPOSED, DECOMPOSED):
         result = search.search_products(text, among=Product.objects.visible())
         assert (result.match, [product.name for product in result.products]) == (search.Match.ALL, [COMPOSED])
 
 
 def test_the_migration_normalizes_the_stored_texts() -> None:
-    product = shelves.product("a", by="a", attributes={"a": 1}, sizes={"S": 1})
-    shelves.image(product, alt="a")
-    other, same = shelves.brand("Same"), shelves.brand("b")
-    twin = shelves.product("b", sku="Twin")
+    product = factories.product("a", brand_name="a", attributes={"a": 1}, sizes={"S": 1})
+    factories.image(product, alt="a")
+    other, same = factories.brand("Same"), factories.brand("b")
+    twin = factories.product("b", sku="Twin")
     with connection.cursor() as cursor:
         cursor.execute("UPDATE catalog_brand SET name = %s WHERE name = 'a'", [DECOMPOSED])
         cursor.execute("UPDATE catalog_category SET name = %s, description = %s", [DECOMPOSED, DECOMPOSED])

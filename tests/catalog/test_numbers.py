@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from catalog.models import Product, Variant
 from catalog.numbers import NumberField, WholeNumberField
-from tests.catalog import shelves
-from tests.catalog.browsing import form_of
+from tests.catalog import factories
+from tests.catalog.admin_forms import form_of
 from tests.catalog.test_pages import html, links
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def test_a_shown_number_is_read_as_the_same_number(number: Decimal, language: st
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("redis")
 def test_shoppers_filter_by_prices_in_the_notation_of_their_language(client: Client) -> None:
-    shelves.product("Cheap", price=12)
-    shelves.product("Dear", price=13), shelves.product("Dearer", price=14)
+    factories.product("Cheap", price=12)
+    factories.product("Dear", price=13), factories.product("Dearer", price=14)
     url = "/c/kitchen/?price_from=12,50"
 
     def german(address: str) -> tuple[str, str]:
@@ -111,7 +111,7 @@ def test_shoppers_filter_by_prices_in_the_notation_of_their_language(client: Cli
 
 @pytest.mark.django_db
 def test_german_staff_enter_german_numbers(staff: Client) -> None:
-    product = shelves.product("Pan", price="10.00", sizes={"M": 5})
+    product = factories.product("Pan", price="10.00", sizes={"M": 5})
     url = reverse("admin:catalog_product_change", args=[product.pk])
     german = {"accept-language": "de"}
     response = staff.get(url, headers=german)

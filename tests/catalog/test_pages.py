@@ -16,7 +16,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from catalog.models import Product, ProductImage
-from tests.catalog import shelves
+from tests.catalog import factories
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,9 +47,9 @@ def links(page: str, text: str) -> list[str]:
 @pytest.mark.django_db
 class TestListings:
     def test_a_category_lists_the_products_of_all_categories_below_it(self, client: Client) -> None:
-        shelves.product("Iron pan", at="Kitchen/Pans/Iron")
-        shelves.product("Bread knife", at="Kitchen/Knives")
-        shelves.product("Tall lamp", at="Home/Lamps")
+        factories.product("Iron pan", path="Kitchen/Pans/Iron")
+        factories.product("Bread knife", path="Kitchen/Knives")
+        factories.product("Tall lamp", path="Home/Lamps")
         page = html(client, "/c/kitchen/")
         assert "Iron pan" in page
         assert "Bread knife" in page
@@ -58,7 +58,7 @@ class TestListings:
 
     def test_a_page_has_24_products_and_pages_after_the_last_do_not_exist(self, client: Client) -> None:
         for number in range(49):
-            shelves.product(f"Pan {number:02}", price=5)
+            factories.product(f"Pan {number:02}", price=5)
         first, last = html(client, "/c/kitchen/?sort=name"), html(client, "/c/kitchen/?sort=name&page=3")
         assert "49 products" in first
         assert "Pan 23" in first
@@ -72,18 +72,18 @@ class TestListings:
 
     @pytest.mark.parametrize("sort", ["newest", "price", "-price", "name"])
     def test_every_product_is_on_exactly_one_page(self, client: Client, sort: str) -> None:
-        slugs = {shelves.product("Same", price=5).slug for _ in range(30)}
+        slugs = {factories.product("Same", price=5).slug for _ in range(30)}
         pages = [html(client, f"/c/kitchen/?sort={sort}&page={number}") for number in (1, 2)]
         listed_slugs = [slug for page in pages for slug in re.findall(r"/p/([-\w]+)/", page)]
         assert sorted(listed_slugs) == sorted(slugs)
 
     def test_an_empty_category_has_one_empty_page(self, client: Client) -> None:
-        shelves.category("Kitchen/Pans")
+        factories.category("Kitchen/Pans")
         assert "There is nothing here yet" in html(client, "/c/kitchen/pans/")
         html(client, "/c/kitchen/pans/?page=2", 404)
 
     def test_filters_are_chips_that_can_be_removed(self, client: Client) -> None:
-        shelves.product("Pan", by="Brasa", attributes={"Material": "Iron"})
+        factories.product("Pan", brand_name="Brasa", attributes={"Material": "Iron"})
         page = html(client, "/c/kitchen/?brand=brasa&attr=Material:Iron&price_to=20")
         assert links(page, "Remove filter: Brasa ×") == ["?attr=Material%3AIron&price_to=20"]
         assert links(page, "Remove filter: Material: Iron ×") == ["?brand=brasa&price_to=20"]
@@ -92,50 +92,50 @@ class TestListings:
 
     def test_an_empty_listing_names_the_filters_to_drop_with_counts(self, client: Client) -> None:
         for number in range(3):
-            shelves.product(f"Pan {number}", by="Brasa", price=50)
-        shelves.product("Cheap", by="Other", price=5)
+            factories.product(f"Pan {number}", brand_name="Brasa", price=50)
+        factories.product("Cheap", brand_name="Other", price=5)
         page = html(client, "/c/kitchen/?brand=brasa&price_to=10")
         assert links(page, "Drop “Brasa” for 1 product") == ["?price_to=10"]
         assert links(page, "Drop “Up to 10” for 3 products") == ["?brand=brasa"]
 
     def test_an_attribute_with_a_colon_in_its_name_can_be_chosen(self, client: Client) -> None:
-        shelves.product("Wide", attributes={"Ratio: w:h": "16:9"})
-        shelves.product("Narrow", attributes={"Ratio: w:h": "4:3"})
+        factories.product("Wide", attributes={"Ratio: w:h": "16:9"})
+        factories.product("Narrow", attributes={"Ratio: w:h": "4:3"})
         (query,) = links(html(client, "/c/kitchen/"), "16:9 ( 1 )")
         page = html(client, f"/c/kitchen/{query}")
         assert "1 product<" in page
         assert "Wide" in page
 
     def test_a_chosen_price_is_shown_in_the_notation_of_the_language(self, client: Client) -> None:
-        shelves.product("Pan", price=5)
+        factories.product("Pan", price=5)
         url = "/c/kitchen/?price_from=1.50&price_to=1e3"
         assert links(html(client, url), "Remove filter: 1.50 to 1,000 ×") == ["."]
         german = client.get(url, headers={"accept-language": "de"}).content.decode()
         assert links(german, "Filter entfernen: 1,50 bis 1.000 ×") == ["."]
 
     def test_a_sale_price_that_equals_the_price_is_no_sale(self, client: Client) -> None:
-        shelves.product("Pan", price=5, sale_price=5)
+        factories.product("Pan", price=5, sale_price=5)
         assert "On sale" not in html(client, "/")
         assert "On sale" not in html(client, "/c/kitchen/")
         assert "0 products" in html(client, "/c/kitchen/?sale=1")
 
     def test_a_facet_shows_eight_options_at_first(self, client: Client) -> None:
         for number in range(11):
-            shelves.product("Pan", by=f"Brand {number:02}")
+            factories.product("Pan", brand_name=f"Brand {number:02}")
         page = html(client, "/c/kitchen/")
         facet = page.partition("<details>")[0].rpartition("<h3")[2]
         assert facet.count('class="option"') == 8
         assert "Show 3 more" in page
 
     def test_unknown_parameters_and_brands_change_nothing(self, client: Client) -> None:
-        shelves.product("Pan", by="Brasa")
+        factories.product("Pan", brand_name="Brasa")
         page = html(client, "/c/kitchen/?brand=nobody&utm_source=x&q=zzz")
         assert "1 product" in page
         assert "nobody" not in page
         assert "utm_source" not in page
 
     def test_only_unfiltered_pages_are_indexed(self, client: Client) -> None:
-        shelves.product("Pan", by="Brasa")
+        factories.product("Pan", brand_name="Brasa")
         assert "noindex" not in html(client, "/c/kitchen/")
         assert "noindex" in html(client, "/c/kitchen/?brand=brasa")
         assert "noindex" in html(client, "/search/?q=pan")
@@ -145,15 +145,15 @@ class TestListings:
 @pytest.mark.django_db
 class TestSearch:
     def test_it_shows_the_words_and_their_correction(self, client: Client) -> None:
-        shelves.product("Linen shirt", at="Clothing/Shirts")
+        factories.product("Linen shirt", path="Clothing/Shirts")
         assert "Results for “shirts”" in html(client, "/search/?q=shirts")
         assert "These match <strong>shirt</strong>" in html(client, "/search/?q=shrit")
         assert "and nothing has a similar spelling" in html(client, "/search/?q=xqzwv")
         assert "What are you looking for?" in html(client, "/search/")
 
     def test_it_can_be_limited_to_a_department(self, client: Client) -> None:
-        shelves.product("Blue shirt", at="Clothing/Shirts")
-        shelves.product("Blue mug", at="Kitchen/Mugs")
+        factories.product("Blue shirt", path="Clothing/Shirts")
+        factories.product("Blue mug", path="Kitchen/Mugs")
         page = html(client, "/search/?q=blue")
         assert links(page, "Clothing ( 1 )") == ["?q=blue&in=clothing"]
         narrowed = html(client, "/search/?q=blue&in=clothing")
@@ -161,14 +161,14 @@ class TestSearch:
         assert "Blue mug" not in narrowed
 
     def test_an_unknown_department_is_ignored(self, client: Client) -> None:
-        shelves.product("Blue shirt", at="Clothing/Shirts")
+        factories.product("Blue shirt", path="Clothing/Shirts")
         page = html(client, "/search/?q=blue&in=garments")
         assert "1 product<" in page
         assert "garments" not in page
 
     @pytest.mark.parametrize("text", [EVIL, "%00", "a" * 500, "'; drop table x"])
     def test_no_text_breaks_it(self, client: Client, text: str) -> None:
-        shelves.product("Pan")
+        factories.product("Pan")
         page = client.get("/search/", {"q": text}).content.decode()
         assert "<script>alert" not in page
 
@@ -176,10 +176,15 @@ class TestSearch:
 @pytest.mark.django_db
 class TestProduct:
     def test_it_shows_variants_prices_and_attributes(self, client: Client) -> None:
-        product = shelves.product(
-            "Pan", by="Brasa", price=20, sale_price=15, sizes={"S": 3, "L": 0}, attributes={"Induction": True}
+        product = factories.product(
+            "Pan",
+            brand_name="Brasa",
+            price=20,
+            sale_price=15,
+            sizes={"S": 3, "L": 0},
+            attributes={"Induction": True},
         )
-        shelves.image(product, alt="The pan from above")
+        factories.image(product, alt="The pan from above")
         page = html(client, product.get_absolute_url())
         assert "€15" in page
         assert "€20" in page
@@ -190,7 +195,9 @@ class TestProduct:
         assert re.search(r"Induction</th>\s*<td>Yes", page)
 
     def test_structured_data_equals_the_contents_of_the_page(self, client: Client) -> None:
-        product = shelves.product("Pan", at="Kitchen/Pans", by="Brasa", price="19.90", sizes={"S": 1})
+        product = factories.product(
+            "Pan", path="Kitchen/Pans", brand_name="Brasa", price="19.90", sizes={"S": 1}
+        )
         page = html(client, product.get_absolute_url())
         blocks = data_blocks(page)
         assert blocks["Product"]["sku"] == product.sku
@@ -212,14 +219,14 @@ class TestProduct:
         assert items[1]["item"] == "http://testserver/c/kitchen/"
 
     def test_without_a_price_there_is_no_offer(self, client: Client) -> None:
-        product = shelves.product("Pan", price=0)
+        product = factories.product("Pan", price=0)
         page = html(client, product.get_absolute_url())
         assert "offers" not in data_blocks(page)["Product"]
         assert "Price on request" in page
 
     def test_names_never_become_markup(self, client: Client) -> None:
-        product = shelves.product(
-            EVIL, slug="evil", by=EVIL, description=EVIL, attributes={EVIL: EVIL}, sku=EVIL
+        product = factories.product(
+            EVIL, slug="evil", brand_name=EVIL, description=EVIL, attributes={EVIL: EVIL}, sku=EVIL
         )
         ProductImage.objects.create(product=product, alt=EVIL, position=0)
         for url in (product.get_absolute_url(), "/c/kitchen/", "/", f"/search/?q={product.sku}"):
@@ -229,12 +236,12 @@ class TestProduct:
         assert data_blocks(html(client, product.get_absolute_url()))["Product"]["name"] == EVIL
 
     def test_an_invisible_product_has_no_page(self, client: Client) -> None:
-        html(client, shelves.product("Secret", status="draft").get_absolute_url(), 404)
+        html(client, factories.product("Secret", status="draft").get_absolute_url(), 404)
 
 
 @pytest.mark.django_db
 def test_the_sitemap_names_categories_and_visible_products(client: Client) -> None:
-    shown, hidden = shelves.product("Pan"), shelves.product("Secret", status="archived")
+    shown, hidden = factories.product("Pan"), factories.product("Secret", status="archived")
     index = html(client, "/sitemap.xml")
     assert "http://testserver/sitemap-products.xml" in index
     products = html(client, "/sitemap-products.xml")
@@ -253,14 +260,14 @@ class TestCaching:
     @pytest.fixture(autouse=True)
     def goods(self, redis: Any) -> Product:
         for number in range(30):
-            product = shelves.product(
+            product = factories.product(
                 f"Blue pan {number}",
-                publish_at=shelves.LONG_AGO + dt.timedelta(days=number),
-                by=f"B{number % 9}",
+                publish_at=factories.LONG_AGO + dt.timedelta(days=number),
+                brand_name=f"B{number % 9}",
                 sizes={"S": 1},
                 attributes={"Material": f"M{number % 3}"},
             )
-            shelves.image(product, alt="a pan")
+            factories.image(product, alt="a pan")
         return product
 
     def statements(self, client: Client, url: str) -> int:
@@ -310,7 +317,7 @@ class TestCaching:
     def test_the_page_of_a_category_stays_fresh_when_a_product_of_another_one_changes(
         self, client: Client
     ) -> None:
-        other = shelves.product("Lamp", at="Home/Lamps")
+        other = factories.product("Lamp", path="Home/Lamps")
         assert client.get("/c/kitchen/")["Cache-Status"] == "larder; fwd=uri-miss; stored"
         Product.objects.filter(pk=other.pk).update(price="3.00")
         assert client.get("/c/kitchen/")["Cache-Status"] == "larder; hit"
@@ -318,7 +325,7 @@ class TestCaching:
 
 @pytest.mark.django_db(transaction=True)
 def test_each_language_has_its_own_page(client: Client, redis: Any) -> None:
-    shelves.product("Pfanne", price="1234.50")
+    factories.product("Pfanne", price="1234.50")
     english, german = client.get("/c/kitchen/"), client.get("/c/kitchen/", headers={"accept-language": "de"})
     assert "1 product" in english.content.decode()
     assert "€1,234.50" in english.content.decode()
@@ -331,7 +338,7 @@ def test_each_language_has_its_own_page(client: Client, redis: Any) -> None:
 @pytest.mark.django_db
 def test_an_uploaded_picture_is_shown(client: Client, settings: Any, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path
-    pan = shelves.product("Pan")
+    pan = factories.product("Pan")
     picture = ProductImage(product=pan, alt="A pan from above")
     picture.file.save("pan.png", ContentFile(b"\x89PNG"))
     (src,) = re.findall(r'<img class="picture" src="([^"]+)"', html(client, pan.get_absolute_url()))

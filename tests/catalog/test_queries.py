@@ -9,7 +9,7 @@ import pytest
 
 from catalog import queries
 from catalog.models import Product
-from tests.catalog import shelves
+from tests.catalog import factories
 
 if TYPE_CHECKING:
     import time_machine
@@ -37,42 +37,42 @@ def names() -> set[str]:
 
 
 def test_products_are_visible_between_their_moments() -> None:
-    shelves.product("always")
-    shelves.product("came now", status="scheduled", publish_at=NOON)
-    shelves.product("comes next", status="scheduled", publish_at=NOON + HOUR)
-    shelves.product("goes next", unpublish_at=NOON + HOUR)
-    shelves.product("went now", unpublish_at=NOON)
-    shelves.product("draft", status="draft", publish_at=None)
-    shelves.product("archived", status="archived")
+    factories.product("always")
+    factories.product("came now", status="scheduled", publish_at=NOON)
+    factories.product("comes next", status="scheduled", publish_at=NOON + HOUR)
+    factories.product("goes next", unpublish_at=NOON + HOUR)
+    factories.product("went now", unpublish_at=NOON)
+    factories.product("draft", status="draft", publish_at=None)
+    factories.product("archived", status="archived")
     assert names() == {"always", "came now", "goes next"}
 
 
 def test_a_fill_expires_at_the_next_change(expiries: list[dt.datetime]) -> None:
-    shelves.product("later", status="scheduled", publish_at=NOON + 3 * HOUR)
-    shelves.product("next", unpublish_at=NOON + 2 * HOUR)
-    shelves.product("of no matter", status="draft", publish_at=NOON + HOUR)
+    factories.product("later", status="scheduled", publish_at=NOON + 3 * HOUR)
+    factories.product("next", unpublish_at=NOON + 2 * HOUR)
+    factories.product("of no matter", status="draft", publish_at=NOON + HOUR)
     names()
     assert expiries == [NOON + 2 * HOUR]
 
 
 def test_without_a_later_change_a_fill_does_not_expire(expiries: list[dt.datetime]) -> None:
-    shelves.product("always")
+    factories.product("always")
     names()
     assert expiries == []
 
 
 def test_the_query_stays_the_same_between_two_moments(time_machine: time_machine.TimeMachineFixture) -> None:
-    shelves.product("always")
+    factories.product("always")
     before = str(queries.visible_products(Product.objects.all()).query)
     time_machine.move_to(NOON + HOUR, tick=False)
     assert str(queries.visible_products(Product.objects.all()).query) == before
 
 
 def test_the_fill_of_a_product_expires_when_its_visibility_changes(expiries: list[dt.datetime]) -> None:
-    shelves.product(
+    factories.product(
         "next", slug="next", status="scheduled", publish_at=NOON + HOUR, unpublish_at=NOON + 2 * HOUR
     )
-    shelves.product("over", slug="over", unpublish_at=NOON)
+    factories.product("over", slug="over", unpublish_at=NOON)
     assert queries.visible_product("next") is None
     assert expiries == [NOON + HOUR]
     assert queries.visible_product("over") is None
@@ -80,26 +80,26 @@ def test_the_fill_of_a_product_expires_when_its_visibility_changes(expiries: lis
 
 
 def test_related_products_are_ordered_by_brand_then_by_price_difference(expiries: list[dt.datetime]) -> None:
-    product = shelves.product("product", by="Brasa", price=20)
+    product = factories.product("product", brand_name="Brasa", price=20)
     for name, by, price in (("far", "Other", 90), ("near", "Other", 21), ("kin", "Brasa", 60)):
-        shelves.product(name, by=by, price=price)
-    shelves.product("elsewhere", at="Kitchen/Knives", by="Brasa", price=20)
-    shelves.product("soon", by="Brasa", price=20, status="scheduled", publish_at=NOON + HOUR)
+        factories.product(name, brand_name=by, price=price)
+    factories.product("elsewhere", path="Kitchen/Knives", brand_name="Brasa", price=20)
+    factories.product("soon", brand_name="Brasa", price=20, status="scheduled", publish_at=NOON + HOUR)
     assert [p.name for p in queries.related_products(product)] == ["kin", "near", "far"]
     assert expiries == [NOON + HOUR]
 
 
 def test_products_that_were_unpublished_are_not_related() -> None:
-    product = shelves.product("product")
+    product = factories.product("product")
     for number in range(2 * queries.RELATED_PRODUCTS):
-        shelves.product(f"gone {number}", unpublish_at=NOON)
-    shelves.product("there", price=90)
+        factories.product(f"gone {number}", unpublish_at=NOON)
+    factories.product("there", price=90)
     assert [p.name for p in queries.related_products(product)] == ["there"]
 
 
 def test_a_branch_has_all_categories_above_and_below() -> None:
     for path in ("A/B/C", "A/B/D", "A/BB", "Z"):
-        shelves.category(path)
+        factories.category(path)
     branch = queries.category_branch("a/b")
     assert branch is not None
     assert [c.url_path for c in branch.ancestors] == ["a"]

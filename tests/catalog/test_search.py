@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from catalog import search
 from catalog.models import Product
 from catalog.search import Match
-from tests.catalog import shelves
+from tests.catalog import factories
 
 pytestmark = pytest.mark.django_db
 
@@ -32,14 +32,14 @@ def products() -> None:
         "Café Mug",
         "Nike Racer",
     ):
-        shelves.product(name)
-    shelves.product(
+        factories.product(name)
+    factories.product(
         "Enamel Pot",
         description="Goes well beside a frying pan.",
-        by="Brasa",
+        brand_name="Brasa",
         attributes={"Colour": "Vermilion"},
     )
-    shelves.product("Hidden Shirt", status="draft")
+    factories.product("Hidden Shirt", status="draft")
 
 
 def test_words_match_by_their_stems() -> None:
@@ -56,7 +56,7 @@ def test_brands_and_attributes_are_found() -> None:
 
 
 def test_a_word_in_the_name_ranks_above_one_in_the_description() -> None:
-    shelves.product("Iron Frying Pan")
+    factories.product("Iron Frying Pan")
     assert search_names("frying pan") == (Match.ALL, ["Copper Frying Pan", "Iron Frying Pan", "Enamel Pot"])
 
 
@@ -82,7 +82,7 @@ def test_if_no_product_has_all_words_those_with_any_are_found() -> None:
 
 @pytest.mark.parametrize("words", ["the", "The and", "hte"])
 def test_stop_words_alone_find_nothing(words: str) -> None:
-    shelves.product("The Kettle and the Mug")
+    factories.product("The Kettle and the Mug")
     assert search_names(words) == (Match.NONE, [])
 
 
@@ -98,21 +98,21 @@ def test_no_text_breaks_search(text: str) -> None:
 
 
 def test_the_exact_sku_comes_first() -> None:
-    shelves.product("Pan for ab-77 and other pans, ab-77", description="ab-77 ab-77")
-    lid = shelves.product("Quiet lid", sku="AB-77")
+    factories.product("Pan for ab-77 and other pans, ab-77", description="ab-77 ab-77")
+    lid = factories.product("Quiet lid", sku="AB-77")
     assert search_names("ab-77")[1][0] == lid.name
     assert search.search_products(" ab-77 ", among=Product.objects.visible()).exact_ids == (lid.pk,)
 
 
 def test_a_variants_sku_and_gtin_find_the_product() -> None:
-    product = shelves.product("Sized lid", sizes={"S": 1})
+    product = factories.product("Sized lid", sizes={"S": 1})
     product.variants.update(gtin="4006381333931")
     assert search_names(f"{product.sku}-0")[1][0] == "Sized lid"
     assert search_names("4006381333931")[1] == ["Sized lid"]
 
 
 def test_the_hidden_product_of_a_sku_stays_hidden() -> None:
-    shelves.product("Secret", sku="SECRET-1", status="draft")
+    factories.product("Secret", sku="SECRET-1", status="draft")
     assert search_names("secret-1")[1] == []
 
 
@@ -142,8 +142,8 @@ def codes() -> None:
         "WH-1000XM4",
         "AB-1000",
     ):
-        shelves.product(f"Thing {sku.lower()[::-1]}", sku=sku)
-    shelves.product("Counted", description="0707 -60 and 30017")
+        factories.product(f"Thing {sku.lower()[::-1]}", sku=sku)
+    factories.product("Counted", description="0707 -60 and 30017")
 
 
 def found_skus(text: str) -> list[str]:
@@ -186,7 +186,7 @@ def test_a_part_of_a_sku_must_stand_between_two_separators(codes: None, text: st
 
 
 def test_an_equal_sku_is_preferred_to_one_that_begins_with_the_text(codes: None) -> None:
-    shelves.product("Longer", sku="AB-1000-24")
+    factories.product("Longer", sku="AB-1000-24")
     result = search.search_products("ab-1000", among=Product.objects.visible())
     assert result.exact_ids == (Product.objects.get(sku="AB-1000").pk,)
 
@@ -220,20 +220,20 @@ def test_an_equal_sku_is_preferred_to_one_that_begins_with_the_text(codes: None)
 )
 def test_words_are_found_in_other_spellings_and_inside_of_words(text: str, name: str) -> None:
     for other in ("AT&T Telephone", "华为手机壳 防摔", "Straßenschuh Größe 42", "Strickmütze", "Müller Milk"):
-        shelves.product(other, slug=f"s-{len(other)}-{ord(other[0])}")
+        factories.product(other, slug=f"s-{len(other)}-{ord(other[0])}")
     for other in ("Knife of Steel", "Two Shelves", "T-Shirt in Green", "Headphone HD-800", "Minidisc Player"):
-        shelves.product(other)
+        factories.product(other)
     assert search_names(text) == (Match.ALL, [name])
 
 
 def test_singular_and_plural_are_both_found() -> None:
     for name in ("Butter Knife", "Knives"):
-        shelves.product(name)
+        factories.product(name)
     assert set(search_names("knives")[1]) == {"Butter Knife", "Knives"}
 
 
 def test_a_word_with_a_typing_error_is_not_matched_as_a_part() -> None:
-    shelves.product("Sunglasses")
+    factories.product("Sunglasses")
     assert search_names("sunglases") == (Match.CORRECTED, ["Sunglasses"])
 
 

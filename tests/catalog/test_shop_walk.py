@@ -23,7 +23,7 @@ from cachecontrol.api import bypass
 from cachecontrol.drain.runner import runner
 from catalog import listing
 from catalog.models import Brand, Category, Product, ProductImage, Variant
-from tests.catalog import shelves
+from tests.catalog import factories
 from tests.shelf.cluster import parameters
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ FIELDS: dict[type[Any], dict[str, list[Any]]] = {
         "sale_price": ["0", "5.50"],
         "currency": ["INR", "CHF"],
         "status": ["draft", "archived"],
-        "publish_at": [shelves.LONG_AGO + DAY, timezone.now() + DAY],
+        "publish_at": [factories.LONG_AGO + DAY, timezone.now() + DAY],
         "unpublish_at": [timezone.now() - DAY, timezone.now() + DAY],
         "attributes": [{"Material": ["Iron", "Tin"], "W: x": 7, "New": True}, {}],
     },
@@ -170,7 +170,9 @@ class Walk:
         first.delete()
 
     def add_a_product(self) -> None:
-        shelves.product("Steel pan", at="Kitchen/Pans", by="New", slug="thing-new", sizes={"S": 1})
+        factories.product(
+            "Steel pan", path="Kitchen/Pans", brand_name="New", slug="thing-new", sizes={"S": 1}
+        )
 
     def import_a_product(self) -> None:
         sku, price = self.random_row(Product).sku, f"{self.random.randint(5, 99)}.50"
@@ -186,7 +188,7 @@ class Walk:
     def wait_for(self, column: str) -> None:
         """Let a product become visible or invisible without a write."""
         row, moment = self.random_row(Product), timezone.now() + SOON
-        shown = {"status": "scheduled", "publish_at": shelves.LONG_AGO, "unpublish_at": None}
+        shown = {"status": "scheduled", "publish_at": factories.LONG_AGO, "unpublish_at": None}
         Product.objects.filter(pk=row.pk).update(**shown | {column: moment})
         for page in PAGES:
             self.get(page)
@@ -227,12 +229,12 @@ def comparable(response: HttpResponse) -> tuple[int, dict[str, Any], str]:
 @pytest.fixture
 def goods(transactional_db: None, redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "PRODUCTS_PER_PAGE", 2)
-    shelves.category("Home/Pots")
+    factories.category("Home/Pots")
     for number, by in zip(GOODS, ["Brasa", "Brasa", "Other", ""], strict=True):
-        product = shelves.product(
+        product = factories.product(
             f"{['Iron', 'Old'][number % 2]} pan",
-            at=["Kitchen", "Kitchen/Pans"][number % 2],
-            by=by,
+            path=["Kitchen", "Kitchen/Pans"][number % 2],
+            brand_name=by,
             slug=f"thing-{number}",
             sku=f"S-{number}",
             price=8 + number,
@@ -240,7 +242,7 @@ def goods(transactional_db: None, redis: Any, monkeypatch: pytest.MonkeyPatch) -
             attributes={"Material": ["Iron", "Steel"][number % 2]},
             sizes={"S": number % 2, "M": 0},
         )
-        shelves.image(product, alt="a pan")
+        factories.image(product, alt="a pan")
 
 
 def test_after_every_edit_each_page_equals_the_page_without_the_cache(goods: None) -> None:

@@ -14,17 +14,19 @@ from psycopg.types.json import Jsonb
 
 from cachecontrol import engine
 from cachecontrol.core.policy import Policy, register_policy
-from cachecontrol.dependencies import tracker
+from cachecontrol.dependencies.collection import outside_collection
+from cachecontrol.dependencies.databases import is_captured
 from cachecontrol.exceptions import Misconfigured
-from cachecontrol.frontends.queries import QueryRecipe, TrackedQuery
+from cachecontrol.frontends.queries import TrackedQuery
+from cachecontrol.frontends.query_recipes import QueryRecipe
 from cachecontrol.postgres import captured, guarded, read_point, tracked_models
 from cachecontrol.reasons import Outcome, PolicyKind
 from cachecontrol.stats import recording
 
 if TYPE_CHECKING:
-    from cachecontrol.engine import ReadRequest, ReadResult
+    from cachecontrol.core.reading import ReadRequest, ReadResult
 
-_ASKED = {read_point.READ_POINT_SQL, captured._CAPTURED_SQL}
+_ASKED = {read_point.READ_POINT_SQL, captured.CAPTURED_SQL}
 OWN_STATEMENTS = frozenset(_ASKED | {*map(guarded.in_savepoint, _ASKED)})
 """What a fill asks beside its query."""
 
@@ -81,7 +83,7 @@ _ran: dict[str, list[dict[str, str]]] = {}
 
 def twice(request: ReadRequest[Any]) -> ReadResult[Any]:
     """Read, read again, and leave in the log of queries what one read of the database would have left."""
-    if request.recipe is not None and tracker.is_captured(request.database):
+    if request.recipe is not None and is_captured(request.database):
         _asked[request.key] = request
         while len(_asked) > LATELY:
             del _asked[next(iter(_asked))]
@@ -144,7 +146,7 @@ def _judge(request: ReadRequest[Any], first: ReadResult[Any], second: ReadResult
     if first is not second:
         expected = repr(first.value)
     else:
-        with tracker.outside_collection():
+        with outside_collection():
             expected = _unordered(request.compute())
     got = repr(second.value) if first is not second else _unordered(second.value)
     _compare(request, got, expected)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cachecontrol.dependencies import tracker
-from cachecontrol.dependencies.tracker import Collection
+from cachecontrol.dependencies.collection import Collection, collecting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
 def collection_of(read: Callable[[], Any]) -> Collection:
     """What reading collects."""
-    with tracker.collecting(Collection("default")) as collection:
+    with collecting(Collection("default")) as collection:
         read()
     return collection
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from typing import ClassVar
 
 from django.db import models
 
@@ -66,7 +65,7 @@ class Book(models.Model):
 class Manual(Book):
     topic = models.CharField(max_length=40)
 
-    objects: ClassVar = TrackedManager()
+    objects = TrackedManager()  # type: ignore[misc]  # Django's metaclass makes it a class attribute
 
 
 @track(slices=["book"])

@@ -1,4 +1,4 @@
-"""``manage.py prove`` refuses what it cannot do before it begins, and leaves nothing behind."""
+"""``manage.py prove`` refuses wrong arguments before it starts anything, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 OTHERS = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "LARDER_TEST_HOME"}
 
 
-def start(*arguments: str, home: Path) -> subprocess.Popen[str]:
+def start(*arguments: str, home: Path, folder: Path = BASE_DIR, **variables: str) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if name not in OTHERS}
     return subprocess.Popen(
-        [sys.executable, "manage.py", "prove", *arguments],
-        cwd=BASE_DIR,
-        env=environment | {"TMPDIR": str(home)},
+        [sys.executable, BASE_DIR / "manage.py", "prove", *arguments],
+        cwd=folder,
+        env=environment | {"TMPDIR": str(home)} | variables,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -38,44 +38,60 @@ def start(*arguments: str, home: Path) -> subprocess.Popen[str]:
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A folder for what a proof writes; the path is short, since sockets lie in it."""
+    """A folder for the files of a proof. Its path is short, since it contains sockets."""
     with tempfile.TemporaryDirectory(prefix="larder-") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--seconds", "-5"], "argument --seconds: “-5” is not a number above zero."),
         (["--readers", "0"], "argument --readers: “0” is not a whole number above zero."),
-        (["--faults", "kill-web,nonsense"], "Unknown faults: nonsense"),
+        (["--faults", "kill-web,nonsense"], "argument --faults: Unknown faults: nonsense"),
         (["--report", "/dev/null/report"], "The report cannot be written"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_anything_starts(
-    arguments: list[str], said: str, home: Path
+def test_wrong_arguments_are_refused_before_anything_starts(
+    arguments: list[str], message: str, home: Path
 ) -> None:
     proof = start(*arguments, home=home)
     _, error = proof.communicate(timeout=LONG)
     assert proof.returncode != 0
-    assert said in error
+    assert message in error
     assert not list(home.iterdir())
+
+
+def test_the_servers_of_the_environment_are_named_together(home: Path) -> None:
+    proof = start(home=home, DATABASE_URL=os.environ["DATABASE_URL"])
+    _, error = proof.communicate(timeout=LONG)
+    assert proof.returncode == 1
+    assert "Set REDIS_URL too" in error
+
+
+def test_a_database_of_the_environment_has_to_be_disposable(home: Path) -> None:
+    database, redis = os.environ["DATABASE_URL"], os.environ["REDIS_URL"]
+    proof = start(home=home, DATABASE_URL=database, REDIS_URL=redis)
+    _, error = proof.communicate(timeout=LONG)
+    assert proof.returncode == 1
+    assert "not marked as disposable" in error
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_signal_leaves_a_process_of_a_proof_behind(number: signal.Signals, home: Path) -> None:
-    proof = start("--seconds", "3600", "--faults", "none", home=home)
+    """The proof is started from another folder, so that its processes have to be told where the project is."""
+    proof = start("--seconds", "3600", "--faults", "none", home=home, folder=home)
     await_that(lambda: {"reader0", "writer0"} <= {file.stem for file in home.glob("*/*.log")})
-    running = [process for process in psutil.process_iter() if works_for(process, home)]
+    running = [process for process in psutil.process_iter() if belongs_to(process, home)]
     assert len(running) > 10
     proof.send_signal(number)
     proof.communicate(timeout=LONG)
     await_that(lambda: not any(alive(process.pid) for process in running))
 
 
-def works_for(process: psutil.Process, home: Path) -> bool:
-    """Whether a process has been told of this folder, by its environment or its arguments."""
+def belongs_to(process: psutil.Process, home: Path) -> bool:
+    """Whether a process knows this folder, by its environment or its arguments."""
     try:
         return str(home) in " ".join([*process.environ().values(), *process.cmdline()])
     except psutil.Error:

@@ -145,7 +145,7 @@ def test_a_worker_that_still_loads_the_application_ends_at_once(tmp_path: Path) 
         process.wait()
 
 
-def test_a_keeper_that_waits_for_a_broker_that_hangs_ends_soon(django_db_setup: None, folder: Path) -> None:
+def test_a_worker_that_waits_for_a_broker_that_hangs_ends_soon(django_db_setup: None, folder: Path) -> None:
     with socket.socket() as hung:
         hung.bind(("127.0.0.1", 0))
         hung.listen()

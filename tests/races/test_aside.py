@@ -18,6 +18,7 @@ from django.db import connection, connections, transaction
 
 from cachecontrol import engine
 from cachecontrol.drain import catch_up, runner
+from cachecontrol.drain.drainer import Drainer, DrainResult
 from cachecontrol.exceptions import DrainRefused
 from cachecontrol.limits import budget
 from cachecontrol.postgres import read_point
@@ -73,15 +74,15 @@ def test_who_shares_an_interrupted_drain_is_told_that_it_failed(
     """Ctrl-C, a server's signal or a task's time limit ends the thread that drains, for another that waits as well."""
     gate, runs = threading.Event(), itertools.count()
     outcomes: list[object] = []
-    original = runner.DrainRunner._drain
+    original = Drainer.drain
 
-    def interrupted(self: runner.DrainRunner, *, certify: bool) -> runner.DrainResult:
+    def interrupted(self: Drainer, **options: Any) -> DrainResult:
         match next(runs):
             case 0:
                 assert gate.wait(LONG)
             case 1:
                 raise interrupt
-        return original(self, certify=certify)
+        return original(self, **options)
 
     def share() -> None:
         try:
@@ -89,17 +90,17 @@ def test_who_shares_an_interrupted_drain_is_told_that_it_failed(
         except (DrainRefused, interrupt) as error:
             outcomes.append(error)
 
-    monkeypatch.setattr(runner.DrainRunner, "_drain", interrupted)
+    monkeypatch.setattr(Drainer, "drain", interrupted)
     threads = [threading.Thread(target=share) for _ in range(3)]
     threads[0].start()
-    _wait(lambda: runner.runner._running)
+    _wait(lambda: runner.runner._is_running)
     for thread in threads[1:]:
         thread.start()
     _wait(lambda: len(runner.runner._turn._waiters) == 2)  # type: ignore[attr-defined]
     gate.set()
     for thread in threads:
         thread.join(LONG)
-    assert {type(outcome) for outcome in outcomes} == {runner.DrainResult, DrainRefused, interrupt}
+    assert {type(outcome) for outcome in outcomes} == {DrainResult, DrainRefused, interrupt}
     assert runner.runner.run().epoch
 
 
@@ -116,10 +117,10 @@ def test_a_reader_with_little_budget_left_stops_no_writers_drain(
         monkeypatch.setattr(budget._budget, "seconds", 0.001)
         query.ask(Subject.COUNT)
         assert not catch_up.breaker.is_down
-        work = catch_up._background.start()
-    assert work
-    work.join(LONG)
-    assert work.went_well
+        drain = catch_up._background.start()
+    assert drain
+    drain.join(LONG)
+    assert drain.has_succeeded
 
 
 def test_a_read_goes_on_where_no_thread_can_be_started(world: World, door: Door, settings: Any) -> None:
@@ -209,7 +210,7 @@ def test_a_child_forked_while_a_breaker_is_held_does_not_wait_for_it(guarded: Br
         child = os.fork()
         if child == 0:
             threading.Timer(LONG, os._exit, [1]).start()
-            guarded._down = True
+            guarded.is_down = True
             guarded.lets_ask()
             os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -217,7 +218,7 @@ def test_a_child_forked_while_a_breaker_is_held_does_not_wait_for_it(guarded: Br
 
 
 def test_a_clock_whose_tables_are_too_deep_to_read_refuses_no_write(world: World, door: Door) -> None:
-    """Whoever can write to Redis wrote it; the writer has to drain whole, as it connects anew."""
+    """Somebody wrote it who can write to Redis; the writer has to drain whole, as it connects anew."""
     door.ask(Subject.ROW)
     world.redis.hset(keys.CLOCK, "tables", "[" * 100_000)
     runner.runner.close()

@@ -222,7 +222,8 @@ def test_a_writers_drain_is_limited_whatever_the_budget(world: World, settings: 
     try:
         with suppress(psycopg.errors.QueryCanceled):
             own.run(certify=False)
-            assert own._execute("SHOW statement_timeout", {}) == ("1ms",)
+            raw = own.drainer.primary.connection()
+            assert raw.execute("SHOW statement_timeout").fetchone() == ("1ms",)
     finally:
         own.close()
 

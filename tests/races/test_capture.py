@@ -18,7 +18,7 @@ import pytest
 from django.db import connection
 
 from cachecontrol.core import registry
-from cachecontrol.dependencies import tracker
+from cachecontrol.dependencies.collection import Collection
 from cachecontrol.postgres import triggers
 from cachecontrol.reasons import Outcome
 from tests import settings as test_settings
@@ -358,7 +358,7 @@ def test_a_part_of_another_table_is_served_and_not_stored(world: World, partitio
     part = dataclasses.replace(items(), relation="shelf_item_1")
     with mock.patch.dict(registry._tables, {"shelf_item_1": part}):
         triggers.synchronise(connection)
-        collection = tracker.Collection("default")
+        collection = Collection("default")
         collection.add("default", ["shelf_item_1"])
         assert collection.final_refusal() == ("untracked", "shelf_item_1")
 

@@ -16,7 +16,7 @@ from psycopg.pq import TransactionStatus
 
 from cachecontrol.drain import catch_up, runner
 from cachecontrol.drain.runner import DrainRunner
-from cachecontrol.prove.processes import standing_still
+from cachecontrol.prove.processes import suspended
 from cachecontrol.reasons import Outcome
 from cachecontrol.redis import protocol
 from tests.patience import LONG
@@ -210,8 +210,7 @@ def test_a_drain_whose_server_falls_silent_ends_and_the_next_connects_anew(world
     """The network still acknowledges what is sent, and nobody is there to keep a statement_timeout."""
     own = DrainRunner()
     own.run()
-    assert own._cursor is not None
-    with standing_still(own._cursor.connection.info.backend_pid):
+    with suspended(own.drainer.primary.connection().info.backend_pid):
         with pytest.raises(psycopg.OperationalError):
             own.run(timeout=0.1)
         assert own.run().epoch

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cachecontrol.core import registry
+from cachecontrol.drain.primary import Primary
 from cachecontrol.drain.runner import DrainRunner
 from cachecontrol.models import Epoch
 from cachecontrol.reasons import Outcome
@@ -136,8 +137,8 @@ def test_releases_that_track_other_tables_drain_by_turns_and_renew_nothing(
 
 
 GAPS: dict[str, tuple[Any, str, str]] = {
-    "before its statement": (DrainRunner, "_ask", "before"),
-    "after its statement": (DrainRunner, "_ask", "after"),
+    "before its statement": (Primary, "_ask", "before"),
+    "after its statement": (Primary, "_ask", "after"),
     "before its last call": (protocol, "move", "before"),
 }
 

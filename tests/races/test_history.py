@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cachecontrol.drain.connection import DrainConnection
 from cachecontrol.drain.runner import DrainRunner
 from cachecontrol.exceptions import DrainRefused
 from cachecontrol.redis import keys, protocol
@@ -68,8 +69,9 @@ def test_a_fill_that_spans_the_promotion_stores_nothing(world: World, standby: P
         cluster.promote(standby)
         with cluster.connect(standby) as rival:
             rival.execute(CHANGES[Subject.ROW])
+            own = DrainConnection.connect(rival.info.dsn, autocommit=True)
         drain = DrainRunner()
-        drain._cursor = cluster.connect(standby).cursor()
+        drain.drainer.primary._connection = own
         drain.run()
         drain.close()
 

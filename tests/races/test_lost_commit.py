@@ -99,7 +99,7 @@ def test_a_prepared_transaction_is_nobodys_until_another_ends_it(world: World, d
     assert (door.truth(Subject.LIST) == before) is (end == "ROLLBACK")
 
 
-def test_a_prepared_transaction_is_carried_by_whoever_commits_it(world: World, door: Door) -> None:
+def test_a_prepared_transaction_is_carried_by_the_session_that_commits_it(world: World, door: Door) -> None:
     """The drain of who wrote it finds it prepared and not committed."""
     name = _name()
     door.ask(Subject.LIST)

@@ -1,4 +1,4 @@
-"""Triggers that somebody disabled, dropped or enabled otherwise: it is said what to do, and the keeper does it by itself.
+"""Triggers that somebody disabled, dropped or enabled otherwise: health tells what to do, and the mend job does it by itself.
 
 See docs/races.md, "Triggers that somebody switched off".
 """
@@ -47,7 +47,7 @@ def state(world: World, request: pytest.FixtureRequest) -> Iterator[str]:
     assert not [error for _, error in mend.mend() if error]
 
 
-def test_the_keeper_puts_them_back(world: World, state: str) -> None:
+def test_the_mend_job_puts_them_back(world: World, state: str) -> None:
     assert [*mend.mend()] == [("shelf_item", "")]
     assert [*mend.mend()] == []
     assert triggers.tables_without_triggers(connection) == []
@@ -94,7 +94,7 @@ def test_it_is_said_what_to_do(world: World, state: str) -> None:
     answer = json.loads(readyz(RequestFactory().get("/readyz")).content)
     assert (answer["status"], answer["checks"]["triggers"]) == (
         "degraded",
-        "off on shelf_item: the mend keeper restores them; if it cannot, run migrate",
+        "off on shelf_item: the mend job restores them; if it cannot, run migrate",
     )
     assert [message.id for message in checks._postgresql()] == ["cachecontrol.W002"]
 

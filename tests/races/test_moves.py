@@ -70,7 +70,7 @@ def _read_by(statement: str) -> list[tuple[str, int]]:
     xmax, xip = drain_query.snapshot_bounds(protocol.clock().snapshot)
     try:
         ((plan,),) = (
-            other._connected()
+            other.drainer.primary.connection()
             .execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", {"xmax": xmax, "xip": xip, "limit": 5000})
             .fetchall()
         )

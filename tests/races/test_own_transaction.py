@@ -56,7 +56,7 @@ def test_a_reader_within_the_open_transaction_drains_and_hides_nothing(world: Wo
 
 def test_a_drain_refuses_to_run_inside_a_transaction(world: World) -> None:
     drain = DrainRunner()
-    own = drain._connected().connection
+    own = drain.drainer.primary.connection()
     own.autocommit = False
     own.execute("SELECT pg_current_xact_id()")
     try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from cachecontrol.drain import catch_up
+from cachecontrol.drain.primary import Primary
 from cachecontrol.drain.runner import DrainRunner
 from cachecontrol.reasons import Outcome
 from cachecontrol.redis import keys, protocol
@@ -43,7 +44,7 @@ def test_a_drain_that_paused_does_not_vouch_for_what_was_committed_meanwhile(
 
 
 def test_the_time_of_a_drain_lies_before_its_snapshot(world: World) -> None:
-    with staged(DrainRunner, "_ask", before=lambda: time.sleep(0.05), after=lambda: time.sleep(0.05)):
+    with staged(Primary, "_ask", before=lambda: time.sleep(0.05), after=lambda: time.sleep(0.05)):
         world.drain()
     clock = protocol.clock()
     assert clock.now - int(clock.time) >= 100_000

@@ -30,7 +30,7 @@ MAX_LAG = 0.4
 def test_nothing_older_than_max_lag_is_served_although_nobody_drains(
     world: World, door: Door, subject: Subject, settings: Any
 ) -> None:
-    """1. Bounded staleness: whoever wrote is gone, and no drain process runs."""
+    """1. Bounded staleness: the writer is gone, and no drain process runs."""
     settings.CACHECONTROL = {**settings.CACHECONTROL, "MAX_LAG": MAX_LAG}
     world.drain()
     door.ask(subject)
@@ -48,7 +48,7 @@ def test_where_freshness_cannot_be_proven_the_database_answers(
     door.ask(Subject.ROW)
     world.change(Subject.ROW)
     time.sleep(MAX_LAG)
-    monkeypatch.setattr(runner.runner, "_drain", _refuse)
+    monkeypatch.setattr(runner.runner.drainer, "drain", _refuse)
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
     assert (world.last.outcome, world.last.reason) == (Outcome.BYPASS, "clock_old")
 
@@ -80,7 +80,7 @@ def test_a_write_stands_although_redis_and_the_drain_fail(world: World, monkeypa
         def fail(*_: Any, error: Exception = error, **__: Any) -> None:
             raise error
 
-        monkeypatch.setattr(runner.DrainRunner, "_drain", fail)
+        monkeypatch.setattr(runner.runner.drainer, "drain", fail)
         before = Item.objects.get(pk=1).price
         with transaction.atomic():
             Item.objects.filter(pk=1).update(price=before + 1)

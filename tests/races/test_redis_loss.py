@@ -126,7 +126,7 @@ def test_a_redis_that_is_gone_costs_no_answer_and_no_write(
     assert elsewhere(lambda: door.ask(Subject.ROW)) == "77"
 
 
-def test_a_writer_cut_off_from_redis_is_carried_by_whoever_drains_next(
+def test_a_writer_cut_off_from_redis_is_carried_by_the_next_drain(
     world: World, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its commit stands, and another drain carries it. See docs/races.md, "A writer cut off from Redis"."""
@@ -136,7 +136,7 @@ def test_a_writer_cut_off_from_redis_is_carried_by_whoever_drains_next(
         raise StoreDown("cut off")
 
     with monkeypatch.context() as patched:
-        patched.setattr(runner.runner, "_drain", cut)
+        patched.setattr(runner.runner.drainer, "drain", cut)
         connection.cursor().execute(CHANGES[Subject.LIST])
     assert elsewhere(lambda: door.truth(Subject.LIST)) == door.truth(Subject.LIST)
     assert door.ask(Subject.LIST) == door.truth(Subject.LIST)

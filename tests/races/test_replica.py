@@ -14,8 +14,10 @@ from psycopg.conninfo import conninfo_to_dict
 from cachecontrol import engine
 from cachecontrol.api import depends_on
 from cachecontrol.core.policy import Policy, register_policy
-from cachecontrol.dependencies import tracker
+from cachecontrol.core.reading import ReadRequest
+from cachecontrol.dependencies.collection import Collection, collecting
 from cachecontrol.exceptions import StoreDown
+from cachecontrol.frontends import frontend
 from cachecontrol.reasons import Outcome
 from cachecontrol.redis import protocol
 from tests.replies import one_row
@@ -105,7 +107,7 @@ def test_a_replica_that_keeps_up_fills_the_cache(
     world.change_and_drain(Subject.ROW)
     _follow(world, replica)
     used: list[str] = []
-    monkeypatch.setattr(tracker.Collection, "add_positions", _noting(used, tracker.Collection.add_positions))
+    monkeypatch.setattr(Collection, "add_positions", _noting(used, Collection.add_positions))
     assert door.ask(Subject.ROW) == "11"
     assert door.ask(Subject.ROW) == "11"
     assert world.last.outcome is Outcome.HIT
@@ -117,8 +119,8 @@ def test_a_replica_that_keeps_up_fills_the_cache(
 def test_declared_sql_counts_on_the_server_that_ran_it(world: World, replica: Any) -> None:
     replica.execute("SELECT pg_wal_replay_pause()")
     world.change_and_drain(Subject.ROW)
-    own = tracker.Collection("default")
-    with tracker.collecting(own) as collection, depends_on(Item), connections["replica"].cursor() as cursor:
+    own = Collection("default")
+    with collecting(own) as collection, depends_on(Item), connections["replica"].cursor() as cursor:
         cursor.execute("SELECT price FROM shelf_item WHERE id = 1")
         assert cursor.fetchone() == (10,)
     assert collection.final_refusal() is None
@@ -143,14 +145,14 @@ def test_sql_that_always_asks_a_replica_runs_twice_at_most(world: World, replica
     replica.execute("SELECT pg_wal_replay_pause()")
     world.change_and_drain(Subject.ROW)
     kept = register_policy(Policy(name="shelf.declared", kind="query", ttl=60.0))
-    key = engine.entry_key(kept, "declared")
-    request = engine.ReadRequest(policy=kept, key=key, compute=compute, database="default", recipe=None)
+    key = frontend.entry_key(kept, "", "declared")
+    request = ReadRequest(policy=kept, key=key, compute=compute, database="default", recipe=None)
     result = engine.read(request)
     assert (result.value, result.refusal, len(runs)) == (10, "moved", 2)
 
 
 def _noting(used: list[str], take: Any) -> Any:
-    def note(collection: tracker.Collection, *args: Any, **kwargs: Any) -> None:
+    def note(collection: Collection, *args: Any, **kwargs: Any) -> None:
         used.extend(alias for alias in collection.read_points if alias not in used)
         take(collection, *args, **kwargs)
 
@@ -173,7 +175,7 @@ def test_a_fill_that_connects_anew_is_not_stored(world: World, replica: Any) -> 
         own.execute("SELECT pg_wal_replay_pause()")
         world.change_and_drain(Subject.ROW)
         _follow(world, replica)
-        with tracker.collecting(tracker.Collection("replica")) as collection:
+        with collecting(Collection("replica")) as collection:
             DOORS["query"].truth(Subject.COUNT)
             connections["replica"].close()
             connections["replica"].settings_dict["HOST"] = conninfo_to_dict(behind.url)["host"]

@@ -64,7 +64,7 @@ def lose_patience(line: Line, settings: Any) -> None:
 
 def _is_connected() -> bool:
     with suppress(RedisError):
-        redis_client.thread_connection._current().connect()
+        redis_client.thread_connection.renew().connect()
         return True
     return False
 

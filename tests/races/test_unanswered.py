@@ -179,7 +179,7 @@ def test_what_is_captured_cannot_be_asked_either(
 ) -> None:
     """The second question of a fill fails."""
     monkeypatch.setattr(captured, "_captured", {})
-    monkeypatch.setattr(captured, "_CAPTURED_SQL", "SELECT 1 / 0")
+    monkeypatch.setattr(captured, "CAPTURED_SQL", "SELECT 1 / 0")
     with recording.trace() as trace, transaction.atomic() if within else nullcontext():
         if within:
             query.truth(Subject.ROW)
@@ -192,7 +192,7 @@ def test_a_connection_that_cannot_tell_its_settings_does_without_the_cache(
 ) -> None:
     query.ask(Subject.ROW)
     connection.close()
-    monkeypatch.setattr(after_commit, "_BEGIN", "SELECT 1 / 0, ''")
+    monkeypatch.setattr(after_commit, "START_SQL", "SELECT 1 / 0")
     assert query.truth(Subject.ROW) == "10"
     world.change_and_drain(Subject.ROW)
     query.ask(Subject.ROW)

@@ -54,7 +54,7 @@ def declared(request: HttpRequest) -> HttpResponse:
         return HttpResponse(str(_read["now"]()))
 
 
-@cached_page("unseen.asynchronous")  # type: ignore[arg-type]  # the type of views names synchronous ones
+@cached_page("unseen.asynchronous")
 async def asynchronous(request: HttpRequest) -> HttpResponse:
     return HttpResponse(str(await _read["now"]()))
 

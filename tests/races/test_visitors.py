@@ -72,7 +72,7 @@ def test_what_one_visitor_is_refused_is_not_refused_to_another(world: World, doo
 
 
 def test_visitors_at_the_same_time_are_each_told_their_own(world: World) -> None:
-    """Cookies, names and unknown parameters of one are nowhere in what the other gets, whoever computes."""
+    """Cookies, names and unknown parameters of one are nowhere in what the other gets, whichever of them computes."""
     visitors, begin = 6, threading.Barrier(6)
     told: dict[int, Any] = {}
 

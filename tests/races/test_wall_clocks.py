@@ -43,7 +43,7 @@ def test_they_share_what_each_fills(world: World, door: Door, filled: float, ask
 
 @pytest.mark.parametrize("drains", APART)
 @pytest.mark.parametrize("asks", APART)
-def test_nothing_is_older_than_max_lag_whoever_drained_last(
+def test_nothing_is_older_than_max_lag_whichever_process_drained_last(
     world: World, door: Door, settings: Any, drains: float, asks: float
 ) -> None:
     settings.CACHECONTROL = {**settings.CACHECONTROL, "MAX_LAG": MAX_LAG}
@@ -56,7 +56,7 @@ def test_nothing_is_older_than_max_lag_whoever_drained_last(
         assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
 
 
-def test_epochs_grow_whoever_begins_them(world: World) -> None:
+def test_epochs_grow_whichever_process_begins_them(world: World) -> None:
     begun = []
     for seconds in (900.0, -900.0, 0.0):
         world.redis.delete(keys.CLOCK)

@@ -18,7 +18,7 @@ from django.db.models.lookups import Exact
 from django.test.utils import CaptureQueriesContext
 
 from cachecontrol.api import TrackedQuerySet, depends_on
-from cachecontrol.dependencies import tracker
+from cachecontrol.dependencies.collection import Collection, collecting
 from cachecontrol.jobs import reconcile
 from cachecontrol.postgres import sessions
 from cachecontrol.postgres.sessions import TELL_SETTING
@@ -92,13 +92,13 @@ def connecting(**given: Any) -> Iterator[None]:
     before = {name: connection.settings_dict[name] for name in given}
     connection.close()
     connection.settings_dict.update(given)
-    sessions._constant.cache_clear()
+    sessions._configured_scope.cache_clear()
     try:
         yield
     finally:
         connection.close()
         connection.settings_dict.update(before)
-        sessions._constant.cache_clear()
+        sessions._configured_scope.cache_clear()
 
 
 @contextmanager
@@ -394,7 +394,7 @@ def test_a_connection_that_came_with_temporary_tables_is_no_other(world: World, 
     door.ask(Subject.ROW)
     raw(f"CREATE TEMP TABLE shelf_item AS {COPY}")
     session = connection.connection.cachecontrol_session
-    session.began = connection.connection.execute(f"SELECT {sessions.SESSION_SQL}").fetchone()[0]
+    session.start = connection.connection.execute(f"SELECT {sessions.STATE.as_string(None)}").fetchone()[0]
     assert door.ask(Subject.ROW) == "777"
     connection.close()
     assert door.ask(Subject.ROW) == "10"
@@ -420,7 +420,7 @@ def test_who_connects_otherwise_has_entries_of_his_own(
 
 
 @pytest.mark.parametrize("given", [{"RELEASE": "next"}, {"SCOPE": f"{__name__}.shelf_in_sight"}])
-def test_keepers_leave_alone_what_others_ask_for(
+def test_jobs_leave_alone_what_others_ask_for(
     world: World, door: Door, settings: Any, given: dict[str, Any]
 ) -> None:
     door.ask(Subject.TABLE)
@@ -464,9 +464,9 @@ def test_a_statement_in_a_pipeline_may_have_changed_the_session(world: World, do
 
 def test_what_was_read_on_a_connection_that_was_closed_since_is_not_stored(world: World) -> None:
     """The connection below Django's is closed, and can tell nothing of its session any more."""
-    own = tracker.Collection("default")
+    own = Collection("default")
     try:
-        with tracker.collecting(own) as collection:
+        with collecting(own) as collection:
             assert DOORS["query"].truth(Subject.ROW) == "10"
             connection.connection.close()
             assert collection.final_refusal() == ("session", "default")

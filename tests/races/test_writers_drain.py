@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def drained(world: World) -> None:
-    """A whole drain came first, as the first of a process is one whoever asks."""
+    """A whole drain came first, as the first drain of a process always is one."""
     runner.runner.run()
 
 
@@ -64,7 +64,7 @@ def test_a_new_connection_knows_nothing_of_the_drains_before(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its backend may have the number of the last one's: a server that started again counts from the beginning."""
-    for name in ("CARRY_SQL", "DRAIN_SQL"):
+    for name in ("CARRY_SQL", "WHOLE_SQL"):
         monkeypatch.setattr(drain_query, name, getattr(drain_query, name).replace("pg_backend_pid()", "1"))
     runner.runner.run()
     runner.runner.close()
@@ -74,10 +74,11 @@ def test_a_new_connection_knows_nothing_of_the_drains_before(
 
 def test_it_asks_redis_once_and_the_database_once(world: World) -> None:
     world.run("UPDATE shelf_item SET price = 1")
+    primary = runner.runner.drainer.primary
     with (
         staged(protocol, "_move", after=lambda: None),
         mock.patch.object(protocol, "_clock", side_effect=AssertionError("the clock was asked")),
-        mock.patch.object(runner.runner, "_execute", wraps=runner.runner._execute) as asked,
+        mock.patch.object(primary, "_execute", wraps=primary._execute) as asked,
     ):
         runner.runner.run(certify=False)
     assert asked.call_count == 1
@@ -88,8 +89,9 @@ def test_it_becomes_a_whole_one_on_another_backend(world: World) -> None:
 
     See docs/races.md, "A crash of PostgreSQL".
     """
-    assert runner.runner._last_state
-    runner.runner._last_state = dataclasses.replace(runner.runner._last_state, backend=0)
+    own = runner.runner.drainer.primary.connection()
+    assert own.last_state
+    own.last_state = dataclasses.replace(own.last_state, backend=0)
     with staged(protocol, "_clock", after=lambda: None):
         runner.runner.run(certify=False)
 
@@ -97,7 +99,8 @@ def test_it_becomes_a_whole_one_on_another_backend(world: World) -> None:
 def test_it_carries_although_the_server_ended_its_connection(world: World, door: Door) -> None:
     """PostgreSQL restarted or failed over since: the writer's own connection is new, and its commit has to be seen."""
     door.ask(Subject.ROW)
-    world.run(f"SELECT pg_terminate_backend({runner.runner._connected().connection.info.backend_pid}, 10000)")
+    backend = runner.runner.drainer.primary.connection().info.backend_pid
+    world.run(f"SELECT pg_terminate_backend({backend}, 10000)")
     world.change(Subject.ROW)
     assert catch_up.catch_up(certify=False)
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)

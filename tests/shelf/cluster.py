@@ -18,7 +18,7 @@ from django.db import connection, connections
 from psycopg.conninfo import conninfo_to_dict
 
 from cachecontrol.drain import runner
-from cachecontrol.prove.processes import standing_still
+from cachecontrol.prove.processes import suspended
 from project.local.account import make_private
 from project.local.postgres import Postgres
 from tests.patience import LONG
@@ -74,7 +74,7 @@ def forgetful(server: Postgres) -> Iterator[None]:
 
     The process that writes them now and then stands still; a crash has to kill it, since it hears nothing else.
     """
-    with standing_still(_wal_writer(server)):
+    with suspended(_wal_writer(server)):
         yield
 
 

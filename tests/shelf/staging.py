@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from cachecontrol.core.entry import Head
-from cachecontrol.prove.processes import standing_still
+from cachecontrol.prove.processes import suspended
 from cachecontrol.redis import keys, redis_client
 from tests.replies import in_bytes
 
@@ -56,7 +56,7 @@ def silent(valkey: Valkey) -> Iterator[None]:
     line.connect()
     line._sock.settimeout(MOMENT)
     assert pid is not None
-    with standing_still(pid):
+    with suspended(pid):
         yield
 
 

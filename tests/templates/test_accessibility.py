@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from tests.catalog import shelves
+from tests.catalog import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,19 +36,23 @@ NARROW, PHONE, DESK = (320, 640), (390, 844), (1280, 900)
 @pytest.fixture(autouse=True)
 def goods(redis: Any) -> None:
     for number in range(30):
-        shelves.product(
+        factories.product(
             f"An enamelled pan with an uncommonlylongandunbreakablenameofthingsforkitchens {number}",
-            by=f"Brand {number % 11}",
+            brand_name=f"Brand {number % 11}",
             attributes={"Material": ["Iron", "Steel"][number % 2], "Colour": "Blue"},
             price=20,
             sale_price=15 if number % 3 else None,
         )
-    pan = shelves.product(
-        "Pan", slug="pan", by="Brand 1", sizes={"Small": 1, "Large": 0}, attributes={"Induction": True}
+    pan = factories.product(
+        "Pan",
+        slug="pan",
+        brand_name="Brand 1",
+        sizes={"Small": 1, "Large": 0},
+        attributes={"Induction": True},
     )
-    shelves.image(pan, alt="The pan")
-    shelves.image(pan, alt="The pan, upside down", position=1)
-    shelves.product("Lamp", at="Home/Lamps")
+    factories.image(pan, alt="The pan")
+    factories.image(pan, alt="The pan, upside down", position=1)
+    factories.product("Lamp", path="Home/Lamps")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""``manage.py drain``: carry changes to the tags, twenty times a second, until stopped."""
+"""``manage.py drain``: carry changes to the tags each ``DRAIN_INTERVAL``, until stopped."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
 from cachecontrol.conf import conf
-from cachecontrol.drain.runner import runner
-from cachecontrol.exceptions import DrainRefused, StoreDown
+from cachecontrol.drain.runner import FAILURES, runner
+from cachecontrol.exceptions import DrainRefused
 from cachecontrol.limits.failsafe import failsafe
+from cachecontrol.management.store_errors import reporting_store_errors
 from cachecontrol.redis import server_state
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ logger = logging.getLogger("cachecontrol")
 
 LONGEST_PAUSE = 2.0
 """Seconds between two tries while drains fail."""
+TIMEOUT = 60.0
+"""Seconds that one drain of this command may take: nobody waits for it."""
 
 
 class Command(BaseCommand):
@@ -36,35 +38,44 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["once"]:
-            drained = runner.run(timeout=60)
-            self.stdout.write(
-                _("%(moved)s of %(tags)s tags moved.") % {"moved": drained.moved, "tags": drained.tags}
-            )
+            self._drain_once()
             return
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        self._run(stop)
+        _drain_until(stop)
 
-    def _run(self, stop: threading.Event) -> None:
-        pause, failing, noted = conf.drain_interval, "", -math.inf
-        while not stop.wait(pause):
+    def _drain_once(self) -> None:
+        with reporting_store_errors():
             try:
-                runner.run(timeout=60)
-            except (StoreDown, DrainRefused, psycopg.Error, TimeoutError) as error:
-                pause = min(pause * 2, LONGEST_PAUSE)
-                if failing != type(error).__name__:
-                    logger.error("Drains fail: %s", error)
-                failing = type(error).__name__
-            else:
-                if failing:
-                    logger.warning("Drains go well again")
-                pause, failing = conf.drain_interval, ""
-                noted = _note(noted)
+                drained = runner.run(timeout=TIMEOUT)
+            except DrainRefused as error:
+                raise CommandError(str(error)) from error
+        self.stdout.write(
+            _("%(moved)s of %(tags)s tags moved.") % {"moved": drained.moved, "tags": drained.tags}
+        )
+
+
+def _drain_until(stop: threading.Event) -> None:
+    """Drain again and again. The log tells when drains begin to fail, fail in another way, and succeed again."""
+    pause, failure, noted = conf.drain_interval, "", -math.inf
+    while not stop.wait(pause):
+        try:
+            runner.run(timeout=TIMEOUT)
+        except FAILURES as error:
+            pause = min(pause * 2, LONGEST_PAUSE)
+            if failure != type(error).__name__:
+                logger.error("Drains fail: %s", error)
+            failure = type(error).__name__
+        else:
+            if failure:
+                logger.warning("Drains go well again")
+            pause, failure = conf.drain_interval, ""
+            noted = _note(noted)
 
 
 def _note(noted: float) -> float:
-    """Let ``/readyz`` see once a second that this process drains; return when it was noted last."""
+    """Let ``/readyz`` see once a second that this process drains. Returns the time of the last note (monotonic seconds)."""
     if (now := time.monotonic()) < noted + 1:
         return noted
     failsafe(server_state.note_drain)

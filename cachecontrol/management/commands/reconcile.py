@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
-from tqdm import tqdm
 
-from cachecontrol.exceptions import StoreDown
 from cachecontrol.jobs import reconcile
 from cachecontrol.jobs.reconcile import Finding
+from cachecontrol.management.progress import progress_bar
+from cachecontrol.management.store_errors import reporting_store_errors
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -26,21 +26,13 @@ class Command(BaseCommand):
         parser.add_argument("--seconds", type=float, default=600.0, help="seconds at most (default: 600)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with tqdm(unit=_("entry"), disable=None) as bar:
-
-            def show(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
-
-            try:
-                found = reconcile.reconcile(
-                    seconds=options["seconds"], entries=options["entries"], progress=show
-                )
-            except StoreDown as error:
-                raise CommandError(_("Redis does not answer: %s") % error) from error
-        if found is None:
-            raise CommandError(_("Another process reconciles right now."))
-        for finding, n in found.items():
+        with progress_bar(_("entry")) as progress, reporting_store_errors():
+            findings = reconcile.reconcile(
+                seconds=options["seconds"], entries=options["entries"], progress=progress
+            )
+        if findings is None:
+            raise CommandError(_("The job reconcile already runs in another process."))
+        for finding, n in findings.items():
             self.stdout.write(f"{finding}: {n}")
-        if drifted := found[Finding.DRIFT]:
+        if drifted := findings[Finding.DRIFT]:
             raise CommandError(_("%d entries had drifted and were deleted.") % drifted)

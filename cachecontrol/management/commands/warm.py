@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from tqdm import tqdm
 
 from cachecontrol.core.policy import find_policy
-from cachecontrol.exceptions import StoreDown
 from cachecontrol.frontends import recipes
 from cachecontrol.jobs import warm
+from cachecontrol.management.progress import progress_bar
+from cachecontrol.management.store_errors import reporting_store_errors
 from cachecontrol.reasons import PolicyKind
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Command(BaseCommand):
     help = "Fill the pages that visitors ask for most, of some policies or of all."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("policy", nargs="*", help="names of policies, such as catalog.product_page")
+        parser.add_argument("policy", nargs="*", help="names of policies, such as shop.product_page")
         parser.add_argument("--all", action="store_true", help="all policies that are to be kept warm")
         parser.add_argument("--pages", type=int, default=1000, help="pages at most (default: 1000)")
         parser.add_argument("--seconds", type=float, default=600.0, help="seconds at most (default: 600)")
@@ -35,20 +35,17 @@ class Command(BaseCommand):
         if bool(options["policy"]) == options["all"]:
             raise CommandError(_("Name policies or give --all. Policies: %s") % ", ".join(_names()))
         policies = None if options["all"] else [_policy(name) for name in options["policy"]]
-        with tqdm(unit=_("page"), disable=None) as bar:
-            try:
-                filled = warm.warm(
-                    policies, seconds=options["seconds"], limit=options["pages"], progress=_show(bar)
-                )
-            except StoreDown as error:
-                raise CommandError(_("Redis does not answer: %s") % error) from error
+        with progress_bar(_("page")) as progress, reporting_store_errors():
+            filled = warm.warm(
+                policies, seconds=options["seconds"], limit=options["pages"], progress=progress
+            )
         if filled is None:
-            raise CommandError(_("Another process warms right now."))
+            raise CommandError(_("The job warm already runs in another process."))
         self.stdout.write(ngettext("%d page filled.", "%d pages filled.", filled) % filled)
 
 
 def _names() -> list[str]:
-    return [each.name for each in warm.warmable()]
+    return [policy.name for policy in warm.warmable()]
 
 
 def _policy(name: str) -> Policy:
@@ -59,11 +56,3 @@ def _policy(name: str) -> Policy:
             % {"name": name, "all": ", ".join(_names())}
         )
     return policy
-
-
-def _show(bar: tqdm[Any]) -> Any:
-    def show(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-
-    return show

@@ -112,7 +112,7 @@ def _of_redis(shown: TimeSeries, lines: list[Line]) -> dict[str, Any]:
 
 
 def _of_postgresql() -> dict[str, Any]:
-    return {"changes": failsafe(sources.changes), "keeper_runs": failsafe(sources.job_runs)}
+    return {"changes": failsafe(sources.changes), "job_runs": failsafe(sources.job_runs)}
 
 
 def _reasons(whole: Counters) -> list[dict[str, Any]]:

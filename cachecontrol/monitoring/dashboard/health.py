@@ -9,7 +9,7 @@ from time import time
 from typing import TYPE_CHECKING
 
 from celery import current_app
-from django.db import connection
+from django.db import connections
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from kombu.exceptions import OperationalError
@@ -18,8 +18,7 @@ from cachecontrol.conf import conf
 from cachecontrol.limits.failsafe import failsafe
 from cachecontrol.models import Tracked
 from cachecontrol.monitoring.dashboard import sources
-from cachecontrol.postgres import temporary_files
-from cachecontrol.postgres.triggers import FAMILY_SQL
+from cachecontrol.postgres import family, temporary_files
 from cachecontrol.redis import redis_client, server_state
 from cachecontrol.stats.counters import CountKind
 from cachecontrol.templatetags.figures import duration
@@ -135,7 +134,7 @@ def _triggers() -> Check:
     if missing:
         text = _(
             "missing, disabled or not set to ALWAYS (as after ENABLE TRIGGER ALL) on {tables}, so that nothing cached of them is"
-            " used for long: the mend keeper puts them back within a minute; if it has no rights to, run migrate"
+            " used for long: the mend job puts them back within a minute; if it has no rights to, run migrate"
         )
         return Check(name, State.BAD, text.format(tables=", ".join(missing)))
     count = Tracked.objects.count()
@@ -147,15 +146,14 @@ def _triggers() -> Check:
 
 def _tables_without_triggers() -> list[str]:
     """Return tracked tables and partitions that lack a trigger, or have one that is not enabled as it should be."""
-    tracked = "SELECT to_regclass(quote_ident(relation)) AS root FROM cachecontrol_tracked"
-    with connection.cursor() as cursor:
-        cursor.execute(FAMILY_SQL.format(roots=tracked))
-        return [name for _, _, name, is_captured, _ in cursor.fetchall() if not is_captured]
+    with connections[conf.database].cursor() as cursor:
+        members = family.members_of_tracked_tables(cursor)
+    return [member.name for member in members if not member.is_captured]
 
 
 def _large_writes() -> Check:
     name = _("Large writes")
-    limits = failsafe(lambda: temporary_files.limits(connection))
+    limits = failsafe(lambda: temporary_files.limits(connections[conf.database]))
     if limits is None:
         return Check(name, State.BAD, _("cannot be read"))
     if limits:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection
+from django.db import connections
 
+from cachecontrol.conf import conf
 from cachecontrol.models import Change, JobRun
 from cachecontrol.redis import keys, redis_client
 from cachecontrol.stats.counters import CountName
@@ -127,11 +128,11 @@ def changes(limit: int = 15) -> list[Change]:
 
 
 def job_runs() -> list[JobRun]:
-    """Return the last run of each keeper."""
+    """Return the last run of each job."""
     return list(JobRun.objects.order_by("name", "-started_at").distinct("name"))
 
 
 def database_version() -> str:
-    with connection.cursor() as cursor:
+    with connections[conf.database].cursor() as cursor:
         cursor.execute("SHOW server_version")
         return str(cursor.fetchone()[0])

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PERMISSION = "cachecontrol.view_dashboard"
 SECTIONS = (
     *("summary", "policies", "reasons", "refusals", "hot", "changes"),
-    *("server", "keepers", "health", "counters"),
+    *("server", "jobs", "health", "counters"),
 )
 TABLES = ("points_hit_rate", "points_by_policy", "points_outcomes", "points_latency")
 """The charts as tables: most of the page, so they are sent again only while one of them is open."""

@@ -75,7 +75,11 @@ class Command(BaseCommand):
                 report = ProblemReport(self, stack, errors)
                 progress = _show_progress(stack, source)
                 summary = import_file(
-                    source, _load_mapping(**options), dry_run=dry_run, report=report.add, progress=progress
+                    source,
+                    _load_with_decimal(**options),
+                    dry_run=dry_run,
+                    report=report.add,
+                    progress=progress,
                 )
         except OSError as error:
             raise CommandError(f"{error.filename or errors}: {error.strerror}") from error
@@ -100,7 +104,7 @@ def _check_encoding(name: str) -> None:
         raise CommandError(_("There is no encoding “%(name)s”.") % {"name": name}) from error
 
 
-def _load_mapping(*, mapping: str, decimal: str | None, **_options: Any) -> ColumnMapping:
+def _load_with_decimal(*, mapping: str, decimal: str | None, **_options: Any) -> ColumnMapping:
     column_mapping = load_mapping(mapping)
     return replace(column_mapping, decimal=decimal) if decimal else column_mapping
 

@@ -1,0 +1,164 @@
+"""Drains, one after the other: each carries changes from PostgreSQL to the tags in Redis, or renews the epoch when history broke.
+
+Note [Why a drain is right whenever it runs]. The steps, each idempotent:
+1. One call to Redis: the clock's snapshot W, and Redis' time t0.
+2. One statement to the primary, on a connection of its own outside any transaction: the tags of the changes that W did not
+   see and the statement's snapshot does, that snapshot, and a position taken after it.
+3. One call to Redis: every tag moves to that position, unless the clock's snapshot sees its change by now; the clock takes
+   the new snapshot and the time t0, which lies before the snapshot, so that "everything committed before t0 has moved" holds
+   however long the drain paused in between.
+A drain that dies leaves W where it was, and the next one does the same again.
+
+Note [Why a writer's drain certifies nothing]. It only has to carry its own commit. So it leaves out step 1 and asks for the
+changes since the last drain of its process: a W that is too old costs nothing, as step 3 leaves out what was moved since. It
+looks neither at the catalog nor at the identity of the server, which cannot change while the same server process answers. And it
+leaves the clock's time as it is: only a whole drain certifies that no change before this time is missing. The drain process runs
+whole drains, and so do readers who find the clock old. If anything does not fit, a whole drain follows.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from cachecontrol.conf import conf
+from cachecontrol.drain.primary import Primary
+from cachecontrol.exceptions import DrainRefused
+from cachecontrol.postgres import clock_check
+from cachecontrol.redis import keys, protocol
+from cachecontrol.redis.protocol import Advance
+from cachecontrol.stats import recording
+
+if TYPE_CHECKING:
+    from cachecontrol.postgres.drain_query import PrimaryState
+    from cachecontrol.redis.protocol import Clock
+
+
+logger = logging.getLogger("cachecontrol")
+
+
+ATTEMPTS = 5
+"""How many times a whole drain begins again if the epoch changes meanwhile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainResult:
+    """The effects of a drain."""
+
+    moved: int
+    """Tags that Redis knew and that moved."""
+    tags: int
+    """Tags of the changes that the drain read."""
+    epoch: str
+    renewed: str = ""
+    """Why the epoch was renewed, if it was."""
+
+
+class Drainer:
+    """Drains one after the other, over one connection to the primary. For one thread at a time."""
+
+    def __init__(self) -> None:
+        self.primary = Primary()
+
+    def drain(self, *, certify: bool, seconds: float) -> DrainResult:
+        """Drain, with ``certify`` as a whole drain. Each statement may take ``seconds``.
+
+        A connection that the server ended since the last drain is opened again, once. Raises DrainRefused, StoreDown and
+        psycopg.Error.
+        """
+        self.primary.timeout, was_connected = seconds, self.primary.is_connected
+        try:
+            return (None if certify else self._carry()) or self._drain_whole()
+        except psycopg.OperationalError:
+            if not was_connected or self.primary.is_connected:
+                raise
+        self.primary.close()
+        return self._drain_whole()
+
+    def _carry(self) -> DrainResult | None:
+        """Move the tags of the changes since the last drain of this connection. None if only a whole drain can tell which."""
+        connection = self.primary.connection()
+        if (last := connection.last_state) is None:
+            return None
+        state = _outside_transaction(self.primary.changes_since(last))
+        if not _continues(state, last):
+            return None
+        advance = Advance(since_rank=last.rank, snapshot=state.snapshot, rank=state.rank)
+        moved = protocol.move(state.epoch, state.position, state.moves, advance)
+        if moved is None:
+            return None
+        connection.last_state = state
+        return DrainResult(moved=moved, tags=len(state.moves), epoch=state.epoch)
+
+    def _drain_whole(self) -> DrainResult:
+        """Carry all changes that the clock has not seen, and certify; begin a new epoch before if history broke."""
+        renewed = ""
+        for _ in range(ATTEMPTS):
+            clock = protocol.clock()
+            since = clock.snapshot if clock_check.is_readable(clock) else ""
+            state = _outside_transaction(self.primary.state(since))
+            if reason := clock_check.reason_to_renew(clock, state):
+                renewed = reason
+                self._renew(clock, state, reason)
+                continue
+            moved = self.certify(clock, state)
+            if moved is not None:
+                self.primary.connection().last_state = state
+                return DrainResult(moved=moved, tags=len(state.moves), epoch=state.epoch, renewed=renewed)
+        raise DrainRefused(f"the epoch changed {ATTEMPTS} times during one drain")
+
+    def certify(self, clock: Clock, state: PrimaryState) -> int | None:
+        """Move the tags, and let the clock say that no change before its ``now`` is missing.
+
+        Return the number of tags that moved; None if the drain has to begin again.
+        """
+        position, moves = state.position, state.moves
+        if altered := clock_check.moves_of_altered_tables(clock, state):
+            recording.count("drain.altered")
+            moves = [*moves, *altered]
+            position = self.primary.new_position(state.number)
+        advance = Advance(
+            since_rank=int(clock.rank),
+            snapshot=state.snapshot,
+            rank=state.rank,
+            begun=clock.now,
+            tables=json.dumps(state.tables),
+        )
+        return protocol.move(state.epoch, position, moves, advance)
+
+    def _renew(self, clock: Clock, state: PrimaryState, reason: str) -> None:
+        """Begin a new epoch under the lock of its row, unless another drain has done so meanwhile.
+
+        Redis is told before the commit, so that a drain which waited for the lock finds both in step. This transaction writes no
+        changes, so its own snapshot hides none. If the commit fails they differ, and the next drain begins another epoch.
+        """
+        with self.primary.locked_epoch() as epoch:
+            if epoch != state.epoch:
+                return
+            number = max(state.number + 1, clock_check.epoch_number(clock.epoch) + 1, int(time.time()))
+            self.primary.begin_epoch(number, secrets.token_hex(8))
+            fields = clock_check.initial_fields(self.primary.state(""), clock.now)
+            if not protocol.renew(clock.epoch, fields):
+                raise psycopg.Rollback
+        recording.count("epoch.renewed")
+        logger.warning("A new cache epoch begins: %s", reason)
+
+
+def _continues(state: PrimaryState, last: PrimaryState) -> bool:
+    """Return whether a state shows all changes since the last drain, of the same history, and one call can move them."""
+    is_same = state.backend == last.backend and state.epoch == last.epoch
+    has_all = len(state.moves) <= min(keys.TAGS_PER_CALL, conf.tags_per_drain)
+    return is_same and has_all and last.rank >= state.pruned_rank
+
+
+def _outside_transaction(state: PrimaryState) -> PrimaryState:
+    """Return the state. Raises DrainRefused if it was read in a transaction that has written."""
+    if state.is_in_transaction:
+        raise DrainRefused("a drain must not run inside a transaction")
+    return state

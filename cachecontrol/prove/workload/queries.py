@@ -1,0 +1,108 @@
+"""Queries of many shapes. Each takes a queryset of items, a shelf and an item, and returns the facts that it read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db.models import Count, Sum
+from django.db.models.expressions import RawSQL
+
+from cachecontrol.prove.models import Item, Shelf
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterable
+
+    from django.db.models import QuerySet
+
+    from cachecontrol.prove.facts import Fact
+
+    Query = Callable[[QuerySet[Item], int, int], list[Fact]]
+
+
+def items(*, cached: bool) -> QuerySet[Item]:
+    """Return all items, as a cached queryset or as one that asks the database."""
+    return Item.objects.cached("prove.items") if cached else Item.objects.all()
+
+
+def item(queryset: QuerySet[Item], shelf: int, pk: int) -> list[Fact]:
+    row = queryset.filter(pk=pk).first()
+    return [_item_fact(pk, row)]
+
+
+def items_of_shelf(queryset: QuerySet[Item], shelf: int, pk: int) -> list[Fact]:
+    return [_list_fact(shelf, queryset.filter(shelf=shelf))]
+
+
+def values_of_shelf(queryset: QuerySet[Item], shelf: int, pk: int) -> list[Fact]:
+    rows = queryset.filter(shelf_id=shelf).order_by("note", "pk").values_list("pk", "version")
+    return [("list", shelf, dict(rows))]
+
+
+def sums_of_shelf(queryset: QuerySet[Item], shelf: int, pk: int) -> list[Fact]:
+    sums = queryset.filter(shelf=shelf).aggregate(count=Count("pk"), total=Sum("version"))
+    return [("sum", shelf, sums["count"], sums["total"] or 0)]
+
+
+def items_with_shelves(queryset: QuerySet[Item], shelf: int, pk: int) -> list[Fact]:
+    """Read three items in a join with their shelves."""
+    pks = [pk, pk + 1, pk + 2]
+    rows = {row.pk: row for row in queryset.filter(pk__in=pks).select_related("shelf")}
+    shelves: list[Fact] = [("shelf", row.shelf_id, row.shelf.version) for row in rows.values()]
+    return [*shelves, *(_item_fact(number, rows.get(number)) for number in pks)]
+
+
+def items_in_bulk(queryset: QuerySet[Item], shelf: int, pk: int) -> list[Fact]:
+    pks = [pk, pk + 7]
+    rows = queryset.in_bulk(pks)
+    return [_item_fact(number, rows.get(number)) for number in pks]
+
+
+def union(queryset: QuerySet[Item], shelf: int, pk: int) -> list[Fact]:
+    """Read the items of a shelf by a join, combined with a query that finds nothing."""
+    joined = queryset.filter(shelf__note__gte="", shelf__pk=shelf)
+    return [_list_fact(shelf, joined.union(queryset.filter(shelf=shelf, note="none such")))]
+
+
+def raw_subquery(queryset: QuerySet[Item], shelf: int, pk: int) -> list[Fact]:
+    """Read one row, and another that only SQL of the project's own names."""
+    version = RawSQL("(SELECT version FROM prove_item AS other WHERE other.id = %s)", [pk + 1])
+    other_shelf = RawSQL("(SELECT shelf_id FROM prove_item AS other WHERE other.id = %s)", [pk + 1])
+    row = queryset.filter(pk=pk).annotate(other_version=version, other_shelf=other_shelf).first()
+    if row is None:
+        return [_item_fact(pk, None)]
+    return [_item_fact(pk, row), ("item", pk + 1, row.other_version, row.other_shelf)]
+
+
+QUERIES: tuple[Query, ...] = (
+    item,
+    items_of_shelf,
+    values_of_shelf,
+    sums_of_shelf,
+    items_with_shelves,
+    items_in_bulk,
+    union,
+    raw_subquery,
+)
+
+
+def shelf_row(pk: int, *, cached: bool) -> list[Fact]:
+    """Return the fact of one shelf."""
+    shelves = Shelf.objects.cached("prove.shelves") if cached else Shelf.objects.all()
+    row = shelves.filter(pk=pk).first()
+    return [("shelf", pk, row.version if row else None)]
+
+
+def random_query(rng: random.Random, shelf: int, pk: int) -> list[Fact]:
+    """Run a cached query of a shape that is drawn."""
+    if rng.random() < 0.1:
+        return shelf_row(shelf, cached=True)
+    return rng.choice(QUERIES)(items(cached=True), shelf, pk)
+
+
+def _item_fact(pk: int, row: Item | None) -> Fact:
+    return ("item", pk, row.version, row.shelf_id) if row else ("item", pk, None, None)
+
+
+def _list_fact(shelf: int, rows: Iterable[Item]) -> Fact:
+    return "list", shelf, {row.pk: row.version for row in rows}
