@@ -52,7 +52,7 @@ def staged(owner: Any, name: str, *, before: Act | None = None, after: Act | Non
 @contextmanager
 def silent(valkey: Valkey) -> Iterator[None]:
     """Let Redis answer nobody within the block, where this thread's connection waits for an answer once, and not long."""
-    line, pid = redis_client.thread_connection._current(), valkey.pid()
+    line, pid = redis_client.thread_connection.renew(), valkey.pid()
     line.connect()
     line._sock.settimeout(MOMENT)
     assert pid is not None
