@@ -62,10 +62,10 @@ lock: .venv/requirements-dev.txt ## Write the requirements of pyproject.toml, an
 bench: .venv/requirements-dev.txt ## Measure the cache against Django's and without one
 	@$(RUN) -m tests.bench
 
-prove: .venv/requirements-dev.txt ## Let writers, readers and faults loose and judge every answer; ARGS= goes to the command
+prove: .venv/requirements-dev.txt ## Run real processes under faults and judge every answer of the cache; ARGS= goes to the command
 	@$(RUN) manage.py prove $(ARGS)
 
-prove-rules: .venv/requirements-dev.txt ## Show that the proof notices when any one rule of the protocol is switched off
+prove-rules: .venv/requirements-dev.txt ## Show that the proof finds a violation when any one rule of the protocol is switched off
 	@$(RUN) -m pytest -m '' tests/cachecontrol/prove/test_mutations.py
 
 django-suite: .venv/requirements-dev.txt ## Run Django's own tests with every queryset cached

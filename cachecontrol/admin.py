@@ -1,4 +1,4 @@
-"""The cache in the admin site: the way to the dashboard, the change log and the runs of jobs."""
+"""The cache in the admin site: a link to the dashboard, the change log and the runs of jobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Rows that machines write and people look at."""
+    """A list of rows that people can read and not change."""
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return False
@@ -31,7 +31,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 @admin.register(Dashboard)
 class DashboardAdmin(ReadOnlyAdmin):
-    """The entry in the admin's index; the dashboard itself has an address of its own."""
+    """The entry in the index of the admin, which leads to the dashboard."""
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("cachecontrol.view_dashboard")
@@ -40,15 +40,15 @@ class DashboardAdmin(ReadOnlyAdmin):
         return redirect("cache:dashboard")
 
 
-class SomePages(Paginator):  # type: ignore[type-arg]
-    """Pages of a log that is too long to count: what is shown reaches this far back."""
+class LastRowsPaginator(Paginator):  # type: ignore[type-arg]
+    """Pages of the last rows of a log that is too long to count."""
 
-    REACH = 10_000
+    MOST_ROWS = 10_000
 
     @cached_property
     def count(self) -> int:
         log: QuerySet[Change] = self.object_list  # type: ignore[assignment]
-        return log.order_by()[: self.REACH].count()
+        return log.order_by()[: self.MOST_ROWS].count()
 
 
 @admin.register(Change)
@@ -57,7 +57,7 @@ class ChangeAdmin(ReadOnlyAdmin):
     list_filter = ("operation",)
     search_fields = ("relation", "who", "application")
     show_full_result_count = False
-    paginator = SomePages
+    paginator = LastRowsPaginator
 
 
 @admin.register(JobRun)

@@ -1,4 +1,4 @@
-"""The cache that can prove that it is fresh."""
+"""The Django application of the cache."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class CacheControlConfig(AppConfig):
         checks.register()
         connection_created.connect(after_commit.prepare_connection, dispatch_uid="cachecontrol.listen")
         pre_save.connect(querysets.refuse_full_save, dispatch_uid="cachecontrol.refuse_full_save")
-        post_migrate.connect(_follow, dispatch_uid="cachecontrol.follow")
+        post_migrate.connect(_synchronise_triggers, dispatch_uid="cachecontrol.synchronise_triggers")
 
 
-def _follow(*, using: str, verbosity: int, app_config: AppConfig, **_: Any) -> None:
-    """After the last application's migrations, bring the triggers in line with the code."""
+def _synchronise_triggers(*, using: str, verbosity: int, app_config: AppConfig, **_: Any) -> None:
+    """Bring the triggers in line with the code, after the migrations of the last application."""
     from django.apps import apps
     from django.db import connections
 

@@ -1,4 +1,4 @@
-"""Settings of the cache: one typed class whose body documents the defaults, read lazily from ``settings.CACHECONTROL``."""
+"""Settings of the cache: one typed class that documents them with their defaults, read lazily from ``settings.CACHECONTROL``."""
 
 from __future__ import annotations
 
@@ -17,51 +17,51 @@ class Conf:
     """Every setting with its default. The key in ``settings.CACHECONTROL`` is the name in capitals."""
 
     enabled: bool = True
-    """Off: every read is a bypass (reason ``disabled``)."""
+    """Whether the cache is used. If not, every read is a bypass (``disabled``)."""
     alias: str = "default"
-    """The django-redis alias in ``CACHES`` that holds clock, tags and entries."""
+    """The django-redis alias in ``CACHES`` of the Redis that holds the clock, the tags and the entries."""
     database: str = "default"
-    """The alias in ``DATABASES`` of the primary whose changes are captured."""
+    """The alias in ``DATABASES`` of the primary that has the tracked tables, and beside them the cache's own tables."""
     replicas: tuple[str, ...] = ()
-    """Aliases of streaming replicas of that primary that reads may be routed to."""
+    """Aliases in ``DATABASES`` of streaming replicas of that primary to which reads may be routed."""
     max_lag: float = 2.0
-    """Seconds that an answer may be behind the database at most."""
+    """The longest time in seconds by which an answer of the cache may be behind the database."""
     drain_interval: float = 0.05
-    """Seconds between two drains of the ``drain`` process."""
+    """The pause in seconds between two drains of the ``drain`` process."""
     drain_timeout: float = 1.0
-    """Seconds that the statement of a reader's drain may take. The reader itself waits ``WAIT`` seconds at most."""
+    """The longest time in seconds of a reader's drain in PostgreSQL. The reader itself waits at most ``WAIT`` seconds."""
     rows_per_change: int = 200
-    """Rows that one statement tags one by one; beyond, it moves ``table*``."""
+    """The number of rows up to which a statement moves a tag for each row. If it changes more, it moves ``table*``."""
     tags_per_drain: int = 5000
-    """Tags that one drain moves one by one; beyond, it moves ``table*``."""
+    """The number of tags up to which a drain moves each of them. If there are more, it moves ``table*``."""
     rows_per_entry: int = 64
-    """Row and slice tags of one table in one entry; beyond, the entry depends on the table."""
+    """The number of row and slice tags of one table that an entry may have. If it needs more, it depends on the whole table."""
     lease: float = 1.0
-    """Seconds after which the right to fill lapses unless its process renews it."""
+    """The time in seconds after which the right to fill an entry lapses, unless its process renews it."""
     wait: float = 0.2
-    """Seconds that a thread waits at most for other processes' fills and drains, in total; also the limit of a writer's drain."""
+    """The longest time in seconds that a thread waits in total for others' fills and for drains, and of a writer's drain."""
     max_entry_bytes: int = 2_000_000
-    """Bytes of one stored value; a larger one is served and not stored (``too_large``)."""
+    """The largest stored value in bytes. A larger one is served and not stored (``too_large``)."""
     max_key_bytes: int = 2_000
-    """Bytes of host, path, parameters and vary values of one page; beyond, the page is a bypass (``key_too_long``)."""
+    """The most bytes of host, path, parameters and vary values of a page. A longer key is a bypass (``key_too_long``)."""
     entries_per_policy: int = 100_000
-    """Entries that one policy keeps at most; beyond, a key gets a place at its second request (``full`` until then)."""
+    """The number of entries that a policy may keep. A full policy takes a key at its second request (``full`` until then)."""
     sign_bodies: bool = False
-    """Sign stored values, so that who can write to Redis cannot put HTML into pages."""
+    """Whether stored values are signed, so that a program that can write to Redis cannot put HTML into pages."""
     release: str = ""
-    """Name of the deployed code: entries of another release are not seen."""
+    """The name of the deployed code. Entries of another release are not used."""
     scope: str = ""
-    """Dotted path of a function that names whose rows the thread sees, in a few letters; a part of every key."""
+    """The dotted path of a function that returns in a few letters whose rows the thread sees. They are a part of every key."""
     breaker_seconds: float = 1.0
-    """Seconds for which Redis, drains or the cache's tables are not asked after they failed."""
+    """The time in seconds for which Redis, drains or the cache's tables are not asked again after they failed."""
     prune_after: float = 3600.0
-    """Seconds that the change log is kept at least."""
+    """The shortest time in seconds for which a change stays in the change log."""
     metrics_token: str = ""
-    """Bearer token that may read ``/metrics``; empty: staff with the permission only."""
+    """The bearer token for ``/metrics``. If it is empty, only staff with the permission may read them."""
 
 
 class _LazyConf:
-    """Reads the settings at first use, and again after a test changed them. Later uses are plain attributes."""
+    """Reads the settings when one is used first, and again after a test changed them. Later uses are plain attributes."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # Python itself asks, as for a copy
@@ -79,13 +79,13 @@ class _LazyConf:
 
 
 def read() -> Conf:
-    """Read ``settings.CACHECONTROL``. Raises Misconfigured for a name that is no setting."""
-    given: dict[str, Any] = getattr(settings, "CACHECONTROL", {})
-    known = {field.name for field in dataclasses.fields(Conf)}
-    unknown = [name for name in given if name.lower() not in known or not name.isupper()]
+    """Return ``settings.CACHECONTROL`` with the defaults. Raises Misconfigured for a name that is no setting."""
+    values: dict[str, Any] = getattr(settings, "CACHECONTROL", {})
+    names = {field.name for field in dataclasses.fields(Conf)}
+    unknown = [name for name in values if name.lower() not in names or not name.isupper()]
     if unknown:
         raise Misconfigured(f"CACHECONTROL has no setting {', '.join(map(repr, sorted(unknown)))}")
-    return Conf(**{name.lower(): value for name, value in given.items()})
+    return Conf(**{name.lower(): value for name, value in values.items()})
 
 
 def _on_setting_changed(*, setting: str, **_: Any) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-RELEASED_BY_FILL = frozenset({None, Reason.MOVED, Reason.NEWER, Reason.EPOCH, Reason.CLOCK_GONE, Reason.FULL})
+RELEASED_BY_FILL = frozenset({Reason.MOVED, Reason.NEWER, Reason.EPOCH, Reason.CLOCK_GONE, Reason.FULL})
 """Replies of the fill script, which has released the lease."""
 MOMENTARY = frozenset(
     {
@@ -52,12 +52,12 @@ UNTAINTING = frozenset({Reason.BYPASS_CALLED, Reason.DISABLED})
 
 def fill(request: ReadRequest[T], lookup: Lookup, token: str, reason: Reason) -> ReadResult[T]:
     """Compute and store. Until the end, the lease is renewed, and other threads of this process may wait."""
-    with running_fills.running(request.key, token) as fill:
-        return _compute_and_store(request, lookup, fill, reason)
+    with running_fills.running(request.key, token) as running:
+        return _compute_and_store(request, lookup, running, reason)
 
 
 def _compute_and_store(
-    request: ReadRequest[T], lookup: Lookup, fill: RunningFill, reason: Reason
+    request: ReadRequest[T], lookup: Lookup, running: RunningFill, reason: Reason
 ) -> ReadResult[T]:
     """Compute, and store the value if it is proven to be as of one position. The lease is released in every case.
 
@@ -68,33 +68,39 @@ def _compute_and_store(
             before = collection.first_read_point
             if before.refusal is Reason.POSITION_UNKNOWN:
                 recording.record_refusal(request.policy.name, before.refusal, before.failure)
-                _release(request, fill.token)
+                _release(request, running.token)
                 return compute_without_cache(request, before.refusal)
-            fill.computes = True
+            running.computes = True
             value = request.compute()
             refusal = (
                 Refusal(before.refusal, request.database) if before.refusal else collection.final_refusal()
             )
-        refusal = refusal or _store(request, lookup, fill.token, collection, value)
+        refusal = refusal or _store(request, lookup, running.token, collection, value)
     except BaseException:
-        _release(request, fill.token)
+        _release(request, running.token)
         raise
     if refusal and collection.used_replica and not databases.reads_primary():
         with databases.reading_primary():
-            return _compute_and_store(replace(request, database=conf.database), lookup, fill, reason)
-    if refusal:
-        recording.record_refusal(request.policy.name, *refusal)
-    why = refusal.reason if refusal else None
-    if why not in RELEASED_BY_FILL:
-        _release(request, fill.token, free_for=0.0 if why in MOMENTARY else conf.wait)
+            return _compute_and_store(replace(request, database=conf.database), lookup, running, reason)
+    _conclude(request, running, refusal)
     return ReadResult(
         value=value,
         outcome=Outcome.MISS,
         reason=reason,
         is_stored=not refusal,
-        refusal=why,
+        refusal=refusal.reason if refusal else None,
         tags=collection.tags,
     )
+
+
+def _conclude(request: ReadRequest[Any], running: RunningFill, refusal: Refusal | None) -> None:
+    """Count a refusal, and release the lease unless the fill script did."""
+    if refusal is None:
+        return
+    recording.record_refusal(request.policy.name, *refusal)
+    if refusal.reason not in RELEASED_BY_FILL:
+        is_momentary = refusal.reason in MOMENTARY
+        _release(request, running.token, free_for=0.0 if is_momentary else conf.wait)
 
 
 def _release(request: ReadRequest[Any], token: str, *, free_for: float = 0.0) -> None:
@@ -105,12 +111,12 @@ def _store(
     request: ReadRequest[Any], lookup: Lookup, token: str, collection: Collection, value: Any
 ) -> Refusal | None:
     """Store the value. Return why it was refused, or None."""
-    point, now = collection.first_read_point, lookup.now / MICROSECONDS
-    if lookup.epoch != point.epoch:
-        return Refusal(Reason.HISTORY)
+    now = lookup.now / MICROSECONDS
     expires = now + request.policy.ttl
     if collection.ends is not None:
         expires = min(expires, collection.ends)
+    if lookup.epoch != collection.first_read_point.epoch:
+        return Refusal(Reason.HISTORY)
     if expires <= now:
         return Refusal(Reason.ENDED)
     try:
@@ -121,28 +127,38 @@ def _store(
         body = signing.seal("body", request.key, body)
     if len(body) > conf.max_entry_bytes:
         return Refusal(Reason.TOO_LARGE)
-    head = Head(
+    reason = _send(request, token, _head(collection, expires), body, collection, ttl=expires - now)
+    return Refusal(reason) if reason else None
+
+
+def _head(collection: Collection, expires: float) -> Head:
+    point = collection.first_read_point
+    return Head(
         epoch=point.epoch,
         as_of=point.position,
         expires=int(expires * MICROSECONDS),
         ends=int((collection.ends or 0) * MICROSECONDS),
         tags=_with_whole_tables(tags.coarsen(collection.tags, conf.rows_per_entry)),
     )
+
+
+def _send(
+    request: ReadRequest[Any], token: str, head: Head, body: bytes, collection: Collection, *, ttl: float
+) -> Reason | None:
     recipe = signing.seal("recipe", request.key, request.recipe.encode()) if request.recipe else b""
     try:
-        reason = protocol.fill(
+        return protocol.fill(
             request.key,
             head,
             body,
             token=token,
-            place=point.database_id,
+            database_id=collection.first_read_point.database_id,
             recipe=recipe,
-            ttl=expires - now,
+            ttl=ttl,
             wait=conf.wait,
         )
     except StoreDown as error:
-        return Refusal(error.reason)
-    return Refusal(reason) if reason else None
+        return error.reason
 
 
 def _with_whole_tables(positions: dict[str, str]) -> dict[str, str]:

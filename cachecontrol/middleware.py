@@ -85,7 +85,7 @@ class CachedPageMiddleware:
     def _read_and_send(self, request: HttpRequest, page: Page, *, may_warm: bool = True) -> HttpResponseBase:
         """Send the page from a fresh entry, or compute it and store it if that is allowed.
 
-        ``may_warm``: whether the warm job may fill the page.
+        ``may_warm`` tells whether the warm job may fill the page.
         """
         result = engine.read(page.read_request(lambda: self._compute(page), may_warm=may_warm))
         if isinstance(result.value, Reason):  # the page is not shared

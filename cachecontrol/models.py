@@ -32,7 +32,7 @@ class CacheManager(models.Manager[Row]):
 
 
 class Change(models.Model):
-    """The tags that one statement moved, written by a trigger in the same transaction. Only triggers write here."""
+    """The tags that one statement moved. A trigger writes it in the same transaction, and only triggers write here."""
 
     id = models.BigAutoField(primary_key=True)
     xid = XidField(_("transaction"))
@@ -57,7 +57,7 @@ class Change(models.Model):
 
 
 class Epoch(models.Model):
-    """The one row that says which history this database is in; a drain renews it."""
+    """The history that this database is in: one row, which a drain renews."""
 
     one = models.BooleanField(primary_key=True, default=True)
     number = models.BigIntegerField()
@@ -76,14 +76,14 @@ class Epoch(models.Model):
 
 
 class Tracked(models.Model):
-    """A table whose changes are captured, written after each migrate."""
+    """A table whose changes are captured. Migrate and the mend job write it."""
 
     relation = models.TextField(primary_key=True)
     definition = models.TextField()
-    """Digest of the capture function; another one means that the triggers are not of this code."""
+    """Digest of the capture function. If it is not that of this code, another release created the triggers."""
     columns = ArrayField(models.TextField())
     slices = ArrayField(models.TextField())
-    """The columns whose values stand in tags: the primary key, then the slices."""
+    """The columns whose values are parts of tags: the primary key, then those of slices."""
 
     objects = CacheManager()
 
@@ -113,7 +113,7 @@ class Snapshot(models.Model):
 
 
 class Span(models.IntegerChoices):
-    """Lengths of time that counts are kept for, in seconds."""
+    """Lengths of time that counts are summed over, in seconds."""
 
     MINUTE = 60, _("minute")
     TEN_MINUTES = 600, _("ten minutes")
@@ -122,14 +122,14 @@ class Span(models.IntegerChoices):
 
 
 class Rollup(models.Model):
-    """What was counted of one policy in one span of time. The policy "" holds the named counters."""
+    """The counts of one policy in one span of time. The policy "" holds the named counters."""
 
     span = models.PositiveIntegerField(_("span"), choices=Span)
     start = models.DateTimeField(_("start"))
     policy = models.TextField(_("policy"))
     counts = models.JSONField(_("counts"))
     sends = models.PositiveBigIntegerField(_("sends"), default=0)
-    """Batches that a minute is made of: more of them means that late counts arrived."""
+    """The number of batches from which a minute was summed. If Redis has more, counts arrived late."""
 
     objects = CacheManager()
 
@@ -143,7 +143,7 @@ class Rollup(models.Model):
 
 
 class JobRun(models.Model):
-    """One run of a job: what it did, and what went wrong."""
+    """One run of a job: the units of work done, its errors and its notes."""
 
     name = models.TextField(_("job"))
     started_at = models.DateTimeField(_("started"))

@@ -16,11 +16,12 @@ from cachecontrol.models import JobRun
 from cachecontrol.stats import rollup
 
 KEEP_RUNS = timedelta(days=7)
+"""The age at which runs of jobs are deleted."""
 
 
 @task_prerun.connect
-def _serve(**_: Any) -> None:
-    """A task works for itself, whichever thread of a worker runs it."""
+def _mark_independent(**_: Any) -> None:
+    """Declare that a task works for no fill, whichever thread of a worker runs it."""
     declarations.mark_independent()
 
 
@@ -46,11 +47,11 @@ def prune_changes() -> None:
 
 @shared_task(name="cachecontrol.mend")
 def mend_triggers() -> None:
-    """Put triggers of tracked tables back that somebody dropped, disabled or enabled otherwise."""
+    """Restore triggers of tracked tables that were dropped, disabled or are no longer ``ENABLE ALWAYS``."""
     with runs.recorded("mend") as run:
         for relation, error in mend.mend():
             if error:
-                run.failed(f"{relation}: {error}")
+                run.error(f"{relation}: {error}")
             else:
                 run.step()
                 run.note(relation)
@@ -58,20 +59,20 @@ def mend_triggers() -> None:
 
 @shared_task(name="cachecontrol.rollup")
 def roll_up() -> None:
-    """Carry the last minutes' statistics to PostgreSQL."""
+    """Write the statistics of the last minutes to PostgreSQL."""
     with runs.recorded("rollup") as run:
         run.step(rollup.roll_up())
 
 
 @shared_task(name="cachecontrol.forget")
 def forget() -> None:
-    """Delete statistics that are older than they are kept."""
+    """Delete statistics older than ``DAYS_KEPT``."""
     with runs.recorded("forget") as run:
         run.step(rollup.delete_old())
 
 
 def _every(name: str, seconds: float) -> dict[str, Any]:
-    """A call each so many seconds; one that no worker took before the next is dropped."""
+    """Return the entry of a task that is called each ``seconds``. A call that no worker took before the next one is dropped."""
     return {"task": name, "schedule": seconds, "options": {"expires": seconds}}
 
 

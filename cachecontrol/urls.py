@@ -1,4 +1,4 @@
-"""The faces of the cache: its dashboard in the admin site, metrics, and what orchestrators ask."""
+"""The URLs of the cache: its dashboard in the admin site, metrics and probes."""
 
 from django.urls import include, path
 

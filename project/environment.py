@@ -25,8 +25,8 @@ from project.local.folders import make_folder
 
 DATABASE_SCHEMES = ("postgres://", "postgresql://")
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
-TELL_OPTION = "-c cachecontrol.tell=on"
-"""See ``cachecontrol.writers``, which cannot be imported while the settings are read."""
+NOTICE_OPTION = "-c cachecontrol.tell=on"
+"""See ``cachecontrol.postgres.sessions``, which cannot be imported while the settings are read."""
 BROKER_PATIENCE = {"socket_connect_timeout": 2.0, "socket_timeout": 5.0}
 """Timeouts in seconds. A process does not react to signals while it waits for a broker that hangs."""
 QUOTING = "Write / ? # @ % & and : in a password as %2F %3F %23 %40 %25 %26 and %3A."
@@ -135,7 +135,7 @@ def database(url: str, *, behind_pooler: bool = False) -> dict[str, Any]:
     if "@" in str(parts.get("host", "")).partition("/")[0][1:]:  # at its head it names an abstract socket
         raise ImproperlyConfigured(f"DATABASE_URL: the host holds an @. {QUOTING}")
     if not behind_pooler:
-        parts["options"] = f"{parts.get('options', '')} {TELL_OPTION}".strip()
+        parts["options"] = f"{parts.get('options', '')} {NOTICE_OPTION}".strip()
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": parts.pop("dbname", ""),

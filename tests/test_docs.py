@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
-from django.core.management import get_commands
+from django.core.management import get_commands, load_command_class
 
 from cachecontrol import api
 from cachecontrol.conf import Conf
+from cachecontrol.core.policy import Policy
 from cachecontrol.reasons import Reason
 from tests.write_tables import TABLES
 
@@ -27,6 +31,9 @@ CODE = [
 RACES = {path.stem: path for path in (ROOT / "tests" / "races").glob("test_*.py")}
 CITATION = re.compile(r'docs/([a-z-]+\.md),((?: (?:and )?"[^"]+",?)+)')
 """A page and the titles of some of its sections, as code and tests cite them."""
+NAMED = re.compile(r"\[`([\w./]+)`\]")
+"""A module, or what one defines, as the map of the rooms names it."""
+TARGET = re.compile(r"^\[`([\w./]+)`\]: \.\./(\S+)$", re.MULTILINE)
 OURS = sorted(name for name, app in get_commands().items() if app in ("cachecontrol", "catalog", "project"))
 
 
@@ -40,6 +47,13 @@ def test_every_setting_is_documented_with_its_default(setting: str) -> None:
 def test_no_setting_is_documented_that_is_not_there() -> None:
     rows = re.findall(r"^\| `([A-Z_]+)` \|", DOCS["settings.md"], re.MULTILINE)
     assert rows == [field.name.upper() for field in dataclasses.fields(Conf)]
+
+
+@pytest.mark.parametrize(
+    "option", [field for field in dataclasses.fields(Policy) if field.name not in ("name", "kind")]
+)
+def test_every_option_of_a_policy_is_documented_with_its_default(option: dataclasses.Field[Any]) -> None:
+    assert f"| `{option.name}` | `{option.default}` |" in DOCS["settings.md"]
 
 
 @pytest.mark.parametrize("name", api.__all__)
@@ -57,6 +71,20 @@ def test_every_check_is_documented() -> None:
 @pytest.mark.parametrize("command", OURS)
 def test_every_command_is_documented(command: str) -> None:
     assert f"manage.py {command}" in EVERYTHING
+
+
+@pytest.mark.parametrize("page", DOCS)
+def test_every_command_on_a_page_has_the_options_that_it_is_shown_with(page: str) -> None:
+    shown = re.findall(r"manage\.py ([a-z]\w+)([^`\n]*)", DOCS[page])
+    for name, arguments in shown:
+        parser = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
+        known = {option for action in parser._actions for option in action.option_strings}
+        assert {*re.findall(r"--[a-z-]+", arguments)} <= known, f"{page}: manage.py {name}{arguments}"
+
+
+def test_every_target_of_make_on_a_page_exists() -> None:
+    targets = {*re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)}
+    assert {*re.findall(r"(?:`|^)make ([a-z-]+)", EVERYTHING, re.MULTILINE)} <= targets
 
 
 def test_links_between_pages_lead_somewhere() -> None:
@@ -126,3 +154,79 @@ def test_races_and_the_tests_that_stage_them_name_each_other() -> None:
     }
     assert sorted(staged ^ cited) == []
     assert sorted({*RACES} - {name for name, _ in cited}) == []
+
+
+def _defined(path: Path) -> set[str]:
+    """Every function, class, method and variable of a module, with the class before a dot."""
+
+    def names(body: list[ast.stmt], prefix: str = "") -> set[str]:
+        found = set()
+        for node in body:
+            match node:
+                case ast.FunctionDef(name=name):
+                    found.add(prefix + name)
+                case ast.ClassDef(name=name):
+                    found |= {prefix + name} | names(node.body, f"{name}.")
+                case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                    found.add(prefix + name)
+        return found
+
+    return names(ast.parse(path.read_text()).body)
+
+
+def _leads_to(label: str, target: str) -> bool:
+    """Whether the module or script at ``target`` is, or defines, what ``label`` names."""
+    path = ROOT / target
+    if not path.is_file():
+        return False
+    if path.suffix != ".py":
+        return target.removeprefix("cachecontrol/") == label
+    module = target.removesuffix(".py").removeprefix("cachecontrol/").replace("/", ".")
+    return label == module or (
+        label.startswith(f"{module}.") and label.removeprefix(f"{module}.") in _defined(path)
+    )
+
+
+def test_the_map_names_modules_and_functions_that_exist() -> None:
+    targets = dict(TARGET.findall(DOCS["architecture.md"]))
+    named = {*NAMED.findall(TARGET.sub("", DOCS["architecture.md"]))}
+    assert named == targets.keys()
+    assert [(label, target) for label, target in targets.items() if not _leads_to(label, target)] == []
+
+
+def _drawn_rooms() -> list[list[str]]:
+    """The rooms in the picture, line by line from the top; packages end with a slash."""
+    _, _, picture = DOCS["architecture.md"].partition("## The rooms of `cachecontrol`")
+    lines = [line[1:35] for line in picture.splitlines() if line.startswith("│ ")]
+    return [rooms for line in lines if (rooms := re.findall(r"\w+/?", line))]
+
+
+def test_every_room_exists_and_is_on_the_map() -> None:
+    folder = ROOT / "cachecontrol"
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    packages = {f"{path.parent.name}/" for path in folder.glob("*/__init__.py")} - {"migrations/"}
+    assert sorted(room for line in _drawn_rooms() for room in line) == sorted(modules | packages)
+
+
+def test_the_map_draws_the_rooms_in_the_order_of_their_imports() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = [each["layers"] for each in contracts if each.get("containers") == ["cachecontrol"]]
+    drawn = [[room.rstrip("/") for room in line] for line in _drawn_rooms()]
+    assert drawn == [re.findall(r"\w+", layer) for layer in layers]
+
+
+def _exists(name: str) -> bool:
+    """Whether a dotted name is a module, a package, or defined in a module."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        path = ROOT.joinpath(*parts[:end])
+        if path.with_suffix(".py").is_file():
+            return end == len(parts) or ".".join(parts[end:]) in _defined(path.with_suffix(".py"))
+    return ROOT.joinpath(*parts).is_dir()
+
+
+@pytest.mark.parametrize("page", DOCS)
+def test_every_dotted_name_on_a_page_exists(page: str) -> None:
+    names = {*re.findall(r"\b(?:cachecontrol|catalog|project|tests)(?:\.\w+)+", DOCS[page])}
+    others = re.compile(r"cachecontrol\.(?:[EW]\d+|tell)|catalog\.\w+_page")  # checks, a setting, policies
+    assert [name for name in sorted(names) if not (_exists(name) or others.fullmatch(name))] == []

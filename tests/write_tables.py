@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from cachecontrol import reasons
-from cachecontrol.redis import keys
+from cachecontrol.redis import key_families
 
 DOCS = Path(__file__).parent.parent / "docs"
 TABLES = (
     ("glossary.md", "## Reasons\n\n", reasons.glossary_table),
-    ("protocol.md", "## Keys\n\n", keys.table),
+    ("protocol.md", "## Keys\n\n", key_families.table),
 )
 """Page, heading before the table, and the function that returns it."""
 

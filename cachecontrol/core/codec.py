@@ -16,7 +16,6 @@ import datetime as dt
 import ipaddress
 import struct
 import uuid
-import zlib
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache, partial
@@ -44,7 +43,6 @@ MAX_ITEMS = 65_536
 MAX_INTEGER_BYTES = 65_536  # PostgreSQL's longest numeric needs 54,428
 MAX_COLLISIONS = 64
 MARK, LONG = 0, 1
-GZIP = 31  # zlib's window bits for the gzip format, which a web server may hand on as it is
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,26 +114,6 @@ def register(kind: type[T], name: str, *, to: Callable[[T], Any], from_: Callabl
     return. ``name`` is stored beside the value.
     """
     _compose(kind, name, lambda value: (to(value),), lambda parts: from_(*parts))
-
-
-def compress(body: bytes) -> bytes:
-    """Return a body in the gzip format. The same body always gives the same bytes."""
-    packer = zlib.compressobj(wbits=GZIP)
-    return packer.compress(body) + packer.flush()
-
-
-def decompress(data: bytes, limit: int) -> bytes:
-    """Return the body, of at most ``limit`` bytes, that was compressed. Raises DamagedData if it cannot."""
-    unpacker = zlib.decompressobj(wbits=GZIP)
-    try:
-        body = unpacker.decompress(data, limit + 1)
-    except zlib.error as error:
-        raise DamagedData(str(error)) from error
-    if len(body) > limit:
-        raise DamagedData(f"more than {limit} bytes when decompressed")
-    if not unpacker.eof or unpacker.unused_data:
-        raise DamagedData("incomplete, or followed by something else")
-    return body
 
 
 class _EncodeError(Exception):

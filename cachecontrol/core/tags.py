@@ -1,4 +1,4 @@
-"""Tags: names of what can change. The triggers write the same text (see ``postgres/capture_function.py``)."""
+"""Tags: names of what can change. The same text is written here and by the triggers (see postgres/sql/capture.sql)."""
 
 from __future__ import annotations
 

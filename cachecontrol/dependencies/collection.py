@@ -109,7 +109,7 @@ class Collection:
     def refuse_other_thread(self) -> bool:
         """Refuse the collection and return True if the current thread does not own it.
 
-        See Note [Which fill a thread works for].
+        See Note [Why a thread must say for whom it reads].
         """
         if self.thread == threading.get_ident():
             return False

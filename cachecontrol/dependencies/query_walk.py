@@ -42,12 +42,12 @@ class QueryDependencies:
 
     def tags_of_rows(self, rows: Iterable[Any]) -> set[str]:
         """Return the tags of the query and of the joined rows in its result."""
-        found = set(self.tags)
+        names = set(self.tags)
         for row in rows:
             for relation, index in self.joined_rows:
                 if row[index] is not None:
-                    found.add(tags.row(relation, row[index]) or tags.table(relation))
-        return found
+                    names.add(tags.row(relation, row[index]) or tags.table(relation))
+        return names
 
     def tags_of_tables(self) -> set[str]:
         """Return the tags of the query if its result is not at hand: those of the joined tables as a whole."""
@@ -77,7 +77,7 @@ class QueryWalk:
     """By identity. It keeps the expressions alive, so that no other one gets their identity."""
 
     def compile(self, node: Any, compile_node: Callable[[Any], Any]) -> Any:
-        """Visit a part of the query, and compile it."""
+        """Visit a part of the query, and compile it. See Note [Why columns that are only selected count by row]."""
         match node:
             case BaseTable() | Join() if not self._enclosing:
                 self.sources[str(node.table_alias)] = node
@@ -102,7 +102,10 @@ class QueryWalk:
             self._enclosing.pop()
 
     def visit(self, node: Any) -> None:
-        """Visit an expression that decides, and its parts, some of which Django compiles without calling the compiler."""
+        """Visit an expression that decides, and its parts, some of which Django compiles without calling the compiler.
+
+        See Note [Why columns that are only selected count by row].
+        """
         if id(node) in self._visited or node is None or isinstance(node, Query):
             return
         self._visited[id(node)] = node

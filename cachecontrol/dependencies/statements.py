@@ -2,7 +2,7 @@
 
 The connections to the database call this module for every statement and every round trip (``drain.after_commit``).
 
-Note [Which fill a thread works for]. A collection belongs to the thread that opened it. Threads that copy its context
+Note [Why a thread must say for whom it reads]. A collection belongs to the thread that opened it. Threads that copy its context
 (``asyncio.to_thread``, ``sync_to_async``) see the collection too. A fill for which they read is refused, since they may read
 in another transaction. Other threads (``threading.Thread``, executors) start with an empty context, so nothing tells whether
 they work for a fill. A thread that does not must declare it: the first middleware does so for requests, ``independent`` for
@@ -92,9 +92,10 @@ def refuse_after_write(alias: str) -> None:
 
 
 def refuse_for_unknown_thread(blame: Any) -> None:
-    """Refuse all open fills if this thread may work for one of them. See Note [Which fill a thread works for]."""
-    if current_collection() is None and not declarations.is_independent():
-        for collection in open_collections():
+    """Refuse all open fills if this thread may work for one of them. See Note [Why a thread must say for whom it reads]."""
+    collections = open_collections()
+    if collections and current_collection() is None and not declarations.is_independent():
+        for collection in collections:
             collection.refuse(Reason.THREAD, _text(blame))
 
 

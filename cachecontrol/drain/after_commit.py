@@ -4,9 +4,10 @@ The capture function sends the connection a notice, which only connections that 
 the connection is in no transaction any more, by whatever call the transaction ended: everything that is sent to the server goes
 through the connection's ``wait``.
 
-Note [How a connection enables notices]. By a startup option (``TELL_OPTION``), which RESET and DISCARD restore. If the settings
-do not include the option, as behind a pooler that refuses unknown options, a statement enables the notices, again after each
-statement that may have changed the session. A function that resets the session and writes is not noticed in this case.
+Note [Why a connection asks for notices at its start]. A startup option (``NOTICE_OPTION``) enables the notices, which RESET and
+DISCARD restore. If the settings do not include the option, as behind a pooler that refuses unknown options, a statement enables
+the notices, again after each statement that may have changed the session. A function that resets the session and writes is not
+noticed in this case.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from cachecontrol.dependencies import declarations, statements
 from cachecontrol.dependencies.databases import is_captured
 from cachecontrol.drain import catch_up
 from cachecontrol.postgres import sessions, sql_files
-from cachecontrol.postgres.capture_function import TELL_CODE
-from cachecontrol.postgres.sessions import TELL_SETTING
+from cachecontrol.postgres.capture_function import NOTICE_CODE
+from cachecontrol.postgres.sessions import NOTICE_SETTING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,14 +39,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("cachecontrol")
 
 
-START_SQL = sql_files.statement("session.start", setting=TELL_SETTING, state=sessions.STATE)
-_ENABLE_NOTICES = sql_files.statement("session.enable_notices", setting=TELL_SETTING)
+START_SQL = sql_files.statement("session.start", setting=NOTICE_SETTING, state=sessions.STATE)
+_ENABLE_NOTICES = sql_files.statement("session.enable_notices", setting=NOTICE_SETTING)
 _undrained = threading.local()
 """Whether this thread committed something that no drain of this process has carried yet."""
 
 
 @dataclass(frozen=True, slots=True)
-class SessionStart:
+class StartRow:
     """The row of ``session.start``."""
 
     has_notices: bool
@@ -73,7 +74,7 @@ def _start_session(raw: Any) -> None:
     raw.add_notice_handler(_notice_handler(ref(raw)))
     state = ""
     try:
-        start = sql_files.rows(raw.execute(START_SQL), SessionStart)[0]
+        start = sql_files.rows(raw.execute(START_SQL), StartRow)[0]
         raw.cachecontrol_has_startup_option, state = start.has_notices, start.state
         raw.enable_notices()
         if raw.info.transaction_status != TransactionStatus.IDLE:
@@ -96,8 +97,9 @@ def drain_own_write() -> bool:
 
     Raises no error; a drain that failed is tried again before a read.
     """
-    if has_undrained_write():
-        _undrained.is_set = not catch_up.catch_up(certify=False)
+    if not has_undrained_write():
+        return True
+    _undrained.is_set = not catch_up.catch_up(certify=False)
     return not has_undrained_write()
 
 
@@ -106,7 +108,7 @@ def _notice_handler(connection: ref[Any]) -> Callable[[psycopg.errors.Diagnostic
 
     def note_write(notice: psycopg.errors.Diagnostic) -> None:
         raw = connection()
-        if notice.sqlstate == TELL_CODE and raw is not None:
+        if notice.sqlstate == NOTICE_CODE and raw is not None:
             statements.refuse_after_write(raw.cachecontrol_alias)
             raw.cachecontrol_has_written = True
 
@@ -165,7 +167,7 @@ class _Connection(psycopg.Connection[Any]):
         self._drain_if_committed()
 
     def enable_notices(self) -> None:
-        """Enable notices of writes, unless a startup option does. See Note [How a connection enables notices]."""
+        """Enable notices of writes, unless a startup option does. See Note [Why a connection asks for notices at its start]."""
         can_ask = self.info.transaction_status not in (TransactionStatus.INERROR, TransactionStatus.UNKNOWN)
         if can_ask and not self.cachecontrol_has_startup_option:
             with declarations.reported():

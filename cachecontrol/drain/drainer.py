@@ -97,7 +97,10 @@ class Drainer:
         return DrainResult(moved=moved, tags=len(state.moves), epoch=state.epoch)
 
     def _drain_whole(self) -> DrainResult:
-        """Carry all changes that the clock has not seen, and certify; begin a new epoch before if history broke."""
+        """Carry all changes that the clock has not seen, and certify; begin a new epoch before if history broke.
+
+        See Note [Why a drain is right whenever it runs].
+        """
         renewed = ""
         for _ in range(ATTEMPTS):
             clock = protocol.clock()
@@ -144,10 +147,12 @@ class Drainer:
             number = max(state.number + 1, clock_check.epoch_number(clock.epoch) + 1, int(time.time()))
             self.primary.begin_epoch(number, secrets.token_hex(8))
             fields = clock_check.initial_fields(self.primary.state(""), clock.now)
-            if not protocol.renew(clock.epoch, fields):
+            has_begun = protocol.renew(clock.epoch, fields)
+            if not has_begun:
                 raise psycopg.Rollback
-        recording.count("epoch.renewed")
-        logger.warning("A new cache epoch begins: %s", reason)
+        if has_begun:
+            recording.count("epoch.renewed")
+            logger.warning("A new cache epoch begins: %s", reason)
 
 
 def _continues(state: PrimaryState, last: PrimaryState) -> bool:

@@ -199,7 +199,7 @@ class CachedNode(Node):
         return str.__str__(self.render_body(context, values))
 
     def render_body(self, context: Context, values: dict[str, Any]) -> SafeString:
-        """Render the body with a context that contains nothing but the arguments."""
+        """Render the body with a context that contains nothing but the arguments. See Note [Why fragments are hermetic]."""
         visible = {"csrf_token": SimpleLazyObject(self._refuse_token), **_nested(values)}
         hermetic = template.Context(visible, **_formatting(context))
         hermetic.template = context.template

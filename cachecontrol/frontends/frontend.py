@@ -1,4 +1,4 @@
-"""The protocol of front ends: what the jobs need in order to compute an entry again and to compare it with the stored one.
+"""What front ends share: the protocol by which the jobs compute an entry again and compare it, and the keys of entries.
 
 A front end is one way to use the cache: pages, queries, fragments. It builds a ``ReadRequest`` and calls ``engine.read`` with it.
 Each entry carries a recipe, from which the front end can build the request again. A new front end is one file with three parts:
@@ -80,9 +80,9 @@ def release() -> str:
 
 
 def default_database() -> str:
-    """Return the alias of the database that reads go to when nothing else is said: the primary or one of its replicas.
+    """Return the alias of the database that pages and fragments read first: the primary or one of its replicas.
 
-    The routers choose. Their choice does not count if it is another database, as Django's default may be.
+    Django's routers choose it. If they choose another database, as Django's default may be, it is the primary.
     """
     from cachecontrol.models import Epoch
 

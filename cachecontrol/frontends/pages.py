@@ -102,17 +102,18 @@ def cached_page(
         )
     )
 
-    def decorate(view: V) -> V:
-        @functools.wraps(view)
-        def cached_view(*args: Any, **kwargs: Any) -> Response:
-            return view(*args, **kwargs)
+    return functools.partial(_cached_view, policy)
 
-        if iscoroutinefunction(view):
-            markcoroutinefunction(cached_view)
-        cached_view.cache_policy = policy  # type: ignore[attr-defined]
-        return cast("V", cached_view)
 
-    return decorate
+def _cached_view(policy: Policy, view: V) -> V:
+    @functools.wraps(view)
+    def cached_view(*args: Any, **kwargs: Any) -> Response:
+        return view(*args, **kwargs)
+
+    if iscoroutinefunction(view):
+        markcoroutinefunction(cached_view)
+    cached_view.cache_policy = policy  # type: ignore[attr-defined]
+    return cast("V", cached_view)
 
 
 def _language(request: HttpRequest) -> str:
@@ -166,9 +167,8 @@ class Page:
             scheme=request.scheme or "http",
             host=request.get_host().lower(),
             path=request.path_info,
-            query=urlencode(
-                pairs, errors="replace"
-            ),  # the visitor's charset may decode to half of a surrogate pair
+            # The visitor's charset may decode to half of a surrogate pair.
+            query=urlencode(pairs, errors="replace"),
             vary=tuple(VARY[name].normalise(request) for name in policy.vary),
             mount=request.META.get("SCRIPT_NAME", ""),
         )
@@ -191,11 +191,11 @@ class Page:
 
     @property
     def vary_headers(self) -> list[str]:
-        """Names of the request headers that the page varies by."""
+        """Names of the request headers by which the page varies."""
         return [VARY[name].header for name in self.policy.vary]
 
     def read_request(self, compute: Callable[[], Any], *, may_warm: bool = False) -> ReadRequest[Any]:
-        """Return the question to the cache for this page. ``may_warm``: whether the warm job may fill it."""
+        """Return the request for the entry of this page. ``may_warm`` tells whether the warm job may fill it later."""
         is_hot = responses.is_worth_warming if may_warm and self.policy.warm else never
         return ReadRequest(
             policy=self.policy,

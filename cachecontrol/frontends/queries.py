@@ -71,16 +71,7 @@ class TrackedQuery(Query):
             return compute()
         except UnknownType:
             return _bypass(policy, Reason.UNKNOWN_TYPE, compute)
-        return engine.read(
-            ReadRequest(
-                policy=policy,
-                key=frontend.entry_key(policy, sessions.scope_name(), using, key),
-                compute=compute,
-                database=using,
-                recipe=None,
-                is_sound=lambda value: type(value) is dict,
-            )
-        ).value
+        return _read_entry(policy, using, key, compute, has_form=lambda value: type(value) is dict)
 
     def _aggregate(self, using: str, aggregate_exprs: dict[str, Any]) -> Any:
         """Aggregate a copy, since Django changes what it aggregates and the primary may be asked after a replica.
@@ -191,16 +182,7 @@ class _TrackedCompiler(SQLCompiler):
             return run()
         except UnknownType:
             return _bypass(policy, Reason.UNKNOWN_TYPE, compute)
-        return engine.read(
-            ReadRequest(
-                policy=policy,
-                key=frontend.entry_key(policy, recipe.scope, recipe.database, key),
-                compute=compute,
-                database=recipe.database,
-                recipe=recipe,
-                is_sound=recipe.has_form,
-            )
-        ).value
+        return _read_entry(policy, recipe.database, key, compute, recipe=recipe, has_form=recipe.has_form)
 
     def _recipe(self, result_type: str) -> QueryRecipe:
         sql, params = self.as_sql()
@@ -225,6 +207,26 @@ class _TrackedCompiler(SQLCompiler):
 @functools.cache
 def _tracked(compiler: type[SQLCompiler]) -> type[SQLCompiler]:
     return type(f"Tracked{compiler.__name__}", (_TrackedCompiler, compiler), {})
+
+
+def _read_entry(
+    policy: Policy,
+    database: str,
+    key: bytes,
+    compute: Callable[[], Any],
+    *,
+    has_form: Callable[[Any], bool],
+    recipe: QueryRecipe | None = None,
+) -> Any:
+    request = ReadRequest(
+        policy=policy,
+        key=frontend.entry_key(policy, sessions.scope_name(), database, key),
+        compute=compute,
+        database=database,
+        recipe=recipe,
+        is_sound=has_form,
+    )
+    return engine.read(request).value
 
 
 def _bypass(policy: Policy, reason: Reason, compute: Callable[[], Any]) -> Any:

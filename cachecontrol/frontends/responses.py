@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_etags, quote_etag
 
-from cachecontrol.core import codec
+from cachecontrol.core import compression
 from cachecontrol.exceptions import DamagedData
 from cachecontrol.reasons import Outcome, Reason
 
@@ -42,7 +42,7 @@ class StoredFields(NamedTuple):
     """A response as it is stored."""
 
     status: int
-    headers: list[tuple[str, str]]
+    headers: dict[str, str]
     body: bytes
     """Empty if the compressed body is stored."""
     compressed: bytes
@@ -50,7 +50,7 @@ class StoredFields(NamedTuple):
     etag: str
 
 
-StoredResponse = tuple[int, list[tuple[str, str]], bytes, bytes, str]
+StoredResponse = tuple[int, dict[str, str], bytes, bytes, str]
 """The fields of ``StoredFields`` as the plain tuple that the codec knows."""
 
 
@@ -71,10 +71,10 @@ def refusal_of(request: HttpRequest, response: HttpResponseBase) -> Reason | Non
 def to_store(response: HttpResponseBase) -> StoredResponse:
     """Return the response in the form in which it is stored."""
     body: bytes = response.content  # type: ignore[attr-defined]
-    headers = [(name, value) for name, value in response.items() if name.lower() not in _UNSTORED_HEADERS]
+    headers = {name: value for name, value in response.items() if name.lower() not in _UNSTORED_HEADERS}
     compressed = b""
     if len(body) >= SMALLEST_TO_COMPRESS and "Content-Encoding" not in response.headers:
-        compressed = codec.compress(body)
+        compressed = compression.compress(body)
     digest = hashlib.blake2b(body, digest_size=16).hexdigest()
     # A compressed body is stored in this form only: few visitors need the other one, which can be computed from it.
     plain = b"" if compressed else body
@@ -95,14 +95,13 @@ def is_worth_warming(stored: StoredResponse | Reason) -> bool:
 def is_sound(value: Any) -> bool:
     """Whether a stored value has the form of a response. Another program that writes to Redis could store anything."""
     match value:
-        case (int(status), list(headers), bytes(), bytes(), str(etag)):
+        case (int(status), dict(headers), bytes(), bytes(), str(etag)):
             are_headers = all(
-                type(header) is tuple
-                and [*map(type, header)] == [str, str]
-                and header[0].isascii()
-                and header[0].replace("-", "").isalnum()
-                and header[1].isprintable()
-                for header in headers
+                type(name) is type(text) is str
+                and name.isascii()
+                and name.replace("-", "").isalnum()
+                and text.isprintable()
+                for name, text in headers.items()
             )
             return status in STORED_STATUS and etag.isprintable() and are_headers
     return False
@@ -114,7 +113,8 @@ def is_same(value: Any, response: HttpResponseBase) -> bool:
         raise DamagedData("not a page")
     stored = StoredFields(*value)
     are_same_headers = all(
-        _directives(response.headers.get(name, "")) == _directives(text) for name, text in stored.headers
+        _directives(response.headers.get(name, "")) == _directives(text)
+        for name, text in stored.headers.items()
     )
     content = (response.status_code, b"".join(response))
     return are_same_headers and (stored.status, _body(stored)) == content
@@ -138,7 +138,7 @@ def send(request: HttpRequest, result: ReadResult[Any], *, vary_headers: Iterabl
     stored = StoredFields(*result.value)
     is_unchanged = stored.status == HTTPStatus.OK and _visitor_has(request, stored.etag)
     response = HttpResponse(status=HTTPStatus.NOT_MODIFIED if is_unchanged else stored.status)
-    for name, value in stored.headers:
+    for name, value in stored.headers.items():
         response.headers[name] = value
     if not is_unchanged:
         _set_body(request, response, stored)
@@ -153,7 +153,7 @@ def send(request: HttpRequest, result: ReadResult[Any], *, vary_headers: Iterabl
 
 
 def _visitor_has(request: HttpRequest, etag: str) -> bool:
-    """Whether the visitor has this body, or wants one only if there is none (``*``); weakly compared (RFC 9110)."""
+    """Whether If-None-Match contains this ETag or ``*``. The comparison is weak (RFC 9110)."""
     header = request.META.get("HTTP_IF_NONE_MATCH", "")
     etags = parse_etags(header) if header else []
     return etags == ["*"] or etag in [each.removeprefix("W/") for each in etags]
@@ -161,7 +161,7 @@ def _visitor_has(request: HttpRequest, etag: str) -> bool:
 
 def _body(stored: StoredFields) -> bytes:
     """Return the body as the view wrote it. Raises DamagedData if it cannot be decompressed."""
-    return codec.decompress(stored.compressed, LARGEST_PAGE) if stored.compressed else stored.body
+    return compression.decompress(stored.compressed, LARGEST_PAGE) if stored.compressed else stored.body
 
 
 def _set_body(request: HttpRequest, response: HttpResponse, stored: StoredFields) -> None:

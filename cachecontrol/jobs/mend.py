@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 LONGEST_LOCK = "500 ms"
-"""How long to wait for the lock of a table at most. Its writers queue behind this request meanwhile."""
+"""The longest wait for the lock of a table. Writers of the table queue behind this request meanwhile."""
 
 _OWNER = sql_files.statement("mend.owner")
 _LIMIT_LOCK = sql_files.statement("mend.limit_lock", timeout=LONGEST_LOCK)
 
 
-class Owner(NamedTuple):
+class OwnerRow(NamedTuple):
     """The row of ``mend.owner``."""
 
     may_alter: bool
@@ -38,9 +38,9 @@ class Owner(NamedTuple):
 
 
 def mend() -> Iterator[tuple[str, str]]:
-    """Mend every tracked table that needs it. Yields its name and the error, or an empty string if it was mended.
+    """Mend every tracked table that needs it. Yields the name of the table, and the error or "" if it was mended.
 
-    Tables whose triggers were created by another release are left to the ``migrate`` of that release.
+    Tables whose triggers another release created are left to the ``migrate`` of that release.
     """
     connection = connections[conf.database]
     schema = triggers.schema_of(connection)
@@ -55,6 +55,7 @@ def mend() -> Iterator[tuple[str, str]]:
 
 
 def _mend_table(relation: str, schema: str) -> bool:
+    """Mend one table. Return whether its triggers changed. Raises DatabaseError."""
     tracked = registry.find(relation)
     with triggers.one_at_a_time(connections[conf.database]) as cursor:
         if tracked is None or not _may_mend(cursor, tracked, schema):
@@ -67,7 +68,7 @@ def _may_mend(cursor: CursorWrapper, tracked: TrackedTable, schema: str) -> bool
     """Whether this release created the triggers. Raises OperationalError if the table belongs to another role."""
     definition = capture_function.definition(tracked, schema)
     cursor.execute(_OWNER, {"relation": tracked.relation, "definition": definition})
-    owner = sql_files.row(cursor, Owner)
+    owner = sql_files.row(cursor, OwnerRow)
     if owner and not owner.may_alter:
         raise OperationalError(f"the table belongs to {owner.owner}: run migrate as that role")
     return owner is not None

@@ -1,8 +1,9 @@
-"""Pruning of the change log: deletes what every drain of the last hour has surely carried, and notes how far it went.
+"""Prune: delete changes that every drain has carried, and record how far the change log was pruned.
 
-Note [Why not by age]. A transaction that wrote two hours ago may commit now: its change is old and nobody has seen it. So
-snapshots are written down, and only what one of them saw is deleted once it is old itself. The rank of that snapshot
-is noted in the same transaction, so that a clock which was drained less far is not believed.
+Note [Why the age of a change does not count]. A transaction that wrote its change two hours ago may commit now: the change is
+old, and no drain has seen it. So each run records a snapshot. When a recorded snapshot is ``PRUNE_AFTER`` seconds old, the
+changes that it saw are deleted. The rank of that snapshot is recorded in the same transaction, so that a clock which was
+drained less far is not trusted.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from django.db import connections, transaction
 
 from cachecontrol.conf import conf
 from cachecontrol.postgres import sql_files
-from cachecontrol.postgres.sql_files import statement
 from cachecontrol.stats import recording
 
 if TYPE_CHECKING:
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 BATCH = 5000
 """Changes that one transaction deletes."""
 
-_WRITE_SNAPSHOT = statement("prune.write_snapshot")
-_NEWEST_OLD_SNAPSHOT = statement("prune.newest_old_snapshot")
-_DELETE_OLDER_SNAPSHOTS = statement("prune.delete_older_snapshots")
-_DELETE_CHANGES = statement("prune.delete_changes")
-_NOTE_RANK = statement("prune.note_rank")
-_LOCK_EPOCH = statement("epoch.lock")
+_WRITE_SNAPSHOT = sql_files.statement("prune.write_snapshot")
+_NEWEST_OLD_SNAPSHOT = sql_files.statement("prune.newest_old_snapshot")
+_DELETE_OLDER_SNAPSHOTS = sql_files.statement("prune.delete_older_snapshots")
+_DELETE_CHANGES = sql_files.statement("prune.delete_changes")
+_NOTE_RANK = sql_files.statement("prune.note_rank")
+_LOCK_EPOCH = sql_files.statement("epoch.lock")
 
 
-class OldSnapshot(NamedTuple):
+class SnapshotRow(NamedTuple):
     """The row of ``prune.newest_old_snapshot``."""
 
     id: int
@@ -39,9 +39,10 @@ class OldSnapshot(NamedTuple):
 
 
 def prune() -> int:
-    """Write down a snapshot, and delete the changes that one older than ``PRUNE_AFTER`` saw. Returns how many.
+    """Record a snapshot, and delete the changes that a snapshot older than ``PRUNE_AFTER`` saw. Returns the number of changes.
 
-    To be called about once a minute, outside any transaction: each batch is a transaction of its own.
+    Call it every few minutes, outside any transaction: each batch is a transaction of its own. See Note [Why the age of a
+    change does not count].
     """
     with connections[conf.database].cursor() as cursor:
         cursor.execute(_WRITE_SNAPSHOT)
@@ -53,7 +54,11 @@ def prune() -> int:
 
 
 def _prune_batch() -> int:
-    """Delete one batch, under the lock of the epoch: snapshots of another history are deleted with its epoch."""
+    """Delete one batch. Returns the number of changes; 0 at the end.
+
+    See Note [Why the age of a change does not count]. The row of the epoch is locked, since a drain that begins another epoch
+    deletes the snapshots of the history before.
+    """
     with transaction.atomic(using=conf.database), connections[conf.database].cursor() as cursor:
         cursor.execute(_LOCK_EPOCH)
         snapshot = _newest_old_snapshot(cursor)
@@ -67,9 +72,9 @@ def _prune_batch() -> int:
 
 
 def _newest_old_snapshot(cursor: CursorWrapper) -> str | None:
-    """Return the newest snapshot that is older than ``PRUNE_AFTER``, and delete those before it. None if there is none."""
+    """Return the newest snapshot that is older than ``PRUNE_AFTER``; None if there is none. Those before it are deleted."""
     cursor.execute(_NEWEST_OLD_SNAPSHOT, {"seconds": conf.prune_after})
-    row = sql_files.row(cursor, OldSnapshot)
+    row = sql_files.row(cursor, SnapshotRow)
     if row is None:
         return None
     cursor.execute(_DELETE_OLDER_SNAPSHOTS, {"id": row.id})

@@ -20,18 +20,21 @@ if TYPE_CHECKING:
 
 
 GRACE = 30
-"""Seconds over its budget after which a run that died no longer keeps others out."""
+"""Seconds over its budget for which a run keeps its lock. A run whose process died keeps others out until then."""
 REPORT_EVERY = 1.0
 """Seconds between two reports of progress."""
 LONGEST_NOTE = 2000
+"""Characters of a run's notes that are recorded."""
 
 
 @dataclass(slots=True)
 class RunningJob:
-    """A run in progress: what it did so far, as the dashboard shows it."""
+    """A run in progress."""
 
     record: JobRun
-    until: float
+    """The row that the dashboard shows."""
+    deadline: float
+    """The end of its budget, in seconds of the monotonic clock."""
     notes: list[str] = field(default_factory=list)
     _reported: float = 0.0
 
@@ -41,25 +44,26 @@ class RunningJob:
 
     @property
     def is_over_budget(self) -> bool:
-        return time.monotonic() >= self.until
+        return time.monotonic() >= self.deadline
 
     def step(self, n: int = 1) -> None:
-        """Count work done; now and then report it."""
+        """Count ``n`` units of work done, and record them each ``REPORT_EVERY`` seconds."""
         self.record.done += n
         if time.monotonic() - self._reported >= REPORT_EVERY:
             self._reported = time.monotonic()
             self.record.save(using=conf.database, update_fields=["done", "errors"])
 
     def note(self, text: str) -> None:
-        """Say something about the run."""
+        """Add a line to the note of the run."""
         self.notes.append(text)
 
-    def failed(self, text: str) -> None:
-        """Count an error, and say what it was."""
+    def error(self, text: str) -> None:
+        """Count an error, and note it."""
         self.record.errors += 1
         self.note(text)
 
-    def end(self) -> None:
+    def finish(self) -> None:
+        """Record the end of the run."""
         self.record.note = "\n".join(self.notes)[:LONGEST_NOTE]
         self.record.finished_at = timezone.now()
         self.record.save(using=conf.database)
@@ -75,29 +79,30 @@ def recorded(name: str, *, seconds: float = 3600) -> Iterator[RunningJob]:
     try:
         yield run
     except Exception as error:
-        run.failed(f"{type(error).__name__}: {error}")
+        run.error(f"{type(error).__name__}: {error}")
         recording.count(f"{name}.failed")
         raise
     finally:
-        run.end()
+        run.finish()
 
 
 @contextmanager
 def exclusive(name: str, *, seconds: float) -> Iterator[RunningJob | None]:
-    """Record a run as above, of which no other process has one at the same time; None, and noted, if one has.
+    """Record the work of the block as a run of the job ``name``, which runs in one process at a time.
 
-    Raises StoreDown if Redis does not answer; that is recorded too.
+    Yields the run; or None if another process runs this job now, which is noted. Raises StoreDown if Redis does not answer, which
+    is recorded too.
     """
     with recorded(name, seconds=seconds) as run, job_lock(name, seconds=seconds + GRACE) as is_held:
         if not is_held:
-            run.note("another process is at it")
+            run.note("another process runs this job")
             yield None
             return
-        _close_the_dead(run)
+        _close_dead_runs(run)
         yield run
 
 
-def _close_the_dead(run: RunningJob) -> None:
-    """End earlier runs that have no end: whoever held the lock then is gone."""
+def _close_dead_runs(run: RunningJob) -> None:
+    """Record the end of earlier runs that have none: their processes died, since this one holds the lock now."""
     dead = JobRun.objects.filter(name=run.record.name, finished_at=None).exclude(pk=run.record.pk)
     dead.update(finished_at=timezone.now(), errors=F("errors") + 1, note="its process died")

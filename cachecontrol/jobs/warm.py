@@ -1,4 +1,4 @@
-"""Warm: fill the pages that visitors ask for most before anyone finds them missing, moved or at their end."""
+"""Warm: fill the pages that visitors ask for most, before visitors find them missing, moved or expired."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ logger = logging.getLogger("cachecontrol")
 
 SECONDS = 20.0
 PAGES = 200
-"""What one run may take."""
+"""The budget of a run of the schedule."""
 NEAR_END = 0.1
-"""The share of a policy's ttl that is too little to leave to an entry."""
+"""An entry is filled again when a smaller share than this of its policy's ttl is left."""
 
 
 def warm(
@@ -40,10 +40,10 @@ def warm(
     limit: int = PAGES,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int | None:
-    """Fill the hottest pages that need it; return how many, or None where another process does it already.
+    """Fill the hottest pages that need it, of these policies or of all ``warmable`` ones.
 
-    Without ``policies``, those of all that are to be kept warm. At most ``limit`` pages are looked at; ``progress`` is
-    called with their number so far and in all. Raises StoreDown if Redis does not answer.
+    Looks at ``limit`` pages at most, for ``seconds`` at most. ``progress`` is called with the pages looked at so far and in all.
+    Returns the number of pages filled; None if another process runs this job now. Raises StoreDown.
     """
     with runs.exclusive("warm", seconds=seconds) as run, recording.muted():
         if run is None:
@@ -54,32 +54,36 @@ def warm(
 
 
 def candidates(policies: Iterable[Policy] | None, limit: int) -> list[HotKey]:
-    """The hottest keys of these policies, or of all that are to be kept warm, hottest first."""
+    """Return the hottest keys of these policies or of all ``warmable`` ones, hottest first. Raises StoreDown."""
     chosen = warmable() if policies is None else policies
-    found = [entry for each in chosen for entry in hot_keys.hottest(each.name, limit)]
-    return sorted(found, key=lambda entry: -entry.score)[:limit]
+    candidates = [hot_key for policy in chosen for hot_key in hot_keys.hottest(policy.name, limit)]
+    return sorted(candidates, key=lambda hot_key: -hot_key.score)[:limit]
 
 
 def warmable() -> list[Policy]:
-    """The policies whose pages are kept warm."""
-    return [each for each in all_policies() if each.kind == PolicyKind.PAGE and each.warm and each.enabled]
+    """Return the policies whose pages are kept warm."""
+    return [
+        policy
+        for policy in all_policies()
+        if policy.kind == PolicyKind.PAGE and policy.warm and policy.enabled
+    ]
 
 
-def _warm(run: RunningJob, entries: list[HotKey], progress: Callable[[int, int], None]) -> None:
-    for index, entry in enumerate(entries):
+def _warm(run: RunningJob, pages: list[HotKey], progress: Callable[[int, int], None]) -> None:
+    for index, hot_key in enumerate(pages):
         if run.is_over_budget:
-            run.note(f"out of time after {index} of {len(entries)}")
+            run.note(f"out of time after {index} of {len(pages)}")
             return
         try:
-            _fill(run, entry)
+            _fill(run, hot_key)
         except StoreDown:
             raise  # no other page could be stored either
         except CacheControlError as error:
-            run.failed(f"{entry.key}: {error}")
+            run.error(f"{hot_key.key}: {error}")
         except Exception as error:
-            logger.exception("the entry %s could not be warmed", entry.key)
-            run.failed(f"{entry.key}: {type(error).__name__}: {error}")
-        progress(index + 1, len(entries))
+            logger.exception("the entry %s could not be warmed", hot_key.key)
+            run.error(f"{hot_key.key}: {type(error).__name__}: {error}")
+        progress(index + 1, len(pages))
 
 
 def _fill(run: RunningJob, hot_key: HotKey) -> None:
@@ -102,7 +106,7 @@ def _fill(run: RunningJob, hot_key: HotKey) -> None:
 
 
 def needs_filling(policy: Policy, key: str) -> bool:
-    """Whether the entry is missing, moved or near its end. Raises StoreDown."""
+    """Whether the entry of this key is missing, moved or near the end of the policy's ttl. Raises StoreDown."""
     lookup = engine.look_up(key)
     if lookup.verdict is not Verdict.FRESH or lookup.entry is None:
         return True

@@ -1,4 +1,4 @@
-"""Prometheus metrics, read from Redis, so that every process is in the sums."""
+"""Prometheus metrics, read from Redis, so that the sums contain every process."""
 
 from __future__ import annotations
 
@@ -34,25 +34,24 @@ if TYPE_CHECKING:
 @never_cache
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Serve the bearer of METRICS_TOKEN and staff with the permission; 401 to a wrong token, else 404."""
-    given = request.headers.get("Authorization", "")
-    if given and not _is_token(given):
+    """Serve requests with METRICS_TOKEN, and staff with the permission. Others get 401 for a wrong token, else 404."""
+    authorization = request.headers.get("Authorization", "")
+    if authorization and not _has_token(authorization):
         return HttpResponse(status=401, headers={"WWW-Authenticate": "Bearer"})
-    if not given and not (request.user.is_staff and request.user.has_perm(PERMISSION)):
+    if not authorization and not (request.user.is_staff and request.user.has_perm(PERMISSION)):
         raise Http404
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Collector())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
-def _is_token(given: str) -> bool:
-    return bool(conf.metrics_token) and compare_digest(
-        given.encode(), f"Bearer {conf.metrics_token}".encode()
-    )
+def _has_token(authorization: str) -> bool:
+    expected = f"Bearer {conf.metrics_token}"
+    return bool(conf.metrics_token) and compare_digest(authorization.encode(), expected.encode())
 
 
 class Collector:
-    """Reads the sums of all processes at each scrape."""
+    """Reads the sums of all processes when Prometheus asks."""
 
     def collect(self) -> Iterator[Metric]:
         try:
@@ -61,54 +60,59 @@ class Collector:
             yield GaugeMetricFamily("cachecontrol_up", "Whether Redis answers.", value=0)
             return
         yield GaugeMetricFamily("cachecontrol_up", "Whether Redis answers.", value=1)
-        whole = Counters.parse(fields)
-        yield from (_reads(whole), _refusals(whole), _counters(whole), _durations(whole))
+        counters = Counters.parse(fields)
+        yield from (_reads(counters), _refusals(counters), _events(counters), _durations(counters))
         yield from _gauges(server, failsafe(protocol.clock))
 
 
-def _reads(whole: Counters) -> Metric:
+def _reads(counters: Counters) -> Metric:
     family = CounterMetricFamily(
         "cachecontrol_reads", "Reads of the cache.", labels=["policy", "outcome", "reason"]
     )
-    for name, n in whole.of_kind(CountKind.READS):
-        family.add_metric([name.policy, name.outcome, name.mark], n)
+    for name, n in counters.of_kind(CountKind.READS):
+        family.add_metric([name.policy, name.outcome, name.label], n)
     return family
 
 
-def _refusals(whole: Counters) -> Metric:
+def _refusals(counters: Counters) -> Metric:
     family = CounterMetricFamily(
         "cachecontrol_refusals", "Computed values that were not stored.", labels=["policy", "reason"]
     )
-    for name, n in whole.of_kind(CountKind.REFUSALS):
-        family.add_metric([name.policy, name.mark], n)
+    for name, n in counters.of_kind(CountKind.REFUSALS):
+        family.add_metric([name.policy, name.label], n)
     return family
 
 
-def _counters(whole: Counters) -> Metric:
+def _events(counters: Counters) -> Metric:
     family = CounterMetricFamily("cachecontrol_events", "Named counters.", labels=["name"])
-    for name, n in whole.of_kind(CountKind.COUNTER):
-        family.add_metric([name.mark], n)
+    for name, n in counters.of_kind(CountKind.COUNTER):
+        family.add_metric([name.label], n)
     return family
 
 
-def _durations(whole: Counters) -> Metric:
+def _durations(counters: Counters) -> Metric:
     family = HistogramMetricFamily(
         "cachecontrol_read_seconds", "Time that a read took.", labels=["policy", "outcome"]
     )
-    for policy, tally in whole.by_policy().items():
+    for policy, counters_of_policy in counters.by_policy().items():
         for outcome in Outcome:
-            if reads := tally.reads(outcome):
-                seconds = (tally.mean(outcome) or 0.0) * reads
-                family.add_metric([policy, outcome], _cumulative(tally.buckets(outcome), reads), seconds)
+            if reads := counters_of_policy.reads(outcome):
+                seconds = (counters_of_policy.mean(outcome) or 0.0) * reads
+                family.add_metric(
+                    [policy, outcome], _cumulative(counters_of_policy.buckets(outcome), reads), seconds
+                )
     return family
 
 
 def _cumulative(buckets: dict[int, int], reads: int) -> list[tuple[str, float]]:
-    """Return cumulative counts at each doubling: enough for a scrape, a quarter of the recorded buckets."""
-    last = range(histogram.PER_DOUBLING - 1, histogram.LAST, histogram.PER_DOUBLING)
+    """Return the upper bound of each doubling (seconds) and the reads up to it: a quarter of the recorded buckets."""
+    last_of_doublings = range(histogram.PER_DOUBLING - 1, histogram.LAST_BUCKET, histogram.PER_DOUBLING)
     bounds = [
-        (f"{histogram.upper(number):.9g}", float(sum(n for bucket, n in buckets.items() if bucket <= number)))
-        for number in last
+        (
+            f"{histogram.upper_bound(number):.9g}",
+            float(sum(n for bucket, n in buckets.items() if bucket <= number)),
+        )
+        for number in last_of_doublings
     ]
     return [*bounds, ("+Inf", float(reads))]
 

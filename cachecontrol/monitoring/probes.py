@@ -1,49 +1,38 @@
-"""What an orchestrator asks: is the process alive, can it serve."""
+"""Probes of an orchestrator: whether the process is alive, and whether it can serve requests."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db import connections
 from django.http import HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from cachecontrol.conf import conf
 from cachecontrol.limits.failsafe import failsafe
-from cachecontrol.postgres import clock_check
-from cachecontrol.redis import protocol, server_state
+from cachecontrol.monitoring import state
+from cachecontrol.redis import protocol
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
-
-    from cachecontrol.redis.protocol import Clock
 
 
 @never_cache
 @require_safe
 def livez(request: HttpRequest) -> HttpResponse:
-    """Answer as long as the process can answer; asks nothing of anyone."""
+    """Answer as long as the process can answer, without asking PostgreSQL or Redis."""
     return HttpResponse("alive\n", content_type="text/plain")
 
 
 @never_cache
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Say whether requests can be served, and what is degraded.
+    """Tell whether requests can be served, and what is not in order.
 
-    200 as long as they can, "ready" or "degraded"; 503 ("unavailable") without PostgreSQL. ``degraded`` names whatever is
-    not in order.
+    The status is 200 as long as they can ("ready" or "degraded") and 503 without PostgreSQL ("unavailable"). ``checks`` contains
+    the state of each service; ``degraded`` names those that are not "ok".
     """
-    clock = failsafe(protocol.clock)
-    checks = {
-        "postgresql": _database(),
-        "redis": _redis(),
-        "clock": _age(clock),
-        "drain": _drain(),
-        "triggers": _triggers(clock),
-    }
-    degraded = [f"{name}_{state.split()[0]}" for name, state in checks.items() if state != "ok"]
+    checks = _checks()
+    degraded = [f"{name}_{text.split()[0]}" for name, text in checks.items() if text != "ok"]
     is_able = checks["postgresql"] == "ok"
     status = "unavailable" if not is_able else "degraded" if degraded else "ready"
     return JsonResponse(
@@ -51,37 +40,13 @@ def readyz(request: HttpRequest) -> JsonResponse:
     )
 
 
-def _database() -> str:
-    def ask() -> str:
-        with connections[conf.database].cursor() as cursor:
-            cursor.execute("SELECT 1")
-        return "ok"
-
-    return failsafe(ask, "down")
-
-
-def _redis() -> str:
-    """Return ok, full if Redis takes no writes, or down if it does not answer."""
-    return failsafe(lambda: "full" if server_state.is_full() else "ok", "down")
-
-
-def _age(clock: Clock | None) -> str:
-    """Return ok, old, missing, or down if Redis does not answer."""
-    if clock is None:
-        return "down"
-    if clock.age is None:
-        return "missing"
-    return "ok" if 0 <= clock.age <= conf.max_lag else "old"
-
-
-def _triggers(clock: Clock | None) -> str:
-    """Return ok, or what to do about tables that lacked working triggers when the last whole drain looked at them."""
-    bare = clock_check.tables_without_triggers(clock) if clock else []
-    return (
-        f"off on {', '.join(bare)}: the mend job restores them; if it cannot, run migrate" if bare else "ok"
-    )
-
-
-def _drain() -> str:
-    """Return ok, missing, or unknown if Redis does not answer."""
-    return failsafe(lambda: "ok" if server_state.has_drain() else "missing", "unknown")
+def _checks() -> dict[str, str]:
+    clock = failsafe(protocol.clock)
+    bare = ", ".join(state.tables_without_triggers(clock))
+    return {
+        "postgresql": "ok" if state.database_version() else "down",
+        "redis": state.redis_state(),
+        "clock": state.clock_state(clock),
+        "drain": state.drain_state(),
+        "triggers": f"off on {bare}: the mend job restores them; if it cannot, run migrate" if bare else "ok",
+    }

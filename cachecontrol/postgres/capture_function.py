@@ -21,12 +21,12 @@ from psycopg import sql
 from cachecontrol.conf import conf
 from cachecontrol.core.tags import LONGEST_VALUE, anything
 from cachecontrol.postgres import sql_files
-from cachecontrol.postgres.sessions import TELL_SETTING
+from cachecontrol.postgres.sessions import NOTICE_SETTING
 
 if TYPE_CHECKING:
     from cachecontrol.core.registry import TrackedTable
 
-TELL_CODE = "LD001"
+NOTICE_CODE = "LD001"
 """The SQLSTATE of the notices by which the function tells a writer that it changed a tracked table."""
 APPLIED_SETTING = "cachecontrol.applied"
 """The setting in which the function notes the transaction and the table whose replicated changes it has written."""
@@ -49,7 +49,7 @@ def function_identifier(tracking: TrackedTable, schema: str) -> sql.Identifier:
 
 
 def function_sql(tracking: TrackedTable, schema: str) -> str:
-    """Return the statement that creates the capture function of one table."""
+    """Return the statement that creates the capture function of one table. See Note [Why rows are compared as images]."""
     watched = [tracking.pk, *(column for column in tracking.columns if column != tracking.pk)]
     return sql_files.statement(
         "capture.create_function",
@@ -65,8 +65,8 @@ def function_sql(tracking: TrackedTable, schema: str) -> str:
         new_image=_columns("new_", watched),
         limit=conf.rows_per_change,
         applied=APPLIED_SETTING,
-        setting=TELL_SETTING,
-        code=TELL_CODE,
+        setting=NOTICE_SETTING,
+        code=NOTICE_CODE,
     )
 
 

@@ -71,8 +71,6 @@ def is_readable(clock: Clock) -> bool:
 
 def moves_of_altered_tables(clock: Clock, primary: PrimaryState) -> list[TagMove]:
     """Return the moves of tables whose catalog rows changed since the last drain, or whose triggers are not all in place."""
-    if primary.tables is None:
-        return []
     before, now = _tables(clock), primary.tables
     altered = [
         name

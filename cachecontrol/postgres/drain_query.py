@@ -94,16 +94,16 @@ class PrimaryState:
     wal: int
     """WAL location in bytes."""
     identity: Identity
-    tables: dict[str, str] | None
+    tables: dict[str, str]
     """For each tracked table, whether its triggers are in place (``true``, ``false`` or ``gone``), then its catalog fingerprint.
 
-    None if the catalog was not looked at: see Note [Why a writer's drain certifies nothing].
+    Empty for a writer's drain, which does not ask for it: see Note [Why a writer's drain certifies nothing].
     """
 
     @classmethod
     def of_carry(cls, row: CarryRow, identity: Identity) -> PrimaryState:
         """Return the state that a row of a writer's drain shows, with the identity that this connection showed before."""
-        return cls(**_common_fields(row), identity=identity, tables=None)
+        return cls(**_common_fields(row), identity=identity, tables={})
 
     @classmethod
     def of_whole(cls, row: WholeRow) -> PrimaryState:

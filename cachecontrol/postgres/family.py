@@ -53,16 +53,9 @@ MEMBERS_OF_TRACKED = _members(sql_files.fragment("family.roots_of_tracked"))
 _OF_TABLE = sql_files.statement(
     "family.triggers", members=_members(sql_files.fragment("family.root_of_table"))
 )
-_OF_TRACKED = sql_files.statement("family.triggers", members=MEMBERS_OF_TRACKED)
 
 
 def members_of_table(cursor: CursorWrapper, relation: str) -> list[FamilyMember]:
     """Return the members of one table's family; none if there is no such table."""
     cursor.execute(_OF_TABLE, {"relation": relation})
-    return sql_files.rows(cursor, FamilyMember)
-
-
-def members_of_tracked_tables(cursor: CursorWrapper) -> list[FamilyMember]:
-    """Return the members of the families of all tables that the database tracks."""
-    cursor.execute(_OF_TRACKED)
     return sql_files.rows(cursor, FamilyMember)

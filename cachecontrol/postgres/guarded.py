@@ -1,6 +1,6 @@
 """Guarded statements: the cache asks on a reader's own connection and leaves the reader's transaction as it was.
 
-Note [How the cache asks without disturbing the reader]. The statement may fail on the reader's connection: the role has no rights
+Note [Why the cache asks within a savepoint]. The statement may fail on the reader's connection: the role has no rights
 on the cache's tables, they are missing, a timeout ends it. Within a transaction such an error would end the reader's transaction
 too, and the limit for the statement's locks would hold for the rest of it. So the statement has a savepoint of its own there, in
 the same round trip. In a transaction that failed, or in the middle of a pipeline, nothing is asked. If another session has locked
@@ -9,6 +9,7 @@ the cache's tables, the statement waits no longer than ``WAIT``, and after that 
 
 from __future__ import annotations
 
+import functools
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,8 +34,7 @@ _ROLL_BACK = sql_files.statement("guarded.roll_back")
 def query(connection: BaseDatabaseWrapper, statement: str, row_type: type[Row]) -> list[Row]:
     """Return the rows of a statement of the cache itself, each as a ``row_type``.
 
-    Raises DatabaseError, and leaves the reader's transaction as it was. See Note [How the cache asks without disturbing the
-    reader].
+    Raises DatabaseError, and leaves the reader's transaction as it was. See Note [Why the cache asks within a savepoint].
     """
     connection.ensure_connection()
     raw: Any = connection.connection
@@ -51,12 +51,12 @@ def query(connection: BaseDatabaseWrapper, statement: str, row_type: type[Row]) 
 
 def in_savepoint(statement: str) -> str:
     """Return SQL that runs a statement and leaves the transaction as it was, its ``lock_timeout`` too."""
-    return _guarded("guarded.in_savepoint", statement, roll_back=sql.SQL(_ROLL_BACK))
+    return _guarded("guarded.in_savepoint", statement, _lock_timeout())
 
 
 def _query_alone(connection: BaseDatabaseWrapper, statement: str, row_type: type[Row]) -> list[Row]:
     with _cursor(connection) as cursor:
-        cursor.execute(_guarded("guarded.alone", statement))
+        cursor.execute(_guarded("guarded.alone", statement, _lock_timeout()))
         cursor.nextset()  # after SET
         return sql_files.rows(cursor, row_type)
 
@@ -85,7 +85,13 @@ def _cursor(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
         raw.prepare_threshold = threshold
 
 
-def _guarded(name: str, statement: str, **parts: sql.SQL) -> str:
-    """Return a statement with a limit of ``WAIT`` for its locks."""
-    timeout = max(1, round(conf.wait * 1000))  # milliseconds; PostgreSQL takes 0 for no limit
-    return sql_files.statement(name, timeout=timeout, statement=sql.SQL(statement), **parts)
+def _lock_timeout() -> int:
+    """Return ``WAIT`` in milliseconds; at least one, since PostgreSQL takes 0 for no limit."""
+    return max(1, round(conf.wait * 1000))
+
+
+@functools.lru_cache(maxsize=8)
+def _guarded(name: str, statement: str, timeout: int) -> str:
+    """Return a statement within another one that limits its locks. Every fill asks with the same few texts."""
+    parts = {"statement": sql.SQL(statement), "roll_back": sql.SQL(_ROLL_BACK)}
+    return sql_files.statement(name, timeout=timeout, **parts)

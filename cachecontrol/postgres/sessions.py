@@ -3,7 +3,7 @@
 What the same SQL returns depends on the role, the ``search_path`` and the settings that row-level security looks at. These are
 the scope of a read.
 
-Note [How a read without SQL knows who asks]. What connecting gives is determined by Django's settings, which are a part of every
+Note [Why a read without SQL knows who asks]. What connecting gives is determined by Django's settings, which are a part of every
 key. A session may change afterwards. So each statement that may change it is counted, and the next read of that connection asks
 the server, once, what the session is now. A session that differs from its start neither reads nor fills the cache. A change
 within a function is not counted, unless the server reports it; a fill asks in any case. If the project defines a ``SCOPE``, the
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 
-TELL_SETTING = "cachecontrol.tell"
+NOTICE_SETTING = "cachecontrol.tell"
 """A session in which this is ``on`` receives a notice for each change that it makes."""
-TELL_OPTION = f"-c {TELL_SETTING}=on"
+NOTICE_OPTION = f"-c {NOTICE_SETTING}=on"
 """The same as a startup option, which RESET restores."""
 STATE = sql_files.fragment("session.state")
 REPORTED = (
@@ -120,7 +120,10 @@ def fingerprint(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:
 
 
 def may_have_changed(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether the session may differ from its start. No round trip."""
+    """Return whether the session may differ from its start. No round trip.
+
+    See Note [Why a read without SQL knows who asks].
+    """
     session = _session(connection.connection)
     if session is None:
         return False
@@ -167,7 +170,7 @@ def _configured_scope() -> str:
         database = settings.DATABASES.get(alias, {})
         options = database.get("OPTIONS", {})
         texts = (str(options.get(name) or "") for name in _CONNECTION_OPTIONS)
-        given = [text.replace(TELL_OPTION, "").strip() for text in texts]
+        given = [text.replace(NOTICE_OPTION, "").strip() for text in texts]
         connecting.append([database.get("USER"), database.get("TIME_ZONE"), *given])
     return repr((conf.release, connecting, os.environ.get("PGUSER"), os.environ.get("PGOPTIONS")))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from psycopg import sql
+from psycopg.rows import class_row
 
 if TYPE_CHECKING:
     from typing import LiteralString
@@ -59,8 +60,8 @@ def statements_of(file: str) -> dict[str, LiteralString]:
 
 def rows(cursor: Cursor, row_type: type[Row]) -> list[Row]:
     """Return the rows that remain to be fetched, each as a ``row_type``, whose fields have the names of the columns."""
-    names = [column.name for column in cursor.description or ()]
-    return [row_type(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+    row_of_values = class_row(row_type)(cast("psycopg.Cursor[Any]", cursor))
+    return [row_of_values(values) for values in cursor.fetchall()]
 
 
 def row(cursor: Cursor, row_type: type[Row]) -> Row | None:

@@ -1,4 +1,4 @@
-"""Tracked models: the tables of Django's models as the registry and the triggers need them."""
+"""Tracked models: describes the tables of Django's models for the registry of tracked tables and for the triggers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SLICEABLE = (models.IntegerField, models.UUIDField, models.BooleanField, models.
 """Fields whose values have one written form, the same in SQL and in Python, as Django itself defines them."""
 
 _CONVERSIONS = ("db_type", "get_prep_value", "get_db_prep_value", "to_python")
-"""Methods by which a project's own field may write its values in two ways."""
+"""The methods of a field that convert its values. A project's own field that overrides one may write a value in two ways."""
 
 
 def track(model: type[models.Model], *, slices: Sequence[str] = (), ignore: Sequence[str] = ()) -> None:
@@ -31,46 +31,47 @@ def track(model: type[models.Model], *, slices: Sequence[str] = (), ignore: Sequ
 
     ``slices`` and ``ignore`` are names of fields. Raises Misconfigured for a model or a field that cannot be tracked so.
     """
-    options = model._meta
     _require_trackable(model, (*slices, *ignore), slices)
-    fields = {field.name: field for field in options.local_concrete_fields}
-    watched = [field for name, field in fields.items() if name not in ignore and _is_stored(field)]
-    registry.add(
-        TrackedTable(
-            relation=options.db_table,
-            label=options.label,
-            pk=_pk_column(model),
-            columns=tuple(str(field.column) for field in watched),
-            slices=tuple(str(fields[name].column) for name in slices),
-            ignored_fields=tuple(ignore),
-            ignored_columns=frozenset(str(fields[name].column) for name in ignore),
-            known_columns=frozenset(str(field.column) for field in fields.values()),
-            forms=ModelColumns(model),
-        )
-    )
-    for many in options.local_many_to_many:
+    registry.add(_tracked_table(model, slices, ignore))
+    for many in model._meta.local_many_to_many:
         through: Any = many.remote_field.through
         if not isinstance(through, str) and through._meta.auto_created:
             track(through, slices=[f.name for f in through._meta.local_concrete_fields if f.is_relation])
 
 
+def _tracked_table(model: type[models.Model], slices: Sequence[str], ignore: Sequence[str]) -> TrackedTable:
+    fields = {field.name: field for field in model._meta.local_concrete_fields}
+    columns = {name: str(field.column) for name, field in fields.items()}
+    return TrackedTable(
+        relation=model._meta.db_table,
+        label=model._meta.label,
+        pk=_pk_column(model),
+        columns=tuple(columns[name] for name in fields if name not in ignore and _is_stored(fields[name])),
+        slices=tuple(columns[name] for name in slices),
+        ignored_fields=tuple(ignore),
+        ignored_columns=frozenset(columns[name] for name in ignore),
+        known_columns=frozenset(columns.values()),
+        forms=ModelColumns(model),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ModelColumns:
-    """The forms of the columns of a model's table. They are asked when all models are loaded."""
+    """How the values of the columns of a model's table are written. It is asked when all models are loaded."""
 
     model: type[models.Model]
 
     def is_text(self, column: str) -> bool:
-        """Whether the values of this column are text."""
+        """Return whether the values of this column are text."""
         return isinstance(_target(_field(self.model, column)), models.CharField | models.TextField)
 
     def is_written_alike(self, column: str) -> bool:
-        """Whether Python and the database write the values of this column in the same way."""
+        """Return whether Python and the database write the values of this column in the same way."""
         return _is_written_alike(self.model, column)
 
 
 def is_written_alike(field: Field) -> bool:
-    """Whether Python and the database convert the values of this field to the same text."""
+    """Return whether Python and the database convert the values of this field to the same text."""
     return _may_have_written_form(field, is_resolved=True)
 
 
@@ -125,7 +126,10 @@ def _target(field: Field) -> Field | None:
 
 
 def _may_have_written_form(field: Field, *, is_resolved: bool = False) -> bool:
-    """Whether a column's values have one written form. A foreign key to a model that is not loaded yet is assumed to have one."""
+    """Return whether the values of a field have one written form.
+
+    A foreign key to a model that is not loaded yet is assumed to have one, except with ``is_resolved``.
+    """
     target = _target(field)
     if target is None:
         return not is_resolved
@@ -138,6 +142,7 @@ def _may_have_written_form(field: Field, *, is_resolved: bool = False) -> bool:
 
 
 @functools.cache
-def _converts_as_django(kind: Any) -> bool:
-    django = next(base for base in kind.__mro__ if base.__module__.startswith("django.db.models."))
-    return all(getattr(kind, name) is getattr(django, name) for name in _CONVERSIONS)
+def _converts_as_django(field_class: Any) -> bool:
+    """Return whether a field class converts values as the class of Django does that it inherits from."""
+    django = next(base for base in field_class.__mro__ if base.__module__.startswith("django.db.models."))
+    return all(getattr(field_class, name) is getattr(django, name) for name in _CONVERSIONS)

@@ -42,8 +42,8 @@ _UNTRACK = sql_files.statement("triggers.untrack")
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a tracked table."""
+class ColumnRow:
+    """A row of ``triggers.usable_columns``: a column of a tracked table."""
 
     name: str
     is_usable: bool
@@ -51,8 +51,8 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Tracked:
-    """A row of the table of tracked tables."""
+class TrackedRow:
+    """A row of ``triggers.tracked``: a tracked table."""
 
     relation: str
     definition: str
@@ -138,13 +138,13 @@ def _usable_by_name(cursor: CursorWrapper, tracking: TrackedTable) -> dict[str, 
     """Return the columns of a table by name, and whether triggers can use them."""
     in_tags = [column for column in (tracking.pk, *tracking.slices) if tracking.can_name(column)]
     cursor.execute(_USABLE_COLUMNS, {"in_tags": in_tags, "relation": tracking.relation})
-    return {column.name: column.is_usable for column in sql_files.rows(cursor, Column)}
+    return {column.name: column.is_usable for column in sql_files.rows(cursor, ColumnRow)}
 
 
 def _tracked_definitions(cursor: CursorWrapper) -> dict[str, str]:
     """Return the tables that the database tracks, and the digests of their capture functions."""
     cursor.execute(_TRACKED)
-    return {tracked.relation: tracked.definition for tracked in sql_files.rows(cursor, Tracked)}
+    return {tracked.relation: tracked.definition for tracked in sql_files.rows(cursor, TrackedRow)}
 
 
 def _listed(tables: Iterable[str]) -> sql.Composed:

@@ -1,6 +1,7 @@
 """The cost of an answer: the time that the cache takes in addition to the computation, measured in the process that answers.
 
-Note [How the cost is measured]. Each read of the cache is timed, and the time of its computation is subtracted. The costs of
+Note [Why the cost is measured where the answer is made]. Each read of the cache is timed, and the time of its computation is
+subtracted. The costs of
 nested reads are added up. Three times do not count: waiting for a fill of the same process, since this is the computation of
 the answer; waiting that is charged to the budget, which has its own limit; and times in which the process was not scheduled,
 which a background thread measures by how late it wakes up.
@@ -34,13 +35,13 @@ HEARTBEAT = 0.005
 class Cost:
     """Seconds that the reads of one answer took in addition to their computations."""
 
-    own: float = 0.0
+    added: float = 0.0
     """Without ``waited``, once the measurement has ended."""
     waited: float = 0.0
     """Charged to the waiting budget."""
 
     def __str__(self) -> str:
-        return f"{self.own:.6f} {self.waited:.6f}"
+        return f"{self.added:.6f} {self.waited:.6f}"
 
     @classmethod
     def parse(cls, text: str) -> Cost:
@@ -60,11 +61,14 @@ _stalls: deque[tuple[float, float]] = deque(maxlen=2000)
 
 @contextmanager
 def measured() -> Iterator[Cost]:
-    """Measure the cost of this thread's reads within the block."""
+    """Measure the cost of this thread's reads within the block.
+
+    See Note [Why the cost is measured where the answer is made].
+    """
     _current.cost = cost = Cost()
     begun = time.monotonic()
     yield cost
-    cost.own = max(0.0, cost.own - cost.waited - _stalled(begun, time.monotonic()))
+    cost.added = max(0.0, cost.added - cost.waited - _stalled(begun, time.monotonic()))
 
 
 def install() -> None:
@@ -107,7 +111,7 @@ def _timed(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
         try:
             return read(replace(request, compute=compute))
         finally:
-            _current.cost.own += time.monotonic() - begun - computing
+            _current.cost.added += time.monotonic() - begun - computing
 
     return timed
 
@@ -118,7 +122,7 @@ def _uncharged(wait: Callable[..., None]) -> Callable[..., None]:
     def waiting(fill: leases.RunningFill, seconds: float) -> None:
         begun = time.monotonic()
         wait(fill, seconds)
-        _current.cost.own -= time.monotonic() - begun
+        _current.cost.added -= time.monotonic() - begun
 
     return waiting
 

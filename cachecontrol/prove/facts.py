@@ -4,7 +4,7 @@
 - ``("shelf", pk, version)``: the same of a shelf.
 - ``("list", shelf, {pk: version})``: exactly these items are on the shelf.
 - ``("sum", shelf, count, total)``: the number of items on the shelf, and the sum of their versions.
-- ``("who", name)``: the page was computed with this visitor's data. Name None: with nobody's, as it has to be.
+- ``("who", name)``: the page was computed with data of this visitor. Name None: with data of no visitor, which is right.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class History:
         return states
 
     def record(self, poll: Interval, changes: Iterable[RowChange]) -> None:
-        """Record the changes, in their order, that a poll was the first to show."""
+        """Record the changes, in their order, that a poll was the first to show. See Note [Why bounds, not times]."""
         bounds = Interval(self.complete_until, poll.end)
         transactions: defaultdict[int, set[int]] = defaultdict(set)
         for change in changes:

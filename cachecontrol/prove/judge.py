@@ -14,7 +14,7 @@ from cachecontrol.prove.faults.injector import Effect
 from cachecontrol.prove.forensics import evidence
 
 if TYPE_CHECKING:
-    from cachecontrol.prove.checker import Answer, Checker
+    from cachecontrol.prove.checker import Answer, Checker, Violation
     from cachecontrol.prove.faults.injector import FaultWindow
     from cachecontrol.prove.installation import Installation
     from cachecontrol.prove.observer import Observer
@@ -69,11 +69,14 @@ class Judge:
         if tolerance.was_affected(self.windows, Effect.MOVES_LOST, answer):
             answer = replace(answer, own_writes=())
         violations = self.checker.violations
-        known = len(violations)
+        first = len(violations)
         self.checker.judge(answer, limits=self._limits(answer))
-        for number in range(known, min(len(violations), EXAMINED)):
-            found = evidence(self.installation.database_url, self.installation.redis_url, violations[number])
-            violations[number] = replace(violations[number], evidence=found)
+        for number in range(first, min(len(violations), EXAMINED)):
+            violations[number] = self._with_evidence(violations[number])
+
+    def _with_evidence(self, violation: Violation) -> Violation:
+        found = evidence(self.installation.database_url, self.installation.redis_url, violation)
+        return replace(violation, evidence=found)
 
     def _limits(self, answer: Answer) -> Limits:
         cost = self.max_cost if answer.asked_at > self.costs_count_from else math.inf

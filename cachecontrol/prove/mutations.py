@@ -189,7 +189,7 @@ def _fresh_context() -> None:
 
 
 def _collected_reads() -> None:
-    """Store what was read past Django or in another thread."""
+    """Store values that were read past Django or in another thread."""
     from cachecontrol.dependencies import statements
 
     _replace(statements, "check_statement", lambda *_: None)

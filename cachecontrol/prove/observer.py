@@ -137,8 +137,16 @@ class Observer:
                 continue
             self._seen.add(int(seq))
             self._newest = max(self._newest, int(seq))
-            place = int(shelf) if shelf else None
-            unseen.append(RowChange(int(xid), application.strip('"'), kind, int(pk), int(version), place))
+            unseen.append(
+                RowChange(
+                    int(xid),
+                    application.strip('"'),
+                    kind,
+                    int(pk),
+                    int(version),
+                    int(shelf) if shelf else None,
+                )
+            )
         self.versions += len(unseen)
         if len(self._seen) > REMEMBERED:
             self._seen = {seq for seq in self._seen if seq > self._newest - FORGOTTEN}

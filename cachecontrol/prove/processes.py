@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 WEB_STARTS = 300.0
 """Seconds within which the web server has to accept connections."""
+LONGEST_LOG = 2000
+"""Characters of a log that an error shows."""
 WEB_OPTIONS = (
     *("--interface", "wsgi", "--host", "127.0.0.1", "--workers", "2", "--blocking-threads", "4"),
     *("--respawn-failed-workers", "--no-ws", "--log-level", "error"),
@@ -209,4 +211,5 @@ class Processes:
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
                 return
             time.sleep(0.1)
-        raise TimeoutError("the web server did not start")
+        log = (self.folder / "web.log").read_text()[-LONGEST_LOG:]
+        raise TimeoutError(f"the web server did not start: {log}")

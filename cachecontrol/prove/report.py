@@ -1,4 +1,4 @@
-"""The report of a proof: what was done, how many answers were judged, and what follows from the numbers."""
+"""The report of a proof: its workload, the number of judged answers, and the figures that follow from them."""
 
 from __future__ import annotations
 

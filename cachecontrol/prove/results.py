@@ -1,4 +1,4 @@
-"""The results of the workload: answers that wait to be judged, reads and writes that failed, and what was counted."""
+"""The results of the workload: answers that wait to be judged, errors, and the numbers of reads and writes."""
 
 from __future__ import annotations
 

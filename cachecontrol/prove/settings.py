@@ -30,7 +30,7 @@ def proof_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         settings: the variables of the project's settings module; those that are no settings are left out.
 
-    Of the databases only the one that the cache captures is left, as ``default``; beside it stands the proof's replica.
+    The databases are the one that the cache captures, as ``default``, and the replica of the proof, if there is one.
     """
     environment = ProcessEnvironment.read()
     base = {name: value for name, value in settings.items() if name.isupper()}

@@ -145,7 +145,15 @@ def read(entry_key: str, *, stale_for: float = 0.0, token: str = "", arrival: st
 
 
 def fill(
-    entry_key: str, head: Head, body: bytes, *, token: str, place: str, recipe: bytes, ttl: float, wait: float
+    entry_key: str,
+    head: Head,
+    body: bytes,
+    *,
+    token: str,
+    database_id: str,
+    recipe: bytes,
+    ttl: float,
+    wait: float,
 ) -> Reason | None:
     """Store a value, and release the lease. Return why the value was refused, or None if it was stored.
 
@@ -154,7 +162,7 @@ def fill(
         head: what decides whether the entry is fresh.
         body: the encoded value.
         token: the reader's name for the lease.
-        place: system identifier and database oid of the server that answered.
+        database_id: system identifier and database oid of the server that answered.
         recipe: the sealed recipe.
         ttl: seconds that the entry lives.
         wait: seconds that a refused value is kept for readers that wait.
@@ -164,9 +172,9 @@ def fill(
     if redis_client.memory_breaker.is_down:
         raise StoreFull("Redis was full when it was last asked")
     policy = keys.policy_of(entry_key)
-    own = [entry_key, keys.lease(entry_key), keys.answer(entry_key), keys.members(policy), keys.asked(policy)]
-    names = [keys.CLOCK, *own, *map(keys.tag, head.tags)]
-    value = [token, head.epoch, place, head.as_of, head.earliest(), head.pack(), body, recipe]
+    names = [keys.CLOCK, entry_key, keys.lease(entry_key), keys.answer(entry_key)]
+    names += [keys.members(policy), keys.asked(policy), *map(keys.tag, head.tags)]
+    value = [token, head.epoch, database_id, head.as_of, head.earliest(), head.pack(), body, recipe]
     lifetimes = [max(1, int(ttl * 1000)), max(1, int(wait * 1000))]
     reply = _fill(names, [*value, *lifetimes, conf.entries_per_policy, *head.tags.values()]).decode()
     return None if reply == "stored" else Reason(reply)  # type: ignore[call-arg]  # looks a member up

@@ -58,6 +58,7 @@ class _ThreadConnection(threading.local):
 
     _connection: Any = None
     _made = (0, 0)
+    """The process that made the connection, and the settings by which it did."""
     settings_read = 0
     """Grows when the settings change: connections made before do not count any more."""
 
@@ -66,7 +67,8 @@ class _ThreadConnection(threading.local):
 
         Raises RedisError or OSError.
         """
-        connection = self._connection if self._made == _made() else self.renew()
+        is_current = self._made == (os.getpid(), _ThreadConnection.settings_read)
+        connection = self._connection if is_current else self.renew()
         try:
             return _exchange(connection, command)
         except ConnectionError:
@@ -75,13 +77,9 @@ class _ThreadConnection(threading.local):
     def renew(self) -> Any:
         """Create a connection by the present settings, and return it. It is opened at the first command."""
         pool = client().connection_pool
-        self._connection, self._made = pool.connection_class(**pool.connection_kwargs), _made()
+        self._connection = pool.connection_class(**pool.connection_kwargs)
+        self._made = os.getpid(), _ThreadConnection.settings_read
         return self._connection
-
-
-def _made() -> tuple[int, int]:
-    """Return what a connection must have been made in: this process, with the present settings."""
-    return os.getpid(), _ThreadConnection.settings_read
 
 
 def _exchange(connection: Any, command: tuple[Any, ...]) -> Any:

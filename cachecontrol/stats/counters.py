@@ -1,4 +1,4 @@
-"""What was counted in a span of time, and the figures that follow from it."""
+"""Counts of a span of time, and the figures that are computed from them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,23 @@ class CountKind(StrEnum):
     """What a count counts."""
 
     READS = "reads"
+    """Reads with one outcome and reason."""
     MICROS = "micros"
+    """Microseconds that reads with one outcome took."""
     LATENCY = "latency"
+    """Reads with one outcome whose duration is in one bucket of the histogram."""
     REFUSALS = "refusals"
+    """Computed values that were not stored, for one reason."""
     COUNTER = "counter"
+    """Anything else that has a name; it belongs to no policy."""
 
 
 class CountName(NamedTuple):
-    """The name of one count. ``mark`` is a reason, the number of a latency bucket, or a counter's name."""
+    """The name of one count. ``label`` is a reason, the number of a bucket, or the name of a counter."""
 
     kind: str
     outcome: str
-    mark: str
+    label: str
     policy: str
 
     def __str__(self) -> str:
@@ -38,13 +43,14 @@ class CountName(NamedTuple):
     @classmethod
     @lru_cache(maxsize=10_000)
     def parse(cls, text: str) -> CountName:
-        kind, outcome, mark, policy = text.split("|", 3)
-        return cls(kind, outcome, mark, policy)
+        return cls(*text.split("|", 3))
 
 
-def read_fields(policy: str, outcome: str, reason: str, durations: Sequence[float]) -> dict[CountName, int]:
-    """Return the counts that reads of these durations, in seconds, add to."""
-    buckets = Counter(map(histogram.bucket, durations))
+def counts_of_reads(
+    policy: str, outcome: str, reason: str, durations: Sequence[float]
+) -> dict[CountName, int]:
+    """Return the counts of reads that took these durations, in seconds."""
+    buckets = Counter(map(histogram.bucket_of, durations))
     return {
         CountName(CountKind.READS, outcome, reason, policy): len(durations),
         CountName(CountKind.MICROS, outcome, "", policy): max(0, round(sum(durations) * 1e6)),
@@ -70,14 +76,15 @@ class Counters:
         return sorted({name.policy for name in self.counts if name.policy})
 
     def by_policy(self) -> dict[str, Counters]:
-        """Return the tally of each policy, by name; named counters belong to none."""
-        tallies = {policy: Counters() for policy in self.policies()}
+        """Return the counts of each policy, by its name; named counters belong to none."""
+        counters_of = {policy: Counters() for policy in self.policies()}
         for name, n in self.counts.items():
             if name.policy:
-                tallies[name.policy].counts[name] = n
-        return tallies
+                counters_of[name.policy].counts[name] = n
+        return counters_of
 
     def reads(self, outcome: str | None = None) -> int:
+        """Return the number of reads, of one outcome or of all."""
         return sum(
             n
             for name, n in self.counts.items()
@@ -90,24 +97,25 @@ class Counters:
         return (self.reads("hit") + self.reads("stale")) / reads if reads else None
 
     def mean(self, outcome: str) -> float | None:
-        """Return the mean duration of such a read in seconds; None when there was none."""
+        """Return the mean duration of reads with this outcome, in seconds; None when there were none."""
         reads = self.reads(outcome)
         return self._sum(CountKind.MICROS, outcome) / reads / 1e6 if reads else None
 
     def quantiles(self, outcome: str, shares: Iterable[float] = (0.5, 0.95, 0.99)) -> list[float | None]:
-        """Return durations in seconds, one for each share; None when there was no such read."""
+        """Return the seconds that each share (0 to 1) of the reads with this outcome took at most; None when there were none."""
         buckets = self.buckets(outcome)
         return [histogram.quantile(buckets, share) for share in shares]
 
     def buckets(self, outcome: str) -> dict[int, int]:
+        """Return the reads with this outcome by bucket of the histogram."""
         buckets: Counter[int] = Counter()
         for name, n in self.counts.items():
             if name.kind == CountKind.LATENCY and name.outcome == outcome:
-                buckets[int(name.mark)] += n
+                buckets[int(name.label)] += n
         return dict(buckets)
 
     def saved(self) -> float | None:
-        """Return the worth in seconds: hits times (mean miss less mean hit); None if unknown."""
+        """Return the seconds that hits saved: their number times (mean miss less mean hit); None without either."""
         hit, miss = self.mean("hit"), self.mean("miss")
         return None if hit is None or miss is None else self.reads("hit") * (miss - hit)
 

@@ -25,7 +25,7 @@ WINDOW = 600
 """Seconds that the reads of one sorted set are from."""
 WINDOWS = keys.STATS_HOT_SECONDS // WINDOW
 DECAY = 0.7
-"""The weight of a read after each window."""
+"""The weight of a read one window later."""
 PURPOSE = "hot key"
 
 
@@ -39,16 +39,17 @@ class HotKey:
 
     @property
     def label(self) -> str:
-        """The page for a person: path, parameters and the values that it varies by."""
+        """The page as people read it: path, parameters and the values that it varies by."""
         values = {"path": self.key, "query": "", "vary": ()} | self.recipe
         query = f"?{unquote_plus(values['query'])}" if values["query"] else ""
         return " · ".join([f"{values['path']}{query}", *values["vary"]])
 
 
 def hottest(policy: str, limit: int, *, now: float | None = None) -> list[HotKey]:
-    """Return the keys of a policy that were read most, hottest first. Raises StoreDown.
+    """Return at most ``limit`` keys of a policy: those that were read most in the last hour, hottest first.
 
-    Members are signed: those that another program wrote into Redis are left out.
+    The hour ends at ``now`` (seconds since 1970). Members of the sorted sets are signed: those that another program wrote into
+    Redis are left out. Raises StoreDown.
     """
     newest = int(now or time.time()) // WINDOW
     weights = {keys.stats_hot(policy, newest - age): DECAY**age for age in range(WINDOWS)}

@@ -1,7 +1,7 @@
 """Count what the cache did, off the read path.
 
-Recording appends one tuple to a deque (0.3 µs): no lock, no round trip, nothing that can raise. A daemon
-thread in each process sends the counts to Redis each second (see ``sender``).
+To record appends one tuple to a deque (0.3 µs): no lock, no round trip, nothing that can raise. A daemon thread in each
+process sends the counts to Redis each second (see ``sender``).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cachecontrol.stats import sender
+from cachecontrol.stats.batch import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,8 +65,8 @@ def record_read(
 ) -> None:
     """Count one read of the cache that took ``seconds``. Never raises, never waits.
 
-    Without a ``recipe``, by which the warm job can fill the entry, the key does not count among the hot keys. ``tags`` serve
-    the trace alone.
+    Without a ``recipe``, by which the warm job can fill the entry, the key does not count among the hot keys. ``tags`` appear
+    in the trace of a request alone.
     """
     if _muted.get():
         return
@@ -73,24 +74,24 @@ def record_read(
     trace = _trace.get()
     if trace is not None:
         trace.reads.append(ReadRecord(policy, outcome, reason or "", seconds, key, tuple(tags)))
-    sender.wake()
+    sender.keep_up()
 
 
 def record_refusal(policy: str, reason: str, detail: str = "") -> None:
-    """Count a computed value that was not stored; the last ``detail``, such as the SQL to blame, is kept."""
+    """Count a computed value that was not stored. The dashboard shows the last ``detail``, such as the SQL at fault."""
     if _muted.get():
         return
-    sender.others.append((sender.add_refusal, policy, reason, detail))
+    sender.additions.append((Batch.add_refusal, policy, reason, detail))
     trace = _trace.get()
     if trace is not None:
         trace.refusals.append(RefusalRecord(policy, reason, detail))
-    sender.wake()
+    sender.keep_up()
 
 
 def count(name: str, n: int = 1) -> None:
-    """Add to a named counter."""
-    sender.others.append((sender.add_count, name, n))
-    sender.wake()
+    """Add ``n`` to a named counter."""
+    sender.additions.append((Batch.add_count, name, n))
+    sender.keep_up()
 
 
 @contextmanager
@@ -114,5 +115,5 @@ def trace() -> Iterator[Trace]:
 
 
 def flush() -> bool:
-    """Send what is counted so far; return whether Redis has all of it."""
+    """Send all that was recorded so far. Return whether Redis has all of it."""
     return sender.flush()

@@ -1,4 +1,4 @@
-"""Read what was counted over a range of time: rollups, then the minutes that only Redis has yet."""
+"""Counts over a range of time: from the rollups in PostgreSQL, then from the minutes that only Redis has yet."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from django.utils.translation import gettext_lazy as _
 from cachecontrol.exceptions import StoreDown
 from cachecontrol.models import Rollup, Span
 from cachecontrol.stats.counters import Counters, CountName
-from cachecontrol.stats.rollup import REACH, by_policy, moment, read_minutes
+from cachecontrol.stats.rollup import MINUTES_IN_REDIS, read_minutes, split_by_policy, start_of
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
 
-NAMED = ""
-"""The policy of named counters."""
+NO_POLICY = ""
+"""In place of a policy: named counters belong to none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A stretch of time up to now, in points of ``step`` seconds."""
+    """The last ``seconds`` seconds, in points of ``step`` seconds, read from the rollups of ``span``."""
 
     name: str
     label: StrPromise
@@ -35,7 +35,7 @@ class Range:
     span: Span
 
     def start(self, now: float) -> int:
-        """Return the start of the first point, in seconds since 1970."""
+        """Return the start of the first point; both moments are seconds since 1970."""
         return (int(now) - self.seconds) // self.step * self.step + self.step
 
 
@@ -54,16 +54,19 @@ RANGES = {
 
 @dataclass(slots=True)
 class TimeSeries:
-    """Tallies by start (seconds since 1970) and of the whole range; the stores that did not answer."""
+    """Counts of each point and of the whole range."""
 
     range: Range
     points: dict[int, Counters]
+    """The counts of each point, by its start in seconds since 1970."""
     whole: Counters = field(default_factory=Counters)
     missing: list[str] = field(default_factory=list)
+    """The stores that did not answer: ``postgresql``, ``redis``."""
     policy: str = ""
-    """The only policy that is in it; "" for all."""
+    """The only policy that is counted; "" for all."""
 
     def add(self, start: float, policy: str, counts: dict[str, int]) -> None:
+        """Add counts of a policy, by the text of their names without it, to the point that contains ``start``."""
         point = self.points.get(int(start) // self.range.step * self.range.step)
         if point is None:
             return
@@ -73,44 +76,44 @@ class TimeSeries:
 
 
 def time_series(range_: Range, *, policy: str = "", now: float | None = None) -> TimeSeries:
-    """Return what was counted, of one policy or of all; whatever store is down is named in ``missing``.
+    """Return the counts of a range up to ``now`` (seconds since 1970), of one policy or of all ("").
 
-    Named counters belong to no policy and are there in either case.
+    Named counters belong to no policy and are contained in either case. A store that does not answer is named in ``missing``.
     """
     now = now or time.time()
     first = range_.start(now)
     result = TimeSeries(
         range_, {start: Counters() for start in range(first, int(now) + 1, range_.step)}, policy=policy
     )
-    rolled = _add_rollups(result, policy, first)
-    _add_live(result, policy, after=max(rolled, first // 60 - 1), now=now)
+    last_rollup = _add_rollups(result, policy, first)
+    _add_minutes_in_redis(result, policy, after=max(last_rollup, first // 60 - 1), now=now)
     return result
 
 
 def _add_rollups(result: TimeSeries, policy: str, first: int) -> int:
-    """Add what PostgreSQL has; return the last minute contained, 0 if none."""
-    rows = Rollup.objects.filter(span=result.range.span, start__gte=moment(first // 60))
+    """Add the rollups from the second ``first`` on. Return the last minute that PostgreSQL has; 0 if it has none."""
+    rows = Rollup.objects.filter(span=result.range.span, start__gte=start_of(first // 60))
     if policy:
-        rows = rows.filter(policy__in=[policy, NAMED])
+        rows = rows.filter(policy__in=[policy, NO_POLICY])
     try:
         last = Rollup.objects.filter(span=Span.MINUTE).aggregate(last=Max("start"))["last"]
-        for start, name, counts in rows.values_list("start", "policy", "counts"):
-            result.add(start.timestamp(), name, counts)
+        for start, row_policy, counts in rows.values_list("start", "policy", "counts"):
+            result.add(start.timestamp(), row_policy, counts)
     except DatabaseError:
         result.missing.append("postgresql")
         return 0
     return int(last.timestamp()) // 60 if last else 0
 
 
-def _add_live(result: TimeSeries, policy: str, *, after: int, now: float) -> None:
+def _add_minutes_in_redis(result: TimeSeries, policy: str, *, after: int, now: float) -> None:
     last = int(now) // 60
-    minutes = range(max(after + 1, last - REACH), last + 1)
+    minutes = range(max(after + 1, last - MINUTES_IN_REDIS), last + 1)
     try:
         counts_of_minutes = read_minutes(minutes)
     except StoreDown:
         result.missing.append("redis")
         return
     for minute, fields in zip(minutes, counts_of_minutes, strict=True):
-        for name, counts in by_policy(fields).items():
-            if not policy or name in (policy, NAMED):
-                result.add(minute * 60, name, counts)
+        for row_policy, counts in split_by_policy(fields).items():
+            if not policy or row_policy in (policy, NO_POLICY):
+                result.add(minute * 60, row_policy, counts)

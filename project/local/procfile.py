@@ -62,7 +62,7 @@ class Runner:
         return cls([Program(name.strip(), command.strip()) for name, _, command in lines], say)
 
     def start(self, *, lock: int) -> None:
-        """Start every program; whoever kills us, ``lock`` stays held until the last program is gone."""
+        """Start every program. However this process ends, ``lock`` stays held until the last program is gone."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, lambda *_: self.stopping.set())
         self.leash = Leash(hold=[lock])

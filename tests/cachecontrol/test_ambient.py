@@ -1,4 +1,4 @@
-"""Language, time zone, URLs and mount: of the key or the project, never of an earlier user of the thread."""
+"""Ambient state: a page has the language, time zone, URLs and mount of its key, and not those of an earlier request."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def fragment() -> str:
 
 
 def clock() -> str:
-    """What is active, as a page shows it."""
+    """Return the active state as text."""
     return f"{timezone.localtime(MOMENT):%H:%M} {gettext('Yes')} {reverse('hours')}"
 
 
@@ -69,7 +69,7 @@ def links(request: HttpRequest) -> HttpResponse:
 
 
 def leave(request: HttpRequest) -> HttpResponse:
-    """A view that leaves behind what it set, as many do."""
+    """A view that does not reset the state that it sets."""
     translation.activate("de")
     timezone.activate("Asia/Tokyo")
     return HttpResponse("left")
@@ -84,7 +84,7 @@ def leaving(request: HttpRequest) -> HttpResponse:
 
 
 class ByHost:
-    """A middleware that gives a host URLs of its own."""
+    """A middleware that sets other URLs for one host."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -96,7 +96,7 @@ class ByHost:
 
 
 class Closed:
-    """A middleware that fails for some before the language is known."""
+    """A middleware that fails for some requests before the language is known."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -131,7 +131,7 @@ OTHER = f"{__name__}.other"
 
 @pytest.fixture(autouse=True)
 def other_urls(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """URLs that have the same names at other addresses."""
+    """A module of URLs with the same names and other paths."""
     module = ModuleType(OTHER)
     module.urlpatterns = [path("times/", hours, name="hours"), path("links/", links)]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, OTHER, module)
@@ -150,7 +150,7 @@ def as_before() -> Iterator[None]:
 
 @pytest.fixture
 def brand() -> Iterator[Callable[[], Brand]]:
-    """Makes a brand, for as long as the test runs."""
+    """A brand that exists during the test."""
     yield lambda: Brand.objects.create(name="Acme", slug="acme")
     Brand.objects.all().delete()
 
@@ -179,12 +179,14 @@ def begin(*_: Any) -> Callable[[bytes], object]:
 
 
 def mounted(mount: str, url: str, host: str = "testserver") -> str:
-    """What the server answers where it mounts the project at that path."""
+    """Return the response of a server that mounts the project at that path."""
     environ = RequestFactory().get(url, headers={"host": host}).environ
     return b"".join(WSGIHandler()(environ | {"SCRIPT_NAME": mount}, begin)).decode()
 
 
-def test_a_page_is_that_of_no_earlier_visitors_language_and_time_zone(client: Client, settings: Any) -> None:
+def test_a_page_does_not_have_the_language_and_time_zone_of_an_earlier_visitor(
+    client: Client, settings: Any
+) -> None:
     settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if name != LOCALE]
     client.get("/leave/")
     assert timezone.get_current_timezone_name() == "Asia/Tokyo"
@@ -193,7 +195,7 @@ def test_a_page_is_that_of_no_earlier_visitors_language_and_time_zone(client: Cl
     assert client.get("/spoken/", headers={"accept-language": "de"}).content == b"10:00 Ja /hours/ 0"
 
 
-def test_an_uncached_view_begins_without_them_too(client: Client, settings: Any) -> None:
+def test_an_uncached_view_does_not_have_them_either(client: Client, settings: Any) -> None:
     settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if name != LOCALE]
     client.get("/leave/")
     client.post("/hours/")
@@ -205,7 +207,7 @@ def test_an_uncached_view_begins_without_them_too(client: Client, settings: Any)
     ["/closed/", "/closed/by/", f"/hours/?{'a=1&' * 11}"],
     ids=["cached", "uncached", "too many parameters"],
 )
-def test_an_error_before_the_language_is_known_is_told_in_the_projects(
+def test_an_error_before_the_language_is_known_is_in_the_language_of_the_project(
     client: Client, settings: Any, url: str
 ) -> None:
     settings.MIDDLEWARE = [settings.MIDDLEWARE[0], f"{__name__}.Closed", *settings.MIDDLEWARE[1:]]
@@ -214,14 +216,16 @@ def test_an_error_before_the_language_is_known_is_told_in_the_projects(
     assert client.get(url).content == b"broken Yes 10:00"
 
 
-def test_of_a_page_that_varies_by_language_it_is_told_in_the_visitors(client: Client, settings: Any) -> None:
+def test_an_error_of_a_page_that_varies_by_language_is_in_the_language_of_the_visitor(
+    client: Client, settings: Any
+) -> None:
     settings.MIDDLEWARE = [settings.MIDDLEWARE[0], f"{__name__}.Closed", *settings.MIDDLEWARE[1:]]
     answer = client.get("/closed/spoken/", headers={"accept-language": "de"})
     assert answer.content == b"broken Ja 10:00"
 
 
 @pytest.mark.parametrize(("language", "yes"), [("en", b"Yes"), ("de", b"Ja")])
-def test_without_a_database_a_page_fails_in_its_visitors_language(
+def test_without_a_database_the_error_page_is_in_the_language_of_the_visitor(
     client: Client, postgresql_down: None, language: str, yes: bytes
 ) -> None:
     client.get("/leave/")
@@ -240,7 +244,7 @@ def state() -> tuple[Any, ...]:
 
 
 def occupy() -> tuple[Any, ...]:
-    """Be somebody who has set everything before pages are computed on the same thread."""
+    """Set every part of the state, as an earlier request on the same thread may have done."""
     translation.activate("de")
     timezone.activate("America/Lima")
     set_urlconf(OTHER)
@@ -249,7 +253,7 @@ def occupy() -> tuple[Any, ...]:
     return state()
 
 
-def test_what_a_computation_sets_ends_with_it() -> None:
+def test_a_computation_does_not_change_the_state_of_its_caller() -> None:
     page = pages.Page.of_request(leaving.cache_policy, RequestFactory().get("/leaving/"))  # type: ignore[attr-defined]
     before = occupy()
     answer = page.ask()
@@ -258,20 +262,20 @@ def test_what_a_computation_sets_ends_with_it() -> None:
     assert state() == before
 
 
-def test_what_a_computation_sets_ends_within_its_request(client: Client) -> None:
+def test_a_computation_does_not_change_the_state_of_its_request(client: Client) -> None:
     language, zone, _, mount, bound = occupy()
     assert client.get("/leaving/").content == b"left"
     assert state() == (language, zone, None, mount, bound)
 
 
-def test_a_job_computes_what_a_visitor_gets_and_keeps_its_own_state(
+def test_a_job_computes_the_page_of_a_visitor_and_keeps_its_own_state(
     client: Client, brand: Callable[[], Brand]
 ) -> None:
     answer = client.get("/spoken/", headers={"accept-language": "en"})
     client.get("/links/")
     key = entry("ambient.spoken")
     before = occupy()
-    assert {reconcile.look_at(key) for key in entry_store.scan_entry_keys(at_least=10)} == {Finding.SAME}
+    assert {reconcile.judge(key) for key in entry_store.scan_entry_keys(at_least=10)} == {Finding.SAME}
     brand()
     runner.runner.run()
     recomputation = recipes.recomputation(key, recipes.read_recipe(key))
@@ -281,7 +285,7 @@ def test_a_job_computes_what_a_visitor_gets_and_keeps_its_own_state(
     assert state() == before
 
 
-def test_warm_keeps_the_state_of_its_caller(client: Client) -> None:
+def test_warm_does_not_change_the_state_of_its_caller(client: Client) -> None:
     client.get("/spoken/")
     recording.flush()
     entry_store.delete(entry("ambient.spoken"))
@@ -291,7 +295,7 @@ def test_warm_keeps_the_state_of_its_caller(client: Client) -> None:
     assert client.get("/spoken/").content == b"10:00 Yes /hours/ 0"
 
 
-def test_a_fragment_links_to_where_the_project_is_mounted_there() -> None:
+def test_a_fragment_has_the_links_of_its_mount() -> None:
     for url in ("/links/", "/hours/"):
         for mount in ("/shop", "", "/shop", ""):
             assert mounted(mount, url).endswith(f"{mount}/hours/")
@@ -300,10 +304,10 @@ def test_a_fragment_links_to_where_the_project_is_mounted_there() -> None:
     ]
     assert len(found) == 2
     occupy()
-    assert {reconcile.look_at(key) for key in found} == {Finding.SAME}
+    assert {reconcile.judge(key) for key in found} == {Finding.SAME}
 
 
-def test_a_fragment_links_by_the_urls_of_its_host(settings: Any) -> None:
+def test_a_fragment_has_the_links_of_its_urlconf(settings: Any) -> None:
     settings.ALLOWED_HOSTS = ["a.example", "b.example"]
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.ByHost"]
     for host, link in [("a.example", "/hours/"), ("b.example", "/times/")] * 2:
@@ -313,10 +317,10 @@ def test_a_fragment_links_by_the_urls_of_its_host(settings: Any) -> None:
     ]
     assert len(found) == 2
     occupy()
-    assert {reconcile.look_at(key) for key in found} == {Finding.SAME}
+    assert {reconcile.judge(key) for key in found} == {Finding.SAME}
 
 
-def test_urls_and_mount_that_change_nothing_share_a_fragment(other_urls: ModuleType) -> None:
+def test_equal_urlconfs_and_mounts_share_a_fragment(other_urls: ModuleType) -> None:
     fragment()
     set_urlconf(__name__)
     set_script_prefix("/")
@@ -331,19 +335,19 @@ def test_urls_and_mount_that_change_nothing_share_a_fragment(other_urls: ModuleT
     assert [read.outcome for read in trace.reads] == ["hit", "hit", "miss", "hit"]
 
 
-def test_urls_without_a_name_are_a_counted_bypass(other_urls: ModuleType) -> None:
+def test_a_urlconf_without_a_name_is_a_counted_bypass(other_urls: ModuleType) -> None:
     set_urlconf(tuple(other_urls.urlpatterns))  # type: ignore[arg-type]
     with recording.trace() as trace:
         assert fragment() == "/times/"
     assert [(read.outcome, read.reason) for read in trace.reads] == [("bypass", "unknown_type")]
 
 
-def test_a_fragment_of_urls_that_are_gone_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fragment_whose_urlconf_is_gone_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     set_urlconf(OTHER)
     fragment()
     key = entry("ambient.link")
     monkeypatch.delitem(sys.modules, OTHER)
-    assert reconcile.look_at(key) is Finding.UNKNOWN
+    assert reconcile.judge(key) is Finding.UNKNOWN
 
 
 @pytest.mark.parametrize("language", ["de", "en", None])
@@ -352,11 +356,11 @@ def test_a_fragment_is_computed_again_in_its_language_and_zone(language: str | N
     with translation.override(language), timezone.override(zone):
         fragment()
     occupy()
-    assert reconcile.look_at(entry("ambient.link")) is Finding.SAME
+    assert reconcile.judge(entry("ambient.link")) is Finding.SAME
 
 
-def test_so_it_is_under_asgi() -> None:
-    """In a thread of its own, since a browser of other tests may have its loop in this one."""
+def test_the_same_holds_under_asgi() -> None:
+    """In another thread, since the browser of other tests may run an event loop in this one."""
 
     def visits() -> list[Any]:
         return [async_to_sync(AsyncClient().get)(url) for url in ("/leave/", "/hours/", "/hours/")]

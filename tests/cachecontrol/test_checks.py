@@ -1,4 +1,4 @@
-"""System checks: each misconfiguration is found, named and told how to mend."""
+"""System checks: each misconfiguration is found and has its id."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from django.core.checks import CheckMessage
 
 
-def ids(found: list[CheckMessage]) -> list[str | None]:
-    """The ids of what was found, without the models that only tests have."""
+def ids(messages: list[CheckMessage]) -> list[str | None]:
+    """Return the ids of messages, without those about models that only tests have."""
     return [
-        message.id for message in found if getattr(message.obj, "__module__", "").partition(".")[0] != "tests"
+        message.id
+        for message in messages
+        if getattr(message.obj, "__module__", "").partition(".")[0] != "tests"
     ]
 
 
@@ -28,10 +30,10 @@ def test_this_project_passes_them_all() -> None:
     assert [name for name in ids(checks.run_checks()) if str(name).startswith("cachecontrol")] == []
 
 
-@pytest.mark.parametrize("place", [1, 3])
-def test_the_page_middleware_must_stand_first(settings: Any, place: int) -> None:
+@pytest.mark.parametrize("index", [1, 3])
+def test_the_page_middleware_must_be_the_first(settings: Any, index: int) -> None:
     others = [name for name in settings.MIDDLEWARE if name != ours.FIRST]
-    settings.MIDDLEWARE = [*others[:place], ours.FIRST, *others[place:]]
+    settings.MIDDLEWARE = [*others[:index], ours.FIRST, *others[index:]]
     assert ids(ours.middleware()) == ["cachecontrol.E001"]
 
 
@@ -40,17 +42,17 @@ def test_the_page_middleware_must_be_there(settings: Any) -> None:
     assert ids(ours.middleware()) == ["cachecontrol.E001"]
 
 
-def test_the_debug_toolbar_may_stand_before_it(settings: Any) -> None:
+def test_the_debug_toolbar_may_be_before_it(settings: Any) -> None:
     settings.MIDDLEWARE = ["debug_toolbar.middleware.DebugToolbarMiddleware", *settings.MIDDLEWARE]
     assert ours.middleware() == []
 
 
-def test_a_django_that_was_not_tested_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_django_that_was_not_tested_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ours.release_of_django() == []
     monkeypatch.setattr(django, "VERSION", (6, 1, 0, "final", 0))
-    (found,) = ours.release_of_django()
-    assert found.id == "cachecontrol.W005"
-    assert "Django 5.2, not 6.1" in found.msg
+    (warning,) = ours.release_of_django()
+    assert warning.id == "cachecontrol.W005"
+    assert "Django 5.2, not 6.1" in warning.msg
 
 
 def test_the_alias_must_exist_and_be_django_redis(settings: Any) -> None:
@@ -60,7 +62,7 @@ def test_the_alias_must_exist_and_be_django_redis(settings: Any) -> None:
     assert ids(ours.alias()) == ["cachecontrol.E002"]
 
 
-def test_the_alias_must_not_swallow_exceptions(settings: Any) -> None:
+def test_the_alias_must_not_ignore_exceptions(settings: Any) -> None:
     caches = settings.CACHES
     options = {**caches["default"]["OPTIONS"], "IGNORE_EXCEPTIONS": True}
     settings.CACHES = {**caches, "default": {**caches["default"], "OPTIONS": options}}
@@ -94,7 +96,7 @@ def test_missing_and_disabled_triggers_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "whose"),
+    ("limit", "named"),
     [
         ("SET temp_file_limit = '1 MB'", "this role: 1MB"),
         ("ALTER ROLE CURRENT_USER SET temp_file_limit = '2 MB'", "postgres: 2 MB"),
@@ -102,7 +104,7 @@ def test_missing_and_disabled_triggers_are_named() -> None:
     ],
 )
 @pytest.mark.django_db
-def test_a_limit_of_temporary_files_is_told(limit: str, whose: str) -> None:
+def test_a_limit_of_temporary_files_is_named(limit: str, named: str) -> None:
     """Triggers keep the rows of a statement in temporary files, so that a large one may be refused."""
     name = connection.settings_dict["NAME"]
     with connection.cursor() as cursor:
@@ -110,17 +112,17 @@ def test_a_limit_of_temporary_files_is_told(limit: str, whose: str) -> None:
         (warning,) = ours.servers(databases=["default"])
         cursor.execute("RESET temp_file_limit")
     assert warning.id == "cachecontrol.W007"
-    assert warning.msg.endswith(f"temp_file_limit is {whose.format(name)}.")
+    assert warning.msg.endswith(f"temp_file_limit is {named.format(name)}.")
 
 
-def test_connections_ask_at_startup_to_be_told(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ours.asking() == []
+def test_connections_must_ask_at_startup_for_notices(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ours.notices() == []
     monkeypatch.setitem(settings.DATABASES["default"]["OPTIONS"], "options", "-c geqo=off")
-    assert ids(ours.asking()) == ["cachecontrol.W006"]
+    assert ids(ours.notices()) == ["cachecontrol.W006"]
 
 
 @pytest.mark.django_db
-def test_a_silent_redis_is_told(valkey: Any) -> None:
+def test_a_redis_that_does_not_answer_is_a_warning(valkey: Any) -> None:
     valkey.stop()
     try:
         assert ids(ours.servers(databases=["default"])) == ["cachecontrol.W003"]
@@ -129,11 +131,11 @@ def test_a_silent_redis_is_told(valkey: Any) -> None:
 
 
 @pytest.mark.django_db
-def test_old_servers_are_refused(monkeypatch: pytest.MonkeyPatch, redis: Any) -> None:
+def test_old_servers_are_errors(monkeypatch: pytest.MonkeyPatch, redis: Any) -> None:
     monkeypatch.setattr(ours, "OLDEST_POSTGRESQL", 990000)
     monkeypatch.setattr(ours, "OLDEST_VALKEY", (99, 0))
     assert ids(ours.servers(databases=["default"])) == ["cachecontrol.W001", "cachecontrol.W004"]
 
 
-def test_servers_are_looked_at_only_when_asked() -> None:
+def test_servers_are_checked_only_with_their_database() -> None:
     assert ours.servers(databases=None) == []

@@ -1,4 +1,4 @@
-"""The dashboard shows its figures to operators alone, and says what it cannot show."""
+"""The dashboard shows its figures to operators alone, and says which it cannot show."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def reads(redis: Redis) -> None:
     recording.flush()
 
 
-def test_strangers_are_asked_to_log_in(client: Client, redis: Redis) -> None:
+def test_visitors_are_asked_to_log_in(client: Client, redis: Redis) -> None:
     response = client.get(PAGE)
     assert (response.status_code, response["Location"]) == (302, f"/admin/login/?next={PAGE}")
 
 
 @pytest.mark.parametrize("path", [PAGE, DATA, "/admin/cache/export.csv", "/admin/cache/export.json"])
 def test_staff_without_the_permission_are_refused(client: Client, redis: Redis, path: str) -> None:
-    client.force_login(User.objects.create_user("clerk", is_staff=True))
+    client.force_login(User.objects.create_user("staff", is_staff=True))
     assert client.get(path).status_code == 403
 
 
@@ -77,7 +77,7 @@ def test_nothing_recorded_is_an_empty_state(logged_in: Client) -> None:
 
 def test_the_page_shows_figures_without_any_script(logged_in: Client, reads: None) -> None:
     text = logged_in.get(PAGE).content.decode()
-    for shown in (
+    for figure in (
         "90.0 %",
         "catalog.product_page",
         "moved",
@@ -85,7 +85,7 @@ def test_the_page_shows_figures_without_any_script(logged_in: Client, reads: Non
         "SELECT secret FROM somewhere",
         "/p/lamp/",
     ):
-        assert shown in text
+        assert figure in text
 
 
 def test_the_data_match_what_was_recorded(logged_in: Client, reads: None) -> None:
@@ -95,12 +95,12 @@ def test_the_data_match_what_was_recorded(logged_in: Client, reads: None) -> Non
     assert len(charts["starts"]) == len(charts["outcomes"][0]) == 60
 
 
-def test_another_policy_shows_nothing_of_this_one(logged_in: Client, reads: None) -> None:
-    answer = logged_in.get(DATA, {"policy": "catalog.search"}).json()
-    assert "catalog.product_page" not in answer["sections"]["reasons"]
+def test_a_chosen_policy_shows_nothing_of_the_others(logged_in: Client, reads: None) -> None:
+    sections = logged_in.get(DATA, {"policy": "catalog.search"}).json()["sections"]
+    assert "catalog.product_page" not in sections["reasons"]
 
 
-def test_nonsense_in_the_query_means_the_defaults(logged_in: Client, reads: None) -> None:
+def test_invalid_values_in_the_query_string_mean_the_defaults(logged_in: Client, reads: None) -> None:
     assert logged_in.get(DATA, {"range": "soon", "policy": "<script>"}).status_code == 200
 
 
@@ -116,7 +116,9 @@ def test_exports_hold_the_same_counts(logged_in: Client, reads: None) -> None:
     assert same["hit_rate"] == float(row["hit_rate"]) == 0.9
 
 
-def test_redis_down_is_said_and_the_past_is_shown(logged_in: Client, reads: None, valkey: Valkey) -> None:
+def test_without_redis_the_page_says_so_and_shows_the_rollups(
+    logged_in: Client, reads: None, valkey: Valkey
+) -> None:
     from datetime import UTC, datetime, timedelta
 
     roll_up(now=datetime.now(UTC) + timedelta(minutes=2))
@@ -126,7 +128,7 @@ def test_redis_down_is_said_and_the_past_is_shown(logged_in: Client, reads: None
     assert "catalog.product_page" in text
 
 
-def test_postgresql_down_is_said(logged_in: Client, postgresql_down: None) -> None:
+def test_without_postgresql_the_page_says_so(logged_in: Client, postgresql_down: None) -> None:
     response = logged_in.get(PAGE)
     assert response.status_code == 503
     assert "PostgreSQL does not answer" in response.content.decode()
@@ -142,7 +144,7 @@ def test_a_failing_table_leaves_the_rest_of_the_page(logged_in: Client, reads: N
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE away RENAME TO cachecontrol_rollup")
-    assert "Shown is what Redis has" in text
+    assert "These are the figures that Redis has" in text
     assert "90.0 %" in text
 
 
@@ -151,7 +153,7 @@ def test_counters_are_shown_with_their_meaning_whatever_the_policy(logged_in: Cl
     recording.flush()
     for policy in ("", "catalog.search"):
         text = logged_in.get(DATA, {"policy": policy}).json()["sections"]["counters"]
-        assert "nothing cached before counted any more" in text
+        assert "entries from before are not used" in text
         assert ">3<" in text
 
 
@@ -159,9 +161,11 @@ def test_counters_are_shown_with_their_meaning_whatever_the_policy(logged_in: Cl
     ("counted", "state"),
     [({}, "warning"), ({"same": 5}, "good"), ({"same": 5, "drift": 1}, "bad")],
 )
-def test_drift_is_never_passed_over(logged_in: Client, counted: dict[str, int], state: str) -> None:
+def test_drift_is_shown_as_bad_and_no_comparison_as_a_warning(
+    logged_in: Client, counted: dict[str, int], state: str
+) -> None:
     for finding, n in counted.items():
         recording.count(f"reconcile.{finding}", n)
     recording.flush()
-    found = logged_in.get(PAGE).context["checks"]
-    assert {check.name: check.state for check in found}["Drift"] == state
+    checks = logged_in.get(PAGE).context["checks"]
+    assert {check.name: check.state for check in checks}["Drift"] == state

@@ -1,4 +1,4 @@
-"""The dashboard in a browser: accessible in light and dark, clean under the CSP, narrow, live and paused by keyboard."""
+"""The dashboard in a browser: accessible in light and dark, within its CSP, on narrow screens, live and paused by keyboard."""
 
 from __future__ import annotations
 
@@ -45,22 +45,22 @@ def dashboard(
     )
     page.add_init_script(WATCH_CSP)
 
-    def open_at(*, width: int = 1280, scheme: Literal["light", "dark"] = "light") -> Page:
+    def open_dashboard(*, width: int = 1280, scheme: Literal["light", "dark"] = "light") -> Page:
         page.set_viewport_size({"width": width, "height": 800})
         page.emulate_media(color_scheme=scheme)
         page.goto(f"{live_server.url}/admin/cache/")
         page.get_by_text("Live", exact=True).wait_for()
         return page
 
-    return open_at
+    return open_dashboard
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_accessibility_or_csp_violations(dashboard: Callable[..., Page], scheme: str) -> None:
     page = dashboard(scheme=scheme)
     page.locator("summary").first.click()
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
     assert page.evaluate("violations") == []
 
 
@@ -96,7 +96,7 @@ def test_new_reads_appear_by_themselves_and_pausing_by_keyboard_holds(dashboard:
     summary.get_by_text("141", exact=True).wait_for()
 
 
-def test_it_says_so_when_the_server_falls_silent(dashboard: Callable[..., Page]) -> None:
+def test_the_page_says_when_the_server_stopped_answering(dashboard: Callable[..., Page]) -> None:
     page = dashboard()
     page.route(
         "**/data.json*",

@@ -100,18 +100,26 @@ def test_a_model_instance_is_an_error(brand: Brand) -> None:
 
 
 class Moment(datetime):
-    """As some libraries of dates have them."""
+    """A subclass of datetime, as some libraries of dates have."""
 
 
 def test_a_plain_value_that_cannot_be_written_is_a_counted_bypass(brand: Brand) -> None:
     source = '{% load cachecontrol %}{% cached "test.moment" brand.pk at %}{{ at.year }} {% brand_name brand.pk %}{% endcached %}'
     with recording.trace() as trace:
-        told = Template(source).render(Context({"brand": brand, "at": Moment(2026, 2, 3)}))
-    assert told == "2026 Acme"
+        shown = Template(source).render(Context({"brand": brand, "at": Moment(2026, 2, 3)}))
+    assert shown == "2026 Acme"
     assert [(read.outcome, read.reason) for read in trace.reads] == [("bypass", "unknown_type")]
 
 
-def test_arguments_have_entries_of_their_own(brand: Brand) -> None:
+def test_a_list_of_plain_values_is_an_argument(brand: Brand) -> None:
+    source = '{% load cachecontrol %}{% cached "test.list" values %}{{ values|join:"+" }}{% endcached %}'
+    for values in ([1, "a"], (1, "a"), [1], [1, "a"]):
+        assert Template(source).render(Context({"values": values})) == "+".join(map(str, values))
+    with pytest.raises(Unhermetic, match="values, a Brand"):
+        Template(source).render(Context({"values": [1, [brand]]}))
+
+
+def test_each_combination_of_arguments_has_its_own_entry(brand: Brand) -> None:
     other = Brand.objects.create(name="Other", slug="other")
     card = Template(CARD)
     assert [card.render(Context({"brand": each})) for each in (brand, other, brand)] == [
@@ -184,19 +192,19 @@ PLACES = {
         "JST",
     ),
 }
-"""Where a fragment may stand, and what it says there."""
+"""Places of a fragment, and what it contains there."""
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_fragment_says_what_is_written_where_it_stands(place: str) -> None:
+def test_a_fragment_shows_the_body_of_its_own_place(place: str) -> None:
     sources, expected = PLACES[place]
     card = Template(LOAD + '{% cached "test.card_of" x %}[{{ x }}]{% endcached %}')
     with translation.override("de"):
         for _ in range(2):
-            told = "".join(
+            shown = "".join(
                 Template(LOAD + source).render(Context({"x": 1.5, "card": card})) for source in sources
             )
-            assert told == expected
+            assert shown == expected
 
 
 def shop(**templates: str) -> Engine:
@@ -204,15 +212,15 @@ def shop(**templates: str) -> Engine:
     return Engine(loaders=[loader], libraries=django_engine().libraries)
 
 
-def test_a_fragment_of_a_parent_or_an_included_template_is_kept() -> None:
-    """Their names stand in quotes in the source, which Django takes as markup."""
+def test_a_fragment_of_a_parent_or_an_included_template_is_stored() -> None:
+    """The name of such a template is safe text, since the source contains it in quotes."""
     card = LOAD + '{% cached "test.base" x %}{{ x }}{% endcached %}'
     made = shop(card=card, child='{% extends "card" %}', page='{% include "card" %}')
     assert [made.get_template(name).render(Context({"x": 5})) for name in ("child", "page")] == ["5", "5"]
 
 
 def test_a_block_in_a_fragment_is_an_error() -> None:
-    """The children of a template would show each other's blocks."""
+    """All children of a template would show the block of the first one."""
     made = shop(
         base=LOAD
         + '{% cached "test.block" x %}{% if x %}{% block a %}{% endblock %}{% endif %}{% endcached %}'

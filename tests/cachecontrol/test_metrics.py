@@ -1,4 +1,4 @@
-"""Prometheus gets the sums of all processes, if it may."""
+"""Prometheus gets the sums of all processes, given the token or the permission."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def scrape(client: Client) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_a_stranger_finds_nothing(client: Client, redis: Redis) -> None:
+def test_without_a_token_there_is_no_such_page(client: Client, redis: Redis) -> None:
     assert client.get("/metrics").status_code == 404
 
 
@@ -45,12 +45,12 @@ def test_a_wrong_token_is_refused(client: Client, redis: Redis) -> None:
     assert client.get("/metrics", headers={"Authorization": "Bearer wrong"}).status_code == 401
 
 
-def test_an_empty_token_opens_nothing(client: Client, redis: Redis, settings: Any) -> None:
+def test_an_empty_token_in_the_settings_lets_nobody_in(client: Client, redis: Redis, settings: Any) -> None:
     settings.CACHECONTROL = {**settings.CACHECONTROL, "METRICS_TOKEN": ""}
     assert client.get("/metrics", headers={"Authorization": "Bearer "}).status_code == 401
 
 
-def test_an_operator_may_look(client: Client, redis: Redis, operator: User) -> None:
+def test_an_operator_may_read_them(client: Client, redis: Redis, operator: User) -> None:
     client.force_login(operator)
     assert client.get("/metrics").status_code == 200
 
@@ -62,17 +62,17 @@ def test_counts_and_durations_are_exported(client: Client, redis: Redis) -> None
     recording.record_refusal("p", "uncovered", "SELECT 1")
     recording.count("drain.runs", 3)
     recording.flush()
-    found = scrape(client)
-    assert found["cachecontrol_up",] == 1
-    assert found["cachecontrol_reads_total", "p", "hit", ""] == 9
-    assert found["cachecontrol_reads_total", "p", "miss", "absent"] == 1
-    assert found["cachecontrol_refusals_total", "p", "uncovered"] == 1
-    assert found["cachecontrol_events_total", "drain.runs"] == 3
-    assert found["cachecontrol_read_seconds_count", "p", "hit"] == 9
-    assert found["cachecontrol_read_seconds_sum", "p", "hit"] == pytest.approx(0.009)
-    assert found["cachecontrol_read_seconds_bucket", "p", "hit", "+Inf"] == 9
+    samples = scrape(client)
+    assert samples["cachecontrol_up",] == 1
+    assert samples["cachecontrol_reads_total", "p", "hit", ""] == 9
+    assert samples["cachecontrol_reads_total", "p", "miss", "absent"] == 1
+    assert samples["cachecontrol_refusals_total", "p", "uncovered"] == 1
+    assert samples["cachecontrol_events_total", "drain.runs"] == 3
+    assert samples["cachecontrol_read_seconds_count", "p", "hit"] == 9
+    assert samples["cachecontrol_read_seconds_sum", "p", "hit"] == pytest.approx(0.009)
+    assert samples["cachecontrol_read_seconds_bucket", "p", "hit", "+Inf"] == 9
 
 
-def test_redis_down_is_a_figure_too(client: Client, redis: Redis, valkey: Valkey) -> None:
+def test_without_redis_one_metric_says_so(client: Client, redis: Redis, valkey: Valkey) -> None:
     valkey.stop()
     assert scrape(client) == {("cachecontrol_up",): 0}

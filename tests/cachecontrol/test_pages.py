@@ -1,4 +1,4 @@
-"""Cached pages: what is stored, what a visitor gets, and what no visitor's request can reach."""
+"""Cached pages: what is stored, what visitors get, and which parts of their requests the view never sees."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def failing_page(request: HttpRequest) -> HttpResponse:
 
 @cached_page("test.busy_page")
 def busy_page(request: HttpRequest, pk: int) -> HttpResponse:
-    """Somebody else writes to a table that is not tracked, and a drain runs, in the midst of the fill."""
+    """During the fill, another program writes to a table that is not tracked, and a drain runs."""
     found = Brand.objects.filter(pk=pk).exists()
     parameters = connection.get_connection_params()
     with psycopg.connect(
@@ -109,7 +109,7 @@ def busy_page(request: HttpRequest, pk: int) -> HttpResponse:
 
 @cached_page("test.slow_page")
 def slow_page(request: HttpRequest) -> HttpResponse:
-    """Never stored; a visitor who comes while ``entered`` is watched stays inside until it may leave."""
+    """A page that is never stored. One request for each release of ``entered`` waits for ``may_leave``."""
     if entered.acquire(blocking=False):
         may_leave.wait(LONG)
     return HttpResponse("slow", status=202)
@@ -172,7 +172,7 @@ def test_a_write_makes_the_next_visit_fresh(client: Client, brand: Brand) -> Non
     assert status(after) == "larder; fwd=stale; stored"
 
 
-def test_a_page_of_nothing_is_kept_until_the_row_appears(client: Client) -> None:
+def test_the_page_of_a_missing_row_is_stored_until_the_row_appears(client: Client) -> None:
     assert client.get("/brand/4711/").status_code == 404
     assert status(client.get("/brand/4711/")) == "larder; hit"
     Brand.objects.create(pk=4711, name="New", slug="new")
@@ -190,7 +190,7 @@ def test_undeclared_parameters_are_neither_seen_nor_in_the_key(client: Client, b
 def test_a_parameter_that_is_no_text_in_the_visitors_charset_gets_a_page(
     client: Client, brand: Brand, charset: str, sent: str
 ) -> None:
-    """Half a surrogate pair: no page can show it, and no key can hold it."""
+    """Half of a surrogate pair, which neither a page nor a key can contain."""
     given = {"Content-Type": f"text/plain; charset={charset}"}
     response = client.get(f"/brand/{brand.pk}/?colour={sent}", headers=given)
     assert response.status_code == 200
@@ -209,7 +209,7 @@ def test_a_view_sees_nothing_of_its_visitor(client: Client, django_user_model: A
     assert response.content.decode() == "en AnonymousUser [{}, <QueryDict: {}>, None, None] testserver"
 
 
-def test_languages_have_entries_of_their_own(client: Client) -> None:
+def test_each_language_has_its_own_entry(client: Client) -> None:
     english = client.get("/nosy/", headers={"accept-language": "en-GB,en;q=0.9"})
     german = client.get("/nosy/", headers={"accept-language": "de-AT,de;q=0.9"})
     again = client.get("/nosy/", headers={"accept-language": "de"})
@@ -220,12 +220,12 @@ def test_languages_have_entries_of_their_own(client: Client) -> None:
 
 
 @pytest.mark.parametrize("host", ["testserver", "localhost"])
-def test_hosts_have_entries_of_their_own(client: Client, host: str) -> None:
+def test_each_host_has_its_own_entry(client: Client, host: str) -> None:
     assert host in client.get("/nosy/", headers={"host": host}).content.decode()
     assert host in client.get("/nosy/", headers={"host": host}).content.decode()
 
 
-def test_a_host_that_is_not_ours_is_refused_and_stores_nothing(client: Client, redis: Redis) -> None:
+def test_a_host_that_is_not_allowed_is_refused_and_stores_nothing(client: Client, redis: Redis) -> None:
     assert client.get("/nosy/", headers={"host": "evil.example"}).status_code == 400
     assert entries(redis) == []
 
@@ -237,7 +237,7 @@ def test_a_host_that_is_not_ours_is_refused_and_stores_nothing(client: Client, r
         ("/failing/", "status"),
     ],
 )
-def test_what_cannot_be_proven_is_served_and_not_stored(
+def test_an_unproven_page_is_served_and_not_stored(
     client: Client, redis: Redis, url: str, reason: str
 ) -> None:
     with recording.trace() as trace:
@@ -272,7 +272,7 @@ def test_another_etag_gets_the_page(client: Client) -> None:
     assert client.get("/plain/", headers={"if-none-match": 'W/"other"'}).status_code == 200
 
 
-def test_bodies_are_sent_compressed_to_those_who_read_it(client: Client) -> None:
+def test_a_body_is_sent_compressed_if_the_visitor_accepts_gzip(client: Client) -> None:
     client.get("/plain/")
     packed = client.get("/plain/", headers={"accept-encoding": "br, gzip;q=0.8"})
     plain = client.get("/plain/", headers={"accept-encoding": "gzip;q=0"})
@@ -307,12 +307,12 @@ def test_an_oversized_key_is_a_bypass(client: Client, redis: Redis, brand: Brand
 
 
 @pytest.mark.parametrize("seconds", [0, 1_000_000])
-def test_what_ended_before_it_was_made_is_not_kept(client: Client, redis: Redis, seconds: int) -> None:
+def test_a_page_that_has_ended_already_is_not_stored(client: Client, redis: Redis, seconds: int) -> None:
     assert status(client.get(f"/ended/{seconds}/")) == "larder; fwd=uri-miss; detail=ended"
     assert entries(redis) == []
 
 
-def test_an_entry_ends_at_the_moment_it_was_given(client: Client, redis: Redis) -> None:
+def test_an_entry_ends_at_the_moment_given_to_expire_at(client: Client, redis: Redis) -> None:
     client.get("/ending/")
     assert status(client.get("/ending/")) == "larder; hit"
     let_pass(redis, HALF_AN_HOUR)
@@ -325,9 +325,7 @@ def test_a_bypass_is_counted_with_its_reason(client: Client) -> None:
     assert [(read.outcome, read.reason) for read in trace.reads] == [("bypass", "bypass_called")]
 
 
-def test_without_redis_pages_come_from_the_database(
-    client: Client, brand: Brand, valkey: Any, caplog: Any
-) -> None:
+def test_without_redis_the_database_answers(client: Client, brand: Brand, valkey: Any, caplog: Any) -> None:
     valkey.stop()
     caplog.clear()
     for _ in range(3):
@@ -375,7 +373,7 @@ def test_releases_do_not_see_each_others_entries(client: Client, settings: Any) 
     assert status(client.get("/plain/")) == "larder; fwd=uri-miss; stored"
 
 
-def test_a_flood_of_new_keys_cannot_push_good_entries_out(
+def test_many_new_keys_cannot_replace_entries_in_use(
     client: Client, brand: Brand, settings: Any, redis: Redis
 ) -> None:
     settings.CACHECONTROL = {**settings.CACHECONTROL, "ENTRIES_PER_POLICY": 3}

@@ -1,4 +1,4 @@
-"""Cached querysets: what is served from the cache, with how many questions to whom, and what is refused."""
+"""Cached querysets: what the cache answers, with how many statements and commands, and what is refused."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ pytestmark = [shelf.committed, pytest.mark.usefixtures("library")]
 
 @dataclass
 class Cost:
-    """What one read asked of whom, and how it ended."""
+    """The SQL and the number of Redis commands of one read, and how it ended."""
 
     value: Any = None
     sql: list[str] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Cost:
 
 @pytest.fixture
 def cost(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Cost]:
-    """Read, and count."""
+    """Return a function that reads and counts."""
 
     def measure(read: Callable[[], Any]) -> Cost:
         spent = Cost()
@@ -155,7 +155,7 @@ def test_the_second_read_asks_redis_once_and_the_database_nothing(
         assert (first.redis, second.redis) == (2, 1)  # read and fill, read
 
 
-def test_a_prefetch_is_cached_where_it_says_so(cost: Callable[..., Cost]) -> None:
+def test_a_prefetch_is_cached_if_its_queryset_is(cost: Callable[..., Cost]) -> None:
     def read() -> Any:
         reviews: Prefetch[Any] = Prefetch("reviews", Review.objects.cached().order_by("stars"))
         genres: Prefetch[Any] = Prefetch("genres", Genre.objects.cached().order_by("slug"))
@@ -190,8 +190,8 @@ def test_a_write_elsewhere_leaves_the_entry_fresh(cost: Callable[..., Cost]) -> 
     assert cost(read).reads == ["hit"]
 
 
-def test_a_value_that_ends_like_the_name_of_a_whole_table_is_a_value() -> None:
-    """More rows change than are tagged one by one, so that ``table*`` moves alone."""
+def test_a_value_that_ends_like_the_tag_of_a_whole_table_is_a_value() -> None:
+    """More rows change than are tagged one by one, so that only ``table*`` moves."""
     Author.objects.bulk_create(Author(name="Old", code=f"{number}*") for number in range(201))
     Genre.objects.bulk_create(Genre(name="Old", slug=f"{number}*") for number in range(201))
 
@@ -247,7 +247,7 @@ def test_ignored_columns_of_joined_models_and_parents_are_not_stored(
         ("ignored", lambda books: books.aggregate(Sum("stock"))),
     ],
 )
-def test_what_cannot_be_proven_is_computed_each_time_and_counted(
+def test_an_unproven_query_is_computed_each_time_and_counted(
     reason: str, read: Callable[[Any], Any], cost: Callable[..., Cost]
 ) -> None:
     for _ in range(2):
@@ -297,7 +297,20 @@ def test_a_parameter_of_an_unknown_type_is_a_counted_bypass(cost: Callable[..., 
     assert cost(lambda: books.aggregate(Count("asked"))).reads == ["bypass unknown_type"]
 
 
-def test_a_transaction_that_wrote_is_a_counted_bypass_and_sees_itself(cost: Callable[..., Cost]) -> None:
+def test_an_aggregation_of_nothing_reads_nothing(cost: Callable[..., Cost]) -> None:
+    spent = cost(lambda: Book.objects.cached().aggregate())
+    assert (spent.value, spent.sql, spent.reads) == ({}, [], [])
+
+
+def test_a_query_without_possible_rows_reads_nothing(cost: Callable[..., Cost]) -> None:
+    nothing = Book.objects.cached().filter(pk__in=[])
+    spent = cost(lambda: ([*nothing], nothing.count(), nothing.exists(), nothing.aggregate(n=Sum("pages"))))
+    assert (spent.value, spent.sql, spent.reads) == (([], 0, False, {"n": None}), [], [])
+
+
+def test_a_transaction_that_wrote_is_a_counted_bypass_and_sees_its_own_write(
+    cost: Callable[..., Cost],
+) -> None:
     Book.objects.cached().get(pk=1)
     with transaction.atomic():
         Book.objects.filter(pk=1).update(title="Mine")
@@ -343,8 +356,8 @@ def test_a_cached_queryset_writes_and_the_next_read_sees_it(write: Callable[[Any
     assert read(Book.objects.cached()) == read(Book.objects.all()) != before
 
 
-def test_get_or_create_never_believes_the_cache() -> None:
-    """Its get decides about a write."""
+def test_get_or_create_reads_from_the_database() -> None:
+    """Its read decides about a write."""
     Book.objects.cached().filter(title="New").first()
     with bypass():
         Book.objects.create(title="New", author_id=1)
@@ -352,7 +365,7 @@ def test_get_or_create_never_believes_the_cache() -> None:
     assert not created
 
 
-def test_an_instance_of_a_cached_read_refuses_to_be_saved_whole() -> None:
+def test_an_instance_of_a_cached_read_refuses_a_full_save() -> None:
     book = Book.objects.cached().get(pk=1)
     book.title = "New"
     with pytest.raises(FullSaveRefused, match=r"library\.Book 1"):
@@ -397,7 +410,7 @@ def test_the_same_sql_with_other_parameters_is_another_entry(cost: Callable[...,
 
 @pytest.mark.parametrize("loaded", [("title",), ("title", "pages")])
 def test_the_same_sql_for_fewer_columns_is_another_entry(loaded: tuple[str, ...]) -> None:
-    """DISTINCT has to select what rows are ordered by, whether or not it was asked for."""
+    """With DISTINCT, Django also selects the columns of the order, so that the SQL is the same."""
     others = {("title",), ("title", "pages")} - {loaded}
     for columns in (loaded, *others, loaded):
         read = Book.objects.cached().only(*columns).order_by("pages").distinct()
@@ -416,7 +429,9 @@ def test_aggregates_that_differ_only_in_what_they_count_are_other_entries() -> N
     assert books.values("author", "editor").distinct().count() == 5
 
 
-def test_another_policy_is_another_entry_and_may_not_be_declared_otherwise(cost: Callable[..., Cost]) -> None:
+def test_another_policy_has_its_own_entry_and_cannot_be_declared_twice_differently(
+    cost: Callable[..., Cost],
+) -> None:
     cost(lambda: Book.objects.cached("library.one", ttl=60).get(pk=1))
     assert cost(lambda: Book.objects.cached("library.two").get(pk=1)).reads == ["miss absent"]
     with pytest.raises(Misconfigured, match="declared twice"):

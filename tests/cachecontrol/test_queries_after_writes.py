@@ -1,4 +1,4 @@
-"""Whatever is written, however it moves rows into and out of queries, a cached query answers as the database does."""
+"""After any write, which may move rows into a query or out of it, a cached query answers as the database does."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ OWN_ENDS: dict[type[models.Model], dict[str, Callable[[Any], Any]]] = {
 
 
 def save(model: type[models.Model], field: str, values: list[Any]) -> Callable[[int, int], Any]:
-    """A write that sets one column of one row."""
+    """Return a write that sets one column of one row."""
 
     def write(which: int, what: int) -> None:
         rows = [*model._default_manager.order_by("pk")]
@@ -269,7 +269,7 @@ def save(model: type[models.Model], field: str, values: list[Any]) -> Callable[[
 
 
 def delete(model: type[models.Model]) -> Callable[[int, int], Any]:
-    """A write that deletes one row, and what hangs on it."""
+    """Return a write that deletes one row and the rows that refer to it."""
 
     def write(which: int, what: int) -> None:
         rows = [*model._default_manager.order_by("pk")]
@@ -280,7 +280,7 @@ def delete(model: type[models.Model]) -> Callable[[int, int], Any]:
 
 
 def execute(statement: str) -> Callable[[int, int], Any]:
-    """A write in SQL."""
+    """Return a write in SQL."""
 
     def write(which: int, what: int) -> None:
         with connection.cursor() as cursor:
@@ -385,7 +385,7 @@ WRITES: dict[str, Callable[[int, int], Any]] = {
 
 
 def plain(value: Any, *, depth: int = 0) -> Any:  # noqa: PLR0911  # a case each
-    """A result as values that can be compared: instances as what they loaded, with what was joined or prefetched."""
+    """Return a result as values that can be compared: of instances, the loaded columns, and what was joined or prefetched."""
     below = functools.partial(plain, depth=depth + 1)
     match value:
         case models.Model():
@@ -420,7 +420,7 @@ ERRORS = (
 
 
 def answer(queryset: Any, steps: list[Any], end: Any) -> Any:
-    """What the steps and the end give, or the kind of error they end in."""
+    """Return the result of the steps and the end, or the class of the error that they raise."""
     try:
         for step in steps:
             queryset = step(queryset)
@@ -458,7 +458,7 @@ def check(asked: list[Any]) -> None:
 
 @shelf.committed
 @pytest.mark.usefixtures("library")
-def test_a_cached_query_answers_as_the_database_does_whatever_is_written() -> None:
+def test_a_cached_query_answers_as_the_database_does_after_any_write() -> None:
     outcomes.clear()
 
     @settings(

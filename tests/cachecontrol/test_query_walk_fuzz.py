@@ -1,4 +1,4 @@
-"""What nothing can prove is hidden in every place of every expression of Django's: it is refused, or the answer is right."""
+"""Untrusted SQL in every place of every expression of Django: the query is refused, or its cached answer is right."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROUNDS = int(os.environ.get("FUZZ_ROUNDS", "6"))
-"""How often each place of each expression gets something to hide."""
+"""How often each place of each expression is tried with untrusted SQL."""
 PARTS = 6
-"""Tests that share the expressions: several workers run them, and each begins with small tables again."""
+"""The number of tests that share the expressions, so that several workers can run them, each with small tables."""
 UNWATCHED = "(SELECT COALESCE(max(id), 0)::integer FROM library_loan)"
 
 
 class Own(Func):
-    """A function of a project's own, which reads what it likes."""
+    """A function of a project, which may read anything."""
 
     template = UNWATCHED
     output_field = IntegerField()
@@ -74,7 +74,7 @@ POISONS: dict[str, Callable[[], Any]] = {
 
 
 def attributed(expression: Any) -> Any:
-    """An expression with SQL of its own, however it is copied."""
+    """An expression that keeps its own SQL when Django copies it."""
     expression.template = f"%(function)s(%(expressions)s + {UNWATCHED})"
     return expression
 
@@ -133,19 +133,19 @@ def prefetched(books: Any) -> list[Any]:
 
 
 def e_is(expression: Any) -> Any:
-    """A condition that an expression decides."""
+    """Return a condition with an expression."""
     return expression if getattr(expression, "conditional", False) else IsNull(expression, False)
 
 
 def shown(expression: Any) -> Any:
-    """An expression that stands where a value does."""
+    """Return an expression in the place of a value."""
     if isinstance(expression, Q | Lookup | Exists | NegatedExpression):
         return Case(When(Q(expression), then=Value(1)), default=Value(0))
     return expression
 
 
 class Scenario:
-    """One expression at one place of a query, with or without something hidden in it."""
+    """One expression in one place of a query, with or without untrusted SQL in it."""
 
     def __init__(self, kind: Any, at: int, turn: int) -> None:
         self.gives, self.build = SHAPES[kind]
@@ -182,12 +182,12 @@ class Scenario:
 
 
 MARKS = ("library_loan", "RANDOM()", "STATEMENT_TIMESTAMP()", '"stock"')
-"""What of each poison stands in SQL, unless Django left it out."""
+"""The text of each untrusted SQL that the query contains, unless Django left it out."""
 
 
 @pytest.fixture
 def digest(library: None) -> Iterator[None]:
-    """The function of pgcrypto, an extension that is not everywhere, by which Django computes digests."""
+    """The function of the extension pgcrypto by which Django computes digests. Not every server has it."""
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION digest(text, text) RETURNS bytea IMMUTABLE RETURN sha256(convert_to($1 || $2, 'UTF8'))"
@@ -197,7 +197,7 @@ def digest(library: None) -> Iterator[None]:
 
 
 def change_what_is_hidden() -> None:
-    """Write what no trigger watches."""
+    """Write to a table that is not tracked."""
     Loan.objects.create(book_id=Loan.objects.count() % 5 + 1)
     with connection.cursor() as cursor:
         cursor.execute("UPDATE library_book SET stock = stock + id")
@@ -205,7 +205,7 @@ def change_what_is_hidden() -> None:
 
 @shelf.committed
 @pytest.mark.parametrize("part", range(PARTS))
-def test_what_is_hidden_in_an_expression_is_refused_or_its_answer_is_right(digest: None, part: int) -> None:
+def test_untrusted_sql_in_an_expression_is_refused_or_the_answer_is_right(digest: None, part: int) -> None:
     refused: Counter[Any] = Counter()
     kinds = [*SHAPES][part::PARTS]
     for turn, kind in product(range(ROUNDS), kinds):
@@ -215,7 +215,7 @@ def test_what_is_hidden_in_an_expression_is_refused_or_its_answer_is_right(diges
 
 
 def check(scenario: Scenario, refused: Counter[Any]) -> None:
-    """Without anything hidden the query is a hit; with it it is refused, or Django left it out."""
+    """The same query without untrusted SQL is a hit. With it the query is refused, unless Django left it out."""
     reset_queries()
     scenario.cached()
     answer, trace, _ = scenario.cached()
@@ -230,7 +230,7 @@ def check(scenario: Scenario, refused: Counter[Any]) -> None:
     assert scenario.cached(poisoned=True)[0] == scenario.truth(poisoned=True), str(scenario)
 
 
-def test_every_class_that_is_trusted_has_something_hidden_in_it() -> None:
+def test_every_trusted_class_is_tried_with_untrusted_sql() -> None:
     trusted = {
         f"{module}.{name}" for module, names in trusted_classes.KNOWN.items() for name in names.split()
     }
@@ -245,4 +245,4 @@ ELSEWHERE = {
     *"TupleLessThan TupleLessThanOrEqual".split(),  # of keys of several columns, which are not tracked
     *"HasKeyOrArrayIndex KeysTransform ValuesTransform KeyTransform".split(),  # of hstore, an extension
 }
-"""What no place of which is the test's to fill."""
+"""Classes without a place that a test can fill."""

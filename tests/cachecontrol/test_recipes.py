@@ -1,23 +1,28 @@
-"""An entry's recipe computes its value again, and nothing else can be made to run."""
+"""Recipes of stored entries: they compute the values again, and only signed recipes run."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.db.models import JSONField, Value
 from django.template import engines
+from django.test import Client
 
 from cachecontrol import signing
-from cachecontrol.core import codec
+from cachecontrol.core import codec, compression
 from cachecontrol.drain import runner
 from cachecontrol.exceptions import DamagedData, RecomputationFailed
 from cachecontrol.frontends import recipes
+from cachecontrol.jobs import reconcile
+from cachecontrol.jobs.reconcile import Finding
 from cachecontrol.redis import entry_store, keys, redis_client
 from catalog.models import Brand
 from tests.replies import in_bytes
 
 if TYPE_CHECKING:
-    from django.test import Client
+    from collections.abc import Callable
+
     from redis import Redis
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.cachecontrol.site")]
@@ -37,7 +42,7 @@ def entry_key(policy: str) -> str:
 
 
 def holds(key: str) -> bool:
-    """Whether what is stored is what its recipe gives now."""
+    """Whether the stored value equals the one that its recipe computes now."""
     recomputation = recipes.recomputation(key, recipes.read_recipe(key))
     assert recomputation is not None
     return recomputation.is_same(codec.decode(in_bytes(redis_client.client().hget(key, "body"))))
@@ -51,7 +56,7 @@ def test_a_page_is_the_same_until_its_data_changes(client: Client) -> None:
     assert not holds(key)
 
 
-def test_a_page_that_is_not_there_is_the_same_until_it_is(client: Client) -> None:
+def test_a_missing_page_is_the_same_until_it_appears(client: Client) -> None:
     client.get("/brand/dent/")
     key = entry_key("tests.brand")
     assert holds(key)
@@ -59,7 +64,7 @@ def test_a_page_that_is_not_there_is_the_same_until_it_is(client: Client) -> Non
     assert not holds(key)
 
 
-def test_a_page_that_fails_now_is_not_taken_for_another_answer(client: Client) -> None:
+def test_a_page_that_fails_now_is_an_error(client: Client) -> None:
     client.get("/broken/")
     key = entry_key("tests.broken")
     assert holds(key)
@@ -75,8 +80,9 @@ def test_a_page_that_fails_now_is_not_taken_for_another_answer(client: Client) -
         lambda: Brand.objects.cached("tests.rows").get(slug="acme"),
         lambda: Brand.objects.filter(name="Acme").cached("tests.rows").exists(),
         lambda: list(Brand.objects.order_by("name").distinct().cached("tests.rows").values_list("slug")),
+        lambda: list(Brand.objects.annotate(d=Value({"a": [1, "ü"]}, JSONField())).cached("tests.rows")),
     ],
-    ids=["list", "get", "exists", "distinct values"],
+    ids=["list", "get", "exists", "distinct values", "parameter of JSON"],
 )
 def test_a_query_is_the_same_until_its_rows_change(query: Any) -> None:
     query()
@@ -86,11 +92,20 @@ def test_a_query_is_the_same_until_its_rows_change(query: Any) -> None:
     assert not holds(key)
 
 
-def test_rows_that_come_in_another_order_are_the_same(brands: list[Brand]) -> None:
+@pytest.mark.parametrize("is_single", [False, True])
+def test_a_stored_value_that_is_no_rows_is_damage(is_single: bool) -> None:
+    rows = Brand.objects.cached("tests.rows")
+    rows.get(slug="acme") if is_single else list(rows)
+    key = entry_key("tests.rows")
+    redis_client.client().hset(key, "body", codec.encode("Acme"))
+    assert reconcile.reconcile() == {Finding.DAMAGED: 1}
+
+
+def test_rows_in_another_order_are_the_same(brands: list[Brand]) -> None:
     list(Brand.objects.order_by().cached("tests.rows"))
     key = entry_key("tests.rows")
     Brand.objects.filter(pk=brands[0].pk).update(slug="moved")
-    Brand.objects.filter(pk=brands[0].pk).update(slug="acme")  # now the last in the table's file
+    Brand.objects.filter(pk=brands[0].pk).update(slug="acme")  # now the last row in the file of the table
     assert [brand.pk for brand in Brand.objects.order_by()] != [brand.pk for brand in brands]
     assert holds(key)
 
@@ -122,7 +137,45 @@ def test_a_fragment_of_a_template_that_changed_is_not_judged(page_template: Any)
         recipes.recomputation(key, recipe | {"values": {"name": "Bob"}})
 
 
-def test_a_recipe_that_nobody_signed_is_refused(client: Client) -> None:
+KINDS: dict[str, tuple[str, Callable[[], object]]] = {
+    "page": ("tests.brand", lambda: Client().get("/brand/acme/")),
+    "query": ("tests.rows", lambda: list(Brand.objects.cached("tests.rows"))),
+    "fragment": ("tests.hello", lambda: engines["django"].get_template("page.html").render({"who": "Ann"})),
+}
+"""For each kind of entry: the policy of one, and how to fill it."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("change", ["added", "removed", "renamed"])
+def test_reconcile_does_not_judge_an_entry_whose_recipe_has_the_fields_of_another_release(
+    page_template: Any, kind: str, change: str
+) -> None:
+    policy, fill = KINDS[kind]
+    fill()
+    key = entry_key(policy)
+    recipe = recipes.read_recipe(key)
+    *_, name = recipe
+    if change != "added":
+        value = recipe.pop(name)
+    if change != "removed":
+        recipe["field_of_another_release"] = value if change == "renamed" else ""
+    redis_client.client().hset(key, "recipe", signing.seal("recipe", key, codec.encode(recipe)))
+    before = redis_client.client().hgetall(key)
+    assert recipes.recomputation(key, recipes.read_recipe(key)) is None
+    assert reconcile.judge(key) is Finding.UNKNOWN
+    assert reconcile.reconcile() == {Finding.UNKNOWN: 1}
+    assert redis_client.client().hgetall(key) == before
+
+
+def test_reconcile_does_not_judge_a_page_that_varied_by_other_values(client: Client) -> None:
+    client.get("/brands/", headers={"accept-language": "de"})
+    key = entry_key("tests.brands")
+    recipe = recipes.read_recipe(key) | {"vary": ()}
+    redis_client.client().hset(key, "recipe", signing.seal("recipe", key, codec.encode(recipe)))
+    assert reconcile.reconcile() == {Finding.UNKNOWN: 1}
+
+
+def test_an_unsigned_recipe_is_refused(client: Client) -> None:
     client.get("/brand/acme/")
     key = entry_key("tests.brand")
     sealed = entry_store.read_recipe(key)
@@ -188,14 +241,14 @@ def test_an_entry_without_a_recipe_or_of_an_unknown_policy_is_not_judged(client:
         b"",
         b"\x80\x04N.",
         codec.encode(5),
-        codec.encode((200, [], b"", b"", None)),
-        codec.encode((999, [], b"", b"", "")),
-        codec.encode((200, [("X", "a\nSet-Cookie: b")], b"", b"", "")),
-        codec.encode((200, [("X\nSet-Cookie", "a")], b"", b"", "")),
-        codec.encode((200, [("", "a")], b"", b"", "")),
-        codec.encode((200, [], b"", b"", '"\r\nSet-Cookie: a"')),
-        codec.encode((200, [], b"", b"not gzip", '"etag"')),
-        codec.encode((200, [], b"", codec.compress(bytes(50_000_000)), '"etag"')),
+        codec.encode((200, {}, b"", b"", None)),
+        codec.encode((999, {}, b"", b"", "")),
+        codec.encode((200, {"X": "a\nSet-Cookie: b"}, b"", b"", "")),
+        codec.encode((200, {"X\nSet-Cookie": "a"}, b"", b"", "")),
+        codec.encode((200, {"": "a"}, b"", b"", "")),
+        codec.encode((200, {}, b"", b"", '"\r\nSet-Cookie: a"')),
+        codec.encode((200, {}, b"", b"not gzip", '"etag"')),
+        codec.encode((200, {}, b"", compression.compress(bytes(50_000_000)), '"etag"')),
     ],
     ids=[
         "nothing",
@@ -211,15 +264,15 @@ def test_an_entry_without_a_recipe_or_of_an_unknown_policy_is_not_judged(client:
         "bomb",
     ],
 )
-def test_a_visitor_never_meets_a_damaged_page(client: Client, body: bytes) -> None:
+def test_a_damaged_page_is_not_sent(client: Client, body: bytes) -> None:
     client.get("/brand/acme/")
     redis_client.client().hset(entry_key("tests.brand"), "body", body)
-    answer = client.get("/brand/acme/")
-    assert (answer.status_code, answer.content) == (200, b"Acme")
+    response = client.get("/brand/acme/")
+    assert (response.status_code, response.content) == (200, b"Acme")
 
 
 @pytest.mark.parametrize("value", [5, [5], [[5]], "rows", ((("x",),),)])
-def test_a_visitor_never_meets_damaged_rows(value: Any) -> None:
+def test_damaged_rows_are_not_returned(value: Any) -> None:
     query = Brand.objects.filter(slug="acme").cached("tests.rows")
     names = [brand.name for brand in query.all()]
     redis_client.client().hset(entry_key("tests.rows"), "body", codec.encode(value))

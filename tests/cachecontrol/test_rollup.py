@@ -10,7 +10,7 @@ import pytest
 
 from cachecontrol.models import Rollup, Span
 from cachecontrol.stats import sender
-from cachecontrol.stats.counters import CountKind, CountName, read_fields
+from cachecontrol.stats.counters import CountKind, CountName, counts_of_reads
 from cachecontrol.stats.rollup import delete_old, roll_up
 from cachecontrol.stats.timeseries import RANGES, time_series
 
@@ -27,10 +27,10 @@ READS = CountName(CountKind.READS, "hit", "", "p")
 
 def send(reads: int, *, minutes_ago: int, policy: str = "p") -> None:
     """Send reads of a past minute the way a process does."""
-    own = sender.Sender()
+    own_sender = sender.Sender()
     minute = int(NOW.timestamp()) // 60 - minutes_ago
-    own.open.minutes[minute] = Counter(read_fields(policy, "hit", "", [0.001] * reads))
-    assert own.flush()
+    own_sender.batch.minutes[minute] = Counter(counts_of_reads(policy, "hit", "", [0.001] * reads))
+    assert own_sender.flush()
 
 
 def counted(span: Span) -> int:
@@ -76,7 +76,7 @@ def test_redis_losing_its_data_takes_nothing_away(redis: Redis) -> None:
     assert counted(Span.MINUTE) == 5
 
 
-def test_series_joins_rollups_and_live_minutes_without_counting_twice(redis: Redis) -> None:
+def test_a_time_series_joins_rollups_and_live_minutes_without_counting_twice(redis: Redis) -> None:
     for minutes_ago in range(50):
         send(1, minutes_ago=minutes_ago)
     for range_ in RANGES.values():
@@ -88,12 +88,12 @@ def test_series_joins_rollups_and_live_minutes_without_counting_twice(redis: Red
         assert merged == min(50, range_.seconds // 60)
 
 
-def test_series_of_one_policy_leaves_the_others_out(redis: Redis) -> None:
+def test_a_time_series_of_one_policy_leaves_the_others_out(redis: Redis) -> None:
     send(4, minutes_ago=1)
     send(6, minutes_ago=2, policy="q")
     roll_up(now=NOW - timedelta(minutes=1))
-    found = time_series(RANGES["1h"], policy="q", now=NOW.timestamp()).whole
-    assert (found.reads(), found.policies()) == (6, ["q"])
+    counters = time_series(RANGES["1h"], policy="q", now=NOW.timestamp()).whole
+    assert (counters.reads(), counters.policies()) == (6, ["q"])
 
 
 def test_a_range_has_a_point_for_each_step(redis: Redis) -> None:
@@ -108,9 +108,9 @@ def test_old_rollups_are_forgotten_by_span(redis: Redis) -> None:
     assert set(Rollup.objects.values_list("span", flat=True)) == {Span.HOUR, Span.DAY}
 
 
-def test_series_says_when_redis_is_away(redis: Redis, valkey: Valkey) -> None:
+def test_a_time_series_says_when_redis_is_away(redis: Redis, valkey: Valkey) -> None:
     send(4, minutes_ago=5)
     roll_up(now=NOW)
     valkey.stop()
-    found = time_series(RANGES["1h"], now=NOW.timestamp())
-    assert (found.missing, found.whole.reads()) == (["redis"], 4)
+    series = time_series(RANGES["1h"], now=NOW.timestamp())
+    assert (series.missing, series.whole.reads()) == (["redis"], 4)

@@ -1,4 +1,4 @@
-"""Whether a page is asked of the cache depends on its own request, not on who was there before."""
+"""Routing: the policy of a path depends on its own request, and not on the language of an earlier request."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def not_here(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 @pytest.fixture
 def urls(monkeypatch: pytest.MonkeyPatch, settings: Any, request: Any) -> Callable[..., None]:
-    """Let the project have these URLs."""
+    """Return a function that sets the URLs of the project."""
 
     def use(*patterns: Any) -> None:
         module = ModuleType(f"{__name__}.{request.node.name}")
@@ -59,12 +59,12 @@ def urls(monkeypatch: pytest.MonkeyPatch, settings: Any, request: Any) -> Callab
 
 @pytest.fixture
 def visit() -> Callable[[str, str], tuple[str, str]]:
-    """Ask for a path in a language, all in one thread; what was answered, and what the cache did."""
+    """Return a function that requests a path in a language. It returns the text and the Cache-Status of the response."""
     client = Client(raise_request_exception=False)
 
     def get(url: str, language: str) -> tuple[str, str]:
-        answer = client.get(url, headers={"accept-language": language})
-        return answer.content.decode(), answer.headers.get("Cache-Status", "not asked")
+        response = client.get(url, headers={"accept-language": language})
+        return response.content.decode(), response.headers.get("Cache-Status", "not cached")
 
     return get
 
@@ -73,13 +73,13 @@ BOTH_ORDERS = pytest.mark.parametrize("languages", [("en", "de"), ("de", "en")],
 
 
 @BOTH_ORDERS
-def test_pages_of_two_languages_by_prefix(urls: Any, visit: Any, languages: tuple[str, str]) -> None:
+def test_each_language_prefix_has_its_own_page(urls: Any, visit: Any, languages: tuple[str, str]) -> None:
     urls(*i18n_patterns(path("page/", page, name="page")))
     for outcome in (STORED, HIT):
         for language in languages:
-            for asked_in in ("de", "en") if outcome == HIT else ("en",):
+            for header in ("de", "en") if outcome == HIT else ("en",):
                 url = f"/{language}/page/"
-                assert visit(url, asked_in) == (f"{language} {url}", outcome)
+                assert visit(url, header) == (f"{language} {url}", outcome)
 
 
 @BOTH_ORDERS
@@ -103,21 +103,21 @@ def test_routes_may_be_translated(
             assert visit(paths[language], language) == (f"{language} {paths[language]}", outcome)
 
 
-def test_a_path_that_only_the_visitors_language_knows_is_answered_to_them(urls: Any, visit: Any) -> None:
-    """The page does not vary by language, so that its hermetic request speaks the project's, which has no such path."""
+def test_a_path_that_exists_in_the_visitors_language_only_is_not_stored(urls: Any, visit: Any) -> None:
+    """The page does not vary by language, so that its hermetic request has the language of the project, without this path."""
     urls(path(_("Yes"), page, name="page"))
     for outcome in ("uri-miss", "bypass"):
         assert visit("/Ja", "de") == ("de /Ja", f"larder; fwd={outcome}; detail=elsewhere")
-        assert visit("/Ja", "en") == ("not here", "not asked")
+        assert visit("/Ja", "en") == ("not here", "not cached")
     assert visit("/Yes", "en") == ("en /Yes", STORED)
 
 
-def test_a_page_without_a_language_is_one_for_all(urls: Any, visit: Any) -> None:
+def test_a_page_that_does_not_vary_is_the_same_in_all_languages(urls: Any, visit: Any) -> None:
     urls(path("page/", page, name="page"), *i18n_patterns(path("spoken/", spoken, name="spoken")))
     visit("/de/spoken/", "de")
     assert visit("/page/", "de") == ("en /page/", STORED)
     assert visit("/page/", "en") == ("en /page/", HIT)
 
 
-def test_a_project_of_one_language_resolves_without_asking_for_it() -> None:
+def test_urls_without_languages_are_not_translated() -> None:
     assert not routing.is_translated("project.urls")

@@ -65,21 +65,21 @@ def celery(redis: Redis, tmp_path: Path) -> Iterator[Callable[..., subprocess.Po
             process.wait()
 
 
-def wait_for(is_there: Callable[[], bool]) -> None:
+def wait_for(happened: Callable[[], bool]) -> None:
     deadline = time.monotonic() + LONG
-    while not is_there():
-        assert time.monotonic() < deadline, "nothing came of it in time"
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.1)
 
 
-def ended(name: str) -> list[JobRun]:
+def ended_runs(name: str) -> list[JobRun]:
     return list(JobRun.objects.filter(name=name, finished_at__isnull=False))
 
 
 def test_the_schedule_names_every_task_and_beat_has_it() -> None:
     app.loader.import_default_modules()
-    ours = {name for name in app.tasks if name.startswith("cachecontrol.")}
-    assert {entry["task"] for entry in tasks.BEAT_SCHEDULE.values()} == ours
+    names = {name for name in app.tasks if name.startswith("cachecontrol.")}
+    assert {entry["task"] for entry in tasks.BEAT_SCHEDULE.values()} == names
     assert app.conf.beat_schedule == tasks.BEAT_SCHEDULE
 
 
@@ -101,25 +101,25 @@ def test_a_worker_runs_every_job(celery: Callable[..., object], client: Client) 
     names = ("warm", "mend", "prune", "rollup", "forget")
     for name in names:
         app.send_task(f"cachecontrol.{name}")
-    wait_for(lambda: all(ended(name) for name in names))
-    assert (ended("warm")[0].done, ended("warm")[0].note) == (1, "")
+    wait_for(lambda: all(ended_runs(name) for name in names))
+    assert (ended_runs("warm")[0].done, ended_runs("warm")[0].note) == (1, "")
     assert engine.look_up(key).verdict is Verdict.FRESH
     app.send_task("cachecontrol.reconcile")
-    wait_for(lambda: bool(ended("reconcile")))
-    assert ended("reconcile")[0].note == "1 same"
+    wait_for(lambda: bool(ended_runs("reconcile")))
+    assert ended_runs("reconcile")[0].note == "1 same"
     assert not any(run.errors for run in JobRun.objects.all()), [run.note for run in JobRun.objects.all()]
 
 
 def test_beat_calls_the_jobs(celery: Callable[..., object], tmp_path: Path) -> None:
-    """A beat that called each of them last two days ago, so that all are due now."""
-    leave_a_schedule(tmp_path / "beat", called=timedelta(days=2))
+    """The beat called each of them two days ago, so that all are due now."""
+    write_schedule(tmp_path / "beat", called=timedelta(days=2))
     celery("beat", "--schedule", str(tmp_path / "beat"), "--pidfile", "")
     celery("worker", "--pool", "solo")
-    wait_for(lambda: all(ended(name) for name in tasks.BEAT_SCHEDULE))
+    wait_for(lambda: all(ended_runs(name) for name in tasks.BEAT_SCHEDULE))
 
 
-def leave_a_schedule(file: Path, *, called: timedelta) -> None:
-    """Write the file of a beat that called everything in its schedule that long ago."""
+def write_schedule(file: Path, *, called: timedelta) -> None:
+    """Write the schedule of a beat that called all its tasks ``called`` ago."""
     app.loader.import_default_modules()
     scheduler = PersistentScheduler(app, schedule_filename=str(file))
     for entry in scheduler.schedule.values():

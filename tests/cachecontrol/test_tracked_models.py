@@ -1,4 +1,4 @@
-"""Declaring what is captured of a model, and refusing what cannot be."""
+"""Tracked models: what is captured of a model, and which declarations are refused."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def only_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test tracks is forgotten after it."""
+    """After the test, the registry is as it was before."""
     monkeypatch.setattr(registry, "_tables", {**registry._tables})
     with isolate_apps("tests.library"):
         yield
 
 
 class Coded(fields.CharField):
-    """Text that is stored otherwise than it is written in Python."""
+    """Text that is stored differently than it is written in Python."""
 
     def get_prep_value(self, value: Any) -> Any:
         return None if value is None else f"<{value}>"
 
 
 class CodedLink(fields.ForeignKey):
-    """A key that is stored otherwise than it is written in Python."""
+    """A key that is stored differently than it is written in Python."""
 
     def get_prep_value(self, value: Any) -> Any:
         return None if value is None else f"<{value}>"
@@ -47,7 +47,7 @@ class Padded(fields.CharField):
 
 
 class OwnText(fields.CharField):
-    """A field of a project's own that changes nothing about how values are written."""
+    """A field of a project that does not change how values are written."""
 
     def formfield(self, **kwargs: Any) -> Any:
         return super().formfield(**kwargs | {"strip": True})
@@ -58,7 +58,7 @@ def model_with(**fields: models.Field[Any, Any]) -> type[models.Model]:
     return type("Thing", (models.Model,), attributes)
 
 
-def test_a_table_is_known_by_its_own_columns() -> None:
+def test_only_the_columns_of_its_own_table_belong_to_a_model() -> None:
     manual = registry.find("library_manual")
     assert manual is not None
     assert (manual.label, manual.pk, manual.columns) == (
@@ -75,13 +75,13 @@ def test_ignored_columns_are_not_watched() -> None:
     assert (book.ignored_fields, book.ignored_columns) == (("stock",), frozenset({"stock"}))
 
 
-def test_the_table_between_many_and_many_is_tracked_with_its_model_sliced_by_both_keys() -> None:
+def test_a_many_to_many_table_is_tracked_with_slices_of_both_keys() -> None:
     between = registry.find(Book.genres.through._meta.db_table)
     assert between is not None
     assert between.slices == ("book_id", "genre_id")
 
 
-def test_slices_are_columns_even_of_keys() -> None:
+def test_the_slice_of_a_foreign_key_is_its_column() -> None:
     review = registry.find(Review._meta.db_table)
     assert review is not None
     assert review.slices == ("book_id",)
@@ -108,14 +108,14 @@ def test_integers_uuids_and_text_name_rows_and_other_keys_do_not(
         Padded(primary_key=True, max_length=9),
     ],
 )
-def test_a_key_that_the_database_may_write_otherwise_names_no_rows(pk: models.Field[Any, Any]) -> None:
+def test_a_key_that_the_database_may_write_differently_names_no_rows(pk: models.Field[Any, Any]) -> None:
     model = track()(model_with(key=pk))
     tracked = registry.find(model._meta.db_table)
     assert tracked is not None
     assert not tracked.can_name("key")
 
 
-def test_a_field_of_a_projects_own_that_writes_as_django_does_names_rows() -> None:
+def test_a_key_of_a_project_that_is_written_as_django_does_names_rows() -> None:
     model = track(slices=["kind"])(
         model_with(key=OwnText(primary_key=True, max_length=9), kind=OwnText(max_length=9))
     )
@@ -163,7 +163,7 @@ def test_a_composite_key_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ['"shop"."product"', "shop.product", "product#", "product*"])
-def test_a_table_whose_name_reads_as_a_tag_is_refused(name: str) -> None:
+def test_a_table_whose_name_looks_like_a_tag_is_refused(name: str) -> None:
     meta = type("Meta", (), {"app_label": "library", "db_table": name})
     model = type("Thing", (models.Model,), {"__module__": __name__, "Meta": meta})
     with pytest.raises(Misconfigured, match="separates the parts of a tag"):
@@ -171,7 +171,7 @@ def test_a_table_whose_name_reads_as_a_tag_is_refused(name: str) -> None:
 
 
 def test_a_table_is_tracked_by_one_model() -> None:
-    """A second tracking would take the place of the first, with other columns to watch."""
+    """The second declaration would replace the first one, with other columns to watch."""
     meta = type("Meta", (), {"app_label": "library", "proxy": True})
     proxy = type("Novel", (Book,), {"__module__": __name__, "Meta": meta})
     with pytest.raises(Misconfigured, match=r"track library\.Book, not library\.Novel"):

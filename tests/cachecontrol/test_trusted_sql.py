@@ -1,4 +1,4 @@
-"""What nothing can prove is refused, in whatever clause and behind whatever class of Django it hides."""
+"""Untrusted SQL is refused in every clause of a query, and behind every class of Django."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from django.db.models import (
     FilteredRelation,
     Func,
     IntegerField,
+    JSONField,
     Manager,
     Max,
     Model,
@@ -81,7 +82,7 @@ pytestmark = [shelf.committed, pytest.mark.usefixtures("library")]
 
 @pytest.fixture(autouse=True)
 def loan(library: None) -> None:
-    """One loan, in a table that nobody watches."""
+    """One loan, in a table that is not tracked."""
     Loan.objects.create(pk=1, book_id=2)
 
 
@@ -146,25 +147,25 @@ class Whisper(Transform):
         ("ignored", lambda: Book.objects.aggregate(Max("stock"))),
     ],
 )
-def test_what_nothing_can_prove_is_refused(reason: str, read: Callable[[], Any]) -> None:
+def test_untrusted_sql_is_refused(reason: str, read: Callable[[], Any]) -> None:
     assert refusal_of(read) == reason
 
 
-def test_a_transform_of_a_projects_own_is_refused_until_it_says_that_it_is_immutable() -> None:
+def test_a_transform_of_a_project_is_refused_until_it_declares_that_it_is_immutable() -> None:
     with register_lookup(CharField, Whisper):
         assert refusal_of(lambda: [*Book.objects.filter(title__whisper="book 1")]) == "uncovered"
         Whisper.is_immutable = True  # type: ignore[attr-defined]  # a mark that Django does not know
         assert refusal_of(lambda: [*Book.objects.filter(title__whisper="book 1")]) == ""
 
 
-def test_text_that_is_a_moment_to_nobody_is_kept() -> None:
+def test_text_without_a_relative_time_is_trusted() -> None:
     kinds: list[tuple[str, Any]] = [
         ("2026-02-03", DateField()),
         ("nowhere", CharField()),
         ("knows", CharField()),
     ]
     for text, kind in kinds:
-        assert tags_of(Book.objects.filter(pk=1).annotate(said=Cast(Value(text), kind))) == {"book#1"}
+        assert tags_of(Book.objects.filter(pk=1).annotate(text=Cast(Value(text), kind))) == {"book#1"}
     day = Cast(Cast(Value("2026-02-03"), DateField()), DateTimeField())
     assert tags_of(Book.objects.filter(pk=1).annotate(day=day)) == {"book#1"}
 
@@ -198,7 +199,7 @@ def test_rows_locked_for_update_are_refused() -> None:
 
 
 UNWATCHED = "(SELECT max(book_id) FROM library_loan)"
-"""SQL that reads a table of which nothing tells."""
+"""SQL that reads a table that is not tracked."""
 
 
 def loaned() -> Subquery:
@@ -206,7 +207,7 @@ def loaned() -> Subquery:
 
 
 class Secret(RawSQL):
-    """SQL of a project's own that only its class gives away."""
+    """SQL of a project that can be recognised by its class only."""
 
     def __init__(self) -> None:
         super().__init__("current_setting('shop.key', true)", ())
@@ -226,7 +227,7 @@ DECIDES: dict[str, Callable[[], Any]] = {
     "an ignored column": lambda: F("book__stock"),
     "an expression over an untracked table": lambda: Abs(loaned(), output_field=IntegerField()) + 1,
 }
-"""What nothing can prove, as that by which an inner query is ordered."""
+"""Untrusted SQL by which an inner query is ordered."""
 REASONS = {
     "a table that is not tracked": "untracked",
     "raw SQL": "uncovered",
@@ -262,7 +263,7 @@ USES: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("manager", ["plain", "objects"])
 @pytest.mark.parametrize("use", USES)
-def test_an_inner_query_is_refused_for_what_decides_it(manager: str, use: str) -> None:
+def test_an_inner_query_is_refused_for_untrusted_sql_that_decides(manager: str, use: str) -> None:
     reviews = getattr(Review, manager).all()
 
     def refusal(shape: str, by: Any) -> str:
@@ -279,7 +280,7 @@ def test_the_random_order_of_a_plain_inner_query_is_refused() -> None:
 
 
 def given(expression: Any, **attributes: Any) -> Any:
-    """An expression with attributes of its own."""
+    """Return an expression with attributes that override those of its class."""
     vars(expression).update(attributes)
     return expression
 
@@ -353,7 +354,7 @@ HIDDEN: dict[str, Callable[[Any], Any]] = {
         r=FilteredRelation("reviews", condition=Q(reviews__stars__gt=RawSQL(UNWATCHED, ())))
     ).filter(r__isnull=False),
 }
-"""SQL of a project's own behind classes that are Django's."""
+"""SQL of a project behind classes of Django."""
 
 
 def array() -> Value:
@@ -367,26 +368,26 @@ def partitioned(**attributes: Any) -> Window:
 
 
 class Thick(Func):
-    """A condition of a project's own."""
+    """A condition of a project."""
 
     template = "%(expressions)s > 1"
     output_field = BooleanField()
 
 
-def test_sql_of_a_projects_own_is_refused_behind_a_class_of_django() -> None:
+def test_sql_of_a_project_is_refused_behind_a_class_of_django() -> None:
     books = Book.objects.defer("stock")
     found = {name: refusal_of(lambda: asked(shape(books))) for name, shape in HIDDEN.items()}  # noqa: B023  # read at once
     assert found == dict.fromkeys(HIDDEN, "uncovered")
 
 
 def asked(queryset: Any) -> None:
-    """Ask for a queryset, which PostgreSQL may refuse."""
+    """Read a queryset, which PostgreSQL may refuse."""
     with contextlib.suppress(DatabaseError):
         list(queryset)
 
 
 class Dressed(fields.CharField):
-    """Text that the database dresses on its way out, by what this session is set to."""
+    """Text that the database changes when it is selected, according to a setting of the session."""
 
     def select_format(self, compiler: Any, sql: str, params: Any) -> Any:
         return f"{sql} || current_setting('shop.key', true)", params
@@ -403,14 +404,14 @@ class Typed(fields.CharField):
 
 
 class Stamp(fields.CharField):
-    """Text in Python, a moment in the database."""
+    """Text in Python, a time in the database."""
 
     def db_type(self, connection: Any) -> str:
         return "timestamp"
 
 
 class Kept(fields.CharField):
-    """A type of a project's own that says that reading it is immutable."""
+    """A type of a project that declares that its SQL is immutable."""
 
     is_immutable = True
 
@@ -448,13 +449,13 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
             x=Cast(ExpressionWrapper(F("title"), DateTimeField()), DateTimeField())
         ),
     ),
-    "moment that says that it is text": (
+    "relative time that says that it is text": (
         "volatile",
         lambda q: q.annotate(
             x=ExpressionWrapper(Cast(Value("2026-01-01"), DateTimeField()), TextField())
         ).filter(x__gt="now"),
     ),
-    "moment of an inner query": (
+    "relative time of an inner query": (
         "volatile",
         lambda q: q.filter(pk=99).annotate(x=Cast(Subquery(q.values("title")[:1]), DateField())),
     ),
@@ -466,16 +467,34 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "volatile",
         lambda q: q.annotate(p=Value((date(2026, 1, 1), None), DateRangeField())).filter(p="[today,)"),
     ),
-    "moment in a lookup": (
+    "relative time in a list of a lookup": (
+        "volatile",
+        lambda q: q.annotate(p=Cast(Value("2026-01-01"), Stamp(max_length=9))).filter(
+            p__in=["2026-01-01", "now"]
+        ),
+    ),
+    "relative time in a case of an inner query": (
+        "volatile",
+        lambda q: q.filter(pk=99).annotate(
+            x=Cast(Subquery(q.annotate(t=Case(When(pk=1, then="title"))).values("t")[:1]), DateField())
+        ),
+    ),
+    "relative time of a window": (
+        "volatile",
+        lambda q: q.filter(pk=99).annotate(x=Cast(Window(Max("title")), DateField())),
+    ),
+    "relative time in JSON": ("volatile", lambda q: q.annotate(x=Value({"at": ["today"]}, JSONField()))),
+    "relative time as a key of JSON": ("volatile", lambda q: q.annotate(x=Value({"now": 1}, JSONField()))),
+    "relative time in a lookup": (
         "volatile",
         lambda q: q.annotate(p=Cast(Value("2026-01-01"), Stamp(max_length=9))).filter(p__lt="tomorrow"),
     ),
     "text that an unknown type compares": ("", lambda q: q.filter(title="today")),
-    "text that a case takes for a time": (
+    "text that a case converts to a time": (
         "volatile",
         lambda q: q.filter(pk=99).annotate(x=Case(When(pk=1, then="title"), output_field=TimeField())),
     ),
-    "moment that a text decides": (
+    "relative time that a text decides": (
         "",
         lambda q: q.annotate(
             x=Case(When(title="a", then=Cast(Value("2026-01-01"), DateField())), output_field=DateField())
@@ -493,7 +512,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 
 
 class Regclass(fields.IntegerField):
-    """A number that is written as the name of a table."""
+    """A number that the database writes as the name of a table."""
 
     def db_type(self, connection: Any) -> str:
         return "regclass"
@@ -503,7 +522,7 @@ def array_of_text() -> Any:
     return ArraySubquery(Book.objects.filter(pk=OuterRef("pk")).values("title"))
 
 
-def test_a_field_is_trusted_for_what_django_wrote_of_it() -> None:
+def test_a_field_is_trusted_if_django_writes_its_sql() -> None:
     books = Book.objects.defer("stock")
     found = {name: refusal_of(lambda: asked(shape(books))) for name, (_, shape) in FIELDS.items()}  # noqa: B023  # read at once
     assert found == {name: reason for name, (reason, _) in FIELDS.items()}
@@ -512,8 +531,8 @@ def test_a_field_is_trusted_for_what_django_wrote_of_it() -> None:
 @pytest.mark.parametrize(
     "column", ['"id"::text || (SELECT max(book_id) FROM library_loan) || "title"', "title"]
 )
-def test_a_column_is_a_name_and_no_sql(column: str) -> None:
-    """Django leaves names alone that begin and end with a quote."""
+def test_a_column_with_quotes_in_its_name_is_refused(column: str) -> None:
+    """Django does not quote names that begin and end with a quote."""
     with isolate_apps("tests.library"):
         meta = type("Meta", (), {"app_label": "library", "db_table": "library_book", "managed": False})
         fields = {"said": TextField(db_column=column), "objects": TrackedManager(), "Meta": meta}
@@ -521,7 +540,7 @@ def test_a_column_is_a_name_and_no_sql(column: str) -> None:
         assert refusal_of(lambda: [*legacy.objects.all()]) == ("uncovered" if '"' in column else "")
 
 
-def test_a_column_that_another_model_of_the_table_has_is_not_captured() -> None:
+def test_a_column_of_another_model_of_the_table_is_not_captured() -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE library_author ADD remark text DEFAULT 'none'")
     try:
@@ -539,13 +558,13 @@ def test_a_column_that_another_model_of_the_table_has_is_not_captured() -> None:
 
 @pytest.fixture
 def forgotten() -> Iterator[None]:
-    """What is known of Django's classes is asked for anew, before and after."""
+    """The set of trusted classes is computed again, before and after the test."""
     trusted_sql._trusted.cache_clear()
     yield
     trusted_sql._trusted.cache_clear()
 
 
-def test_a_class_of_django_with_a_method_of_a_projects_own_is_refused(
+def test_a_class_of_django_with_a_method_of_a_project_is_refused(
     forgotten: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Upper, "as_postgresql", own_method, raising=False)
@@ -554,16 +573,16 @@ def test_a_class_of_django_with_a_method_of_a_projects_own_is_refused(
 
 
 class OwnOperations(DatabaseOperations):
-    """Of a database backend of a project's own."""
+    """The operations of a project's database backend."""
 
 
-def test_what_another_database_backend_writes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sql_of_another_database_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections["default"], "ops", OwnOperations(connection))
     assert refusal_of(lambda: [*Author.objects.filter(pk=1)]) == "uncovered"
 
 
 class OwnQuery(Query):
-    """A query of a project's own, which may write what it likes."""
+    """A query class of a project, which may write any SQL."""
 
 
 class OwnTrackedQuery(TrackedQuery):
@@ -572,7 +591,7 @@ class OwnTrackedQuery(TrackedQuery):
 
 
 @pytest.mark.parametrize("kind", [OwnQuery, OwnTrackedQuery])
-def test_a_query_class_of_a_projects_own_is_refused(kind: type[Query]) -> None:
+def test_a_query_class_of_a_project_is_refused(kind: type[Query]) -> None:
     inner: QuerySet[Any, Any] = QuerySet(Review, query=kind(Review)).values("book")
     assert refusal_of(lambda: [*Review.objects.values("book").union(inner)]) in ("uncovered", "untracked")
     assert refusal_of(lambda: [*Book.objects.filter(pk__in=inner)]) == "uncovered"
@@ -580,7 +599,7 @@ def test_a_query_class_of_a_projects_own_is_refused(kind: type[Query]) -> None:
     assert refusal_of(lambda: [*Book.objects.filter(pk=1).annotate(x=shown)]) == "uncovered"
 
 
-def test_a_lookup_that_one_instance_names_otherwise_is_no_slice() -> None:
+def test_a_lookup_whose_name_an_instance_overrides_is_refused() -> None:
     assert (
         refusal_of(lambda: [*Book.objects.filter(given(Exact(F("author"), 1), lookup_name="gt"))])
         == "uncovered"
@@ -590,7 +609,7 @@ def test_a_lookup_that_one_instance_names_otherwise_is_no_slice() -> None:
 @pytest.mark.parametrize(
     "name", ["library_author.archive", "library_author#1", "library_author*", "library_author~"]
 )
-def test_a_table_whose_name_reads_as_a_tag_of_a_tracked_one_is_not_taken_for_it(name: str) -> None:
+def test_an_untracked_table_is_refused_even_if_its_name_looks_like_a_tag(name: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f'CREATE TABLE "{name}" (id integer PRIMARY KEY)')
     try:
@@ -608,7 +627,7 @@ def test_a_table_whose_name_reads_as_a_tag_of_a_tracked_one_is_not_taken_for_it(
 
 
 def classes_of_django() -> set[type]:
-    """Every class of Django's that can stand in a query."""
+    """Return every class of Django that a query can contain."""
     packages = (django.db.models, django.contrib.postgres)
     modules = [
         importlib.import_module(module.name)
@@ -635,8 +654,8 @@ UNTRUSTED = {
 }
 
 
-def test_every_class_of_django_was_read() -> None:
-    """A class of a later Django is refused until it stands in one of the two lists."""
+def test_every_class_of_django_was_reviewed() -> None:
+    """A class of a later Django is refused until it is in one of the two lists."""
     trusted = {
         f"{module}.{name}" for module, names in trusted_classes.KNOWN.items() for name in names.split()
     }

@@ -1,4 +1,4 @@
-"""Pages that are one visitor's under ``@cached_page``: whole, of the visitor's own request, and of nobody else's."""
+"""Unshared pages: a page that differs for each visitor is computed from the visitor's own request, and never stored."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.urls(__name__), pytest.mark.usefixtures("transactional
 
 FORM = "<form method='post'>{% csrf_token %}<button>Send</button></form>"
 runs: list[str] = []
-"""The name that the view of each run saw in its visitor's cookie."""
+"""The cookie ``name`` that the view saw in each run."""
 closed: list[bool] = []
 states = {"changing": True}
 
@@ -74,7 +74,7 @@ def nonce(request: HttpRequest) -> HttpResponse:
 
 
 class Lines:
-    """Go on for ever."""
+    """An endless stream."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count()
@@ -129,7 +129,7 @@ def token_in(response: ClientResponse) -> str:
 
 
 def another(client: Client) -> Client:
-    """Another visitor of the same process."""
+    """Return the client of another visitor of the same process."""
     other = Client(enforce_csrf_checks=True)
     other.handler = client.handler
     return other
@@ -160,17 +160,17 @@ def test_a_form_can_be_posted_without_redis(valkey: Any) -> None:
     valkey.stop()
     try:
         for outcome in ("redis_down", "csrf_token"):
-            answer = client.get("/form/")
-            assert status(answer) == f"larder; fwd=bypass; detail={outcome}"
+            response = client.get("/form/")
+            assert status(response) == f"larder; fwd=bypass; detail={outcome}"
             assert (
-                client.post("/form/", {"csrfmiddlewaretoken": token_in(answer)}).content == b"<p>thanks</p>"
+                client.post("/form/", {"csrfmiddlewaretoken": token_in(response)}).content == b"<p>thanks</p>"
             )
     finally:
         valkey.start()
         redis_client.breaker.answered()
 
 
-def test_it_costs_two_computations_once_and_one_from_then_on(client: Client) -> None:
+def test_the_first_visit_computes_the_page_twice_and_later_visits_once(client: Client) -> None:
     client.cookies["name"] = "alice"
     with recording.trace() as trace:
         told = [status(client.get("/form/")) for _ in range(3)]
@@ -183,7 +183,7 @@ def test_it_costs_two_computations_once_and_one_from_then_on(client: Client) -> 
     assert [refusal.reason for refusal in trace.refusals] == ["csrf_token"]
 
 
-def test_another_page_of_the_same_view_is_remembered_by_itself(client: Client) -> None:
+def test_each_page_of_a_view_is_remembered_separately(client: Client) -> None:
     client.get("/cookie/200/")
     assert status(client.get("/cookie/404/")) == "larder; fwd=uri-miss; detail=set_cookie"
 
@@ -192,8 +192,8 @@ def test_another_page_of_the_same_view_is_remembered_by_itself(client: Client) -
 def test_a_cookie_is_sent_and_is_the_visitors_own(client: Client, redis: Redis, code: int) -> None:
     client.cookies["visits"] = "5"
     for visits in ("6", "7", "8"):
-        answer = client.get(f"/cookie/{code}/")
-        assert (answer.status_code, answer.content, answer.cookies["visits"].value) == (
+        response = client.get(f"/cookie/{code}/")
+        assert (response.status_code, response.content, response.cookies["visits"].value) == (
             code,
             b"biscuit",
             visits,
@@ -201,7 +201,7 @@ def test_a_cookie_is_sent_and_is_the_visitors_own(client: Client, redis: Redis, 
     assert not [*redis.scan_iter("cc:{0}:e:*")]
 
 
-def test_a_visitors_session_goes_on(client: Client) -> None:
+def test_a_visitor_keeps_the_session(client: Client) -> None:
     assert [client.get("/session/").content for _ in range(3)] == [b"1", b"2", b"3"]
     assert another(client).get("/session/").content == b"1"
     assert client.get("/session/").content == b"4"
@@ -216,40 +216,40 @@ def test_a_private_page_knows_its_visitor(client: Client, django_user_model: Any
     alice.delete()
 
 
-def test_a_nonce_is_that_of_its_own_answer(client: Client, settings: Any) -> None:
+def test_a_nonce_belongs_to_its_own_response(client: Client, settings: Any) -> None:
     settings.CONTENT_SECURITY_POLICY = {"DIRECTIVES": {"script-src": [NONCE]}}
-    answers = [client.get("/nonce/") for _ in range(3)]
-    nonces = [answer.content.decode() for answer in answers]
+    responses = [client.get("/nonce/") for _ in range(3)]
+    nonces = [response.content.decode() for response in responses]
     assert len({*nonces}) == 3
-    for answer, text in zip(answers, nonces, strict=True):
-        assert f"'nonce-{text}'" in answer.headers["Content-Security-Policy"]
+    for response, text in zip(responses, nonces, strict=True):
+        assert f"'nonce-{text}'" in response.headers["Content-Security-Policy"]
 
 
 def test_a_stream_is_passed_on_as_a_stream(client: Client) -> None:
-    for closed_before in (1, 0):  # the first visit drops the hermetic answer
+    for closed_before in (1, 0):  # the first visit discards the response to the hermetic request
         closed.clear()
-        answer: Any = client.get("/stream/")
+        response: Any = client.get("/stream/")
         assert len(closed) == closed_before
-        assert [next(answer.streaming_content) for _ in range(2)] == [b"0\n", b"1\n"]
-        assert status(answer).endswith("detail=streaming")
-        answer.close()
+        assert [next(response.streaming_content) for _ in range(2)] == [b"0\n", b"1\n"]
+        assert status(response).endswith("detail=streaming")
+        response.close()
 
 
-def test_head_is_answered_as_get_is(client: Client) -> None:
+def test_head_has_the_headers_of_get(client: Client) -> None:
     for _ in range(2):
-        answer = client.head("/cookie/200/")
-        assert (answer.status_code, answer.content) == (200, b"")
-        assert answer.cookies["visits"].value
-        assert status(answer).endswith("detail=set_cookie")
+        response = client.head("/cookie/200/")
+        assert (response.status_code, response.content) == (200, b"")
+        assert response.cookies["visits"].value
+        assert status(response).endswith("detail=set_cookie")
 
 
-def test_no_cache_on_the_way_may_keep_it(client: Client) -> None:
+def test_other_caches_must_not_store_the_response(client: Client) -> None:
     for _ in range(2):
         assert client.get("/cookie/200/").headers["Cache-Control"] == "private, no-cache"
         assert "no-store" in client.get("/private/").headers["Cache-Control"]
 
 
-def test_a_page_that_may_be_shared_by_now_is_shared(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_has_become_shareable_is_stored(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unshared, "SECONDS", 0.0)
     client.get("/changing/")
     monkeypatch.setitem(states, "changing", False)
@@ -257,7 +257,17 @@ def test_a_page_that_may_be_shared_by_now_is_shared(client: Client, monkeypatch:
     assert status(client.get("/changing/")) == "larder; hit"
 
 
-def test_a_flood_of_paths_fills_no_memory_and_pushes_the_oldest_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_another_request_has_found_meanwhile_is_not_computed_twice(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([None, Reason.SET_COOKIE])
+    monkeypatch.setattr(unshared.UnsharedPages, "reason", lambda pages, page: next(found))
+    client.cookies["name"] = "alice"
+    assert status(client.get("/form/")) == "larder; fwd=uri-miss; detail=set_cookie"
+    assert runs == ["alice"]
+
+
+def test_the_oldest_pages_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unshared, "PAGES", 3)
     known = unshared.UnsharedPages()
     for page in (1, 2, 3, 1, 4):
@@ -265,8 +275,8 @@ def test_a_flood_of_paths_fills_no_memory_and_pushes_the_oldest_out(monkeypatch:
     assert [known.reason(page) for page in range(5)] == [None, "set_cookie", None, "set_cookie", "set_cookie"]
 
 
-def test_what_is_too_long_for_a_key_is_not_remembered(client: Client, settings: Any) -> None:
-    """A thousand addresses as long as a server takes them would fill the memory."""
+def test_a_page_with_too_long_a_key_is_not_remembered(client: Client, settings: Any) -> None:
+    """A thousand URLs of the greatest length would fill the memory."""
     settings.CACHECONTROL = {**settings.CACHECONTROL, "MAX_KEY_BYTES": 10}
     told = [status(client.get("/form/")) for _ in range(2)]
     assert told == ["larder; fwd=bypass; detail=key_too_long"] * 2

@@ -1,4 +1,4 @@
-"""Warm fills the hottest pages before anyone finds them missing, moved or at their end."""
+"""Warm fills the hottest pages before visitors find them missing, moved or expired."""
 
 from __future__ import annotations
 
@@ -44,23 +44,23 @@ def brands(redis: Redis) -> None:
 
 @pytest.fixture
 def visited(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Keys of three pages that were asked for, all in one window: the hottest first."""
+    """Keys of three pages that visitors read within one window, the hottest first."""
     monkeypatch.setattr(hot_keys, "WINDOW", ALL_TIME)
     for slug, times in (("acme", 5), ("bolt", 3), ("cork", 1)):
         for _ in range(times):
             client.get(f"/brand/{slug}/")
     assert recording.flush()
-    return [entry.key for entry in hot_keys.hottest("tests.brand", 10)]
+    return [hot_key.key for hot_key in hot_keys.hottest("tests.brand", 10)]
 
 
-def test_a_page_that_is_never_kept_is_never_warmed(client: Client, settings: Any) -> None:
+def test_a_page_that_is_never_stored_is_never_warmed(client: Client, settings: Any) -> None:
     settings.CACHECONTROL = {**settings.CACHECONTROL, "MAX_KEY_BYTES": 10}
     assert client.get("/brand/acme/").headers["Cache-Status"].endswith("key_too_long")
     assert recording.flush()
     assert hot_keys.hottest("tests.brand", 10) == []
 
 
-def test_an_address_that_somebody_invented_is_never_warmed(client: Client) -> None:
+def test_an_invented_url_is_never_warmed(client: Client) -> None:
     for _ in range(3):
         assert client.get("/brand/invented/").status_code == 404
     assert status(client, "/brand/invented/") == "larder; hit"
@@ -85,8 +85,8 @@ def test_pages_that_moved_are_filled_and_the_next_visitor_hits(client: Client, v
     assert verdicts(visited) == [Verdict.UNUSABLE] * 3
     assert warm.warm() == 3
     assert verdicts(visited) == [Verdict.FRESH] * 3
-    answer = client.get("/brand/acme/")
-    assert (answer.content, answer.headers["Cache-Status"]) == (b"Acme!", "larder; hit")
+    response = client.get("/brand/acme/")
+    assert (response.content, response.headers["Cache-Status"]) == (b"Acme!", "larder; hit")
 
 
 def test_pages_that_are_gone_are_filled(visited: list[str]) -> None:
@@ -101,7 +101,7 @@ def test_fresh_pages_are_left_alone(visited: list[str]) -> None:
     assert [engine.look_up(key).entry for key in visited] == before
 
 
-def test_pages_near_their_end_are_filled_while_visitors_go_on_hitting(
+def test_pages_near_their_end_are_filled_while_visitors_get_hits(
     client: Client, visited: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = [engine.look_up(key) for key in visited]
@@ -115,11 +115,11 @@ def test_pages_near_their_end_are_filled_while_visitors_go_on_hitting(
     )
 
 
-def test_only_what_is_left_of_a_ttl_matters(visited: list[str]) -> None:
-    known = find_policy("tests.brand")
-    assert known is not None
-    assert not warm.needs_filling(known, visited[0])
-    longer = Policy(name="tests.longer", kind="page", ttl=known.ttl * 11)
+def test_the_share_of_the_ttl_that_is_left_decides(visited: list[str]) -> None:
+    policy = find_policy("tests.brand")
+    assert policy is not None
+    assert not warm.needs_filling(policy, visited[0])
+    longer = Policy(name="tests.longer", kind="page", ttl=policy.ttl * 11)
     assert warm.needs_filling(longer, visited[0])
 
 
@@ -135,7 +135,7 @@ def test_a_run_ends_with_its_budget(visited: list[str]) -> None:
     assert last_run().note == "out of time after 0 of 3"
 
 
-def test_its_reads_are_no_traffic(visited: list[str]) -> None:
+def test_its_reads_are_not_counted(visited: list[str]) -> None:
     before = redis_client.client().hgetall(keys.STATS_TOTAL)
     redis_client.client().delete(*visited)
     warm.warm()
@@ -152,7 +152,7 @@ def test_a_run_is_recorded(visited: list[str]) -> None:
     assert run.finished_at >= run.started_at
 
 
-def test_a_page_that_is_not_stored_is_said(client: Client, visited: list[str], settings: Any) -> None:
+def test_a_page_that_is_not_stored_is_noted(client: Client, visited: list[str], settings: Any) -> None:
     redis_client.client().delete(visited[0])
     settings.ALLOWED_HOSTS = ["elsewhere.example"]
     assert warm.warm() == 0
@@ -187,7 +187,7 @@ def test_a_hot_key_with_the_recipe_of_another_page_is_refused(visited: list[str]
 def test_one_run_at_a_time(visited: list[str]) -> None:
     with redis_client.client().lock(keys.JOB + "warm", timeout=600):
         assert warm.warm() is None
-    assert last_run().note == "another process is at it"
+    assert last_run().note == "another process runs this job"
     assert warm.warm() == 0
 
 
@@ -206,7 +206,7 @@ def test_a_run_whose_process_died_is_closed_by_the_next(visited: list[str]) -> N
     assert other.finished_at is None
 
 
-def test_a_run_without_redis_says_so(visited: list[str], valkey: Valkey) -> None:
+def test_a_run_without_redis_is_recorded_with_its_error(visited: list[str], valkey: Valkey) -> None:
     valkey.stop()
     with pytest.raises(StoreDown):
         warm.warm()
@@ -217,14 +217,14 @@ def test_a_run_without_redis_says_so(visited: list[str], valkey: Valkey) -> None
 def test_progress_is_seen_while_it_runs(visited: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "REPORT_EVERY", 0.0)
     redis_client.client().delete(*visited)
-    seen: list[tuple[int, int, int, Any]] = []
+    reports: list[tuple[int, int, int, Any]] = []
 
-    def look(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         run = last_run()
-        seen.append((done, total, run.done, run.finished_at))
+        reports.append((done, total, run.done, run.finished_at))
 
-    warm.warm(progress=look)
-    assert seen == [(1, 3, 1, None), (2, 3, 2, None), (3, 3, 3, None)]
+    warm.warm(progress=report)
+    assert reports == [(1, 3, 1, None), (2, 3, 2, None), (3, 3, 3, None)]
 
 
 def test_the_command_warms_a_policy_or_all(visited: list[str]) -> None:
@@ -236,13 +236,13 @@ def test_the_command_warms_a_policy_or_all(visited: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "message"),
     [
         ([], "Name policies"),
         (["--all", "tests.brand"], "Name policies"),
         (["tests.gone"], "no page policy tests.gone"),
     ],
 )
-def test_the_command_says_what_is_wrong(arguments: list[str], complaint: str) -> None:
-    with pytest.raises(CommandError, match=complaint):
+def test_the_command_refuses_wrong_arguments(arguments: list[str], message: str) -> None:
+    with pytest.raises(CommandError, match=message):
         call_command("warm", *arguments)

@@ -12,7 +12,7 @@ from django.db import connection, connections, transaction
 
 from cachecontrol.drain import after_commit
 from cachecontrol.drain.runner import runner
-from cachecontrol.postgres.sessions import TELL_OPTION, TELL_SETTING
+from cachecontrol.postgres.sessions import NOTICE_OPTION, NOTICE_SETTING
 from cachecontrol.redis import redis_client
 from cachecontrol.stats import recording
 from catalog.models import Brand
@@ -276,7 +276,7 @@ def discarded() -> None:
 
 
 def set_to_its_default() -> None:
-    connection.cursor().execute(f"SET {TELL_SETTING} TO DEFAULT")
+    connection.cursor().execute(f"SET {NOTICE_SETTING} TO DEFAULT")
 
 
 RESETS = [reset_in_a_transaction, reset_and_taken_back, reset_by_do, discarded, set_to_its_default]
@@ -288,7 +288,7 @@ def asked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     connection.close()
     options = {
         **connection.settings_dict["OPTIONS"],
-        "options": TELL_OPTION if "option" in request.param else "",
+        "options": NOTICE_OPTION if "option" in request.param else "",
     }
     for settings in (connection.settings_dict, connections.settings["default"]):
         monkeypatch.setitem(settings, "OPTIONS", options)
@@ -314,7 +314,7 @@ def test_a_function_that_resets_and_writes_is_told_of(brand: Brand) -> None:
 
 def test_options_of_the_project_stay(brand: Brand) -> None:
     given = environment.database("postgres://localhost/shop?options=-c%20geqo%3Doff")["OPTIONS"]["options"]
-    assert given == f"-c geqo=off {TELL_OPTION}"
+    assert given == f"-c geqo=off {NOTICE_OPTION}"
     assert "options" not in environment.database("postgres://localhost/shop", behind_pooler=True)["OPTIONS"]
 
 

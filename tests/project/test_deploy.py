@@ -135,10 +135,10 @@ def test_systemd_reads_the_file_of_variables_as_it_is_written(tmp_path: Path) ->
     program("systemd-analyze")
     (tmp_path / "environment.d").mkdir()
     shutil.copy(EXAMPLE, tmp_path / "environment.d" / "larder.conf")
-    said = subprocess.run(
+    output = subprocess.run(
         [GENERATOR], env={"XDG_CONFIG_HOME": str(tmp_path)}, check=True, capture_output=True, text=True
     ).stdout
-    read = dict(line.split("=", 1) for line in said.splitlines())
+    read = dict(line.split("=", 1) for line in output.splitlines())
     assert {name: read.get(name, "").strip('"') for name in WRITTEN} == WRITTEN
 
 

@@ -122,7 +122,7 @@ def test_a_broken_database_url_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "environment", "said"),
+    ("command", "environment", "message"),
     [
         (
             "demo",
@@ -135,11 +135,11 @@ def test_a_broken_database_url_is_one_line() -> None:
     ],
 )
 def test_every_command_says_in_a_line_what_is_wrong_with_a_service(
-    command: str, environment: dict[str, str], said: str
+    command: str, environment: dict[str, str], message: str
 ) -> None:
     result = manage(*command.split(), DJANGO_SETTINGS_MODULE="project.settings", **environment)
     assert result.returncode == 1
-    assert said in result.stderr.splitlines()[-1]
+    assert message in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
 
 
@@ -243,9 +243,9 @@ def test_celery_takes_its_broker_from_the_settings_and_not_as_its_command_line_f
 
 def test_a_lost_broker_is_told_in_a_line_each_time() -> None:
     code = "import logging; logging.getLogger('celery.beat').error('Message Error: gone\\nstack', exc_info=OSError('x'))"
-    said = manage("shell", "--no-imports", "-c", code, DJANGO_SETTINGS_MODULE="project.settings").stderr
-    assert "Message Error: gone" in said
-    assert said.count("\n") == 1
+    stderr = manage("shell", "--no-imports", "-c", code, DJANGO_SETTINGS_MODULE="project.settings").stderr
+    assert "Message Error: gone" in stderr
+    assert stderr.count("\n") == 1
 
 
 @pytest.mark.django_db

@@ -146,8 +146,8 @@ def test_it_is_logged_once_and_names_only_users(
         for name in ("keeper", "my-password"):
             for _ in range(12):
                 log_in("wrong", name=name)
-    said = [record.getMessage() for record in caplog.records if record.name == "project.throttle"]
-    assert said == [
+    messages = [record.getMessage() for record in caplog.records if record.name == "project.throttle"]
+    assert messages == [
         "Log-ins as keeper are slowed down after 5 attempts",
         "Log-ins as an unknown user are slowed down after 5 attempts",
     ]

@@ -227,9 +227,9 @@ def test_no_kill_leaves_a_process_or_damage_behind_and_the_next_start_prepares_n
 def test_what_is_wrong_is_one_clear_line(checkout: Checkout, variables: dict[str, str], line: str) -> None:
     make = checkout.make(**variables)
     assert make.wait(timeout=LONG) != 0
-    said = [text for text in checkout.log.splitlines() if not text.startswith("make:")]
-    assert len(said) == 1, checkout.log
-    assert line in said[0]
+    lines = [text for text in checkout.log.splitlines() if not text.startswith("make:")]
+    assert len(lines) == 1, checkout.log
+    assert line in lines[0]
     assert checkout.deserted()
 
 
@@ -243,9 +243,9 @@ def test_a_place_where_nothing_can_be_kept_is_one_clear_line(checkout: Checkout)
         var.unlink()
         if kept:
             kept.rename(var)
-    said = [text for text in checkout.log.splitlines() if not text.startswith("make:")]
-    assert len(said) == 1, checkout.log
-    assert said[0].startswith(f"manage.py: Not a directory: {var}")
+    lines = [text for text in checkout.log.splitlines() if not text.startswith("make:")]
+    assert len(lines) == 1, checkout.log
+    assert lines[0].startswith(f"manage.py: Not a directory: {var}")
 
 
 def test_a_taken_port_is_one_clear_line(checkout: Checkout) -> None:

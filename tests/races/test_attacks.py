@@ -253,7 +253,7 @@ def test_links_begin_where_the_project_is_mounted_and_on_nobody_elses_page(world
             assert world.last.outcome is Outcome.HIT
     finally:
         set_script_prefix("/")
-    assert {reconcile.look_at(key.decode()) for key in entries(world)} == {reconcile.Finding.SAME}
+    assert {reconcile.judge(key.decode()) for key in entries(world)} == {reconcile.Finding.SAME}
 
 
 def test_nobody_is_trusted_for_the_address_of_the_page(world: World) -> None:
@@ -401,5 +401,5 @@ def test_a_flood_is_counted_and_shown(world: World, settings: Any) -> None:
     assert [(read.outcome, read.reason) for read in trace.reads][-1] == (Outcome.BYPASS, "key_too_long")
     assert recording.flush()
     counted = Counters.parse({name: int(n) for name, n in fields_of(world.redis, keys.STATS_TOTAL).items()})
-    refused = {(name.policy, name.mark): n for name, n in counted.of_kind(CountKind.REFUSALS)}
+    refused = {(name.policy, name.label): n for name, n in counted.of_kind(CountKind.REFUSALS)}
     assert (refused["attack.item", "full"], refused["attack.echo", "too_large"]) == (2, 1)

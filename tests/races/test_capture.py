@@ -15,7 +15,7 @@ from unittest import mock
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from cachecontrol.core import registry
 from cachecontrol.dependencies.collection import Collection
@@ -418,3 +418,18 @@ def test_a_row_that_logical_replication_brings_is_captured(world: World) -> None
             assert door.ask(Subject.ROW) == "11"
         finally:
             world.run("DROP SUBSCRIPTION items")
+
+
+def test_the_tables_of_the_cache_may_lie_in_a_schema_whose_name_needs_quotes(world: World) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("DROP FUNCTION cachecontrol_capture_shelf_item CASCADE")
+        cursor.execute('CREATE SCHEMA "Odd Schema"')
+        for table in ("change", "epoch", "snapshot", "tracked"):
+            cursor.execute(f'ALTER TABLE cachecontrol_{table} SET SCHEMA "Odd Schema"')
+        cursor.execute('SET LOCAL search_path = "Odd Schema", public')
+        assert "shelf_item" in triggers.synchronise(connection)
+        assert "shelf_item" not in triggers.tables_without_triggers(connection)
+        cursor.execute("UPDATE shelf_item SET price = 99 WHERE id = 1")
+        cursor.execute("SELECT tags FROM cachecontrol_change ORDER BY id DESC LIMIT 1")
+        assert "shelf_item#1" in cursor.fetchone()[0]
+        transaction.set_rollback(True)

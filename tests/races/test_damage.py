@@ -172,7 +172,7 @@ def test_any_accident_to_a_recipe_is_refused(
     if forged not in (fields["recipe"], b""):
         with pytest.raises(DamagedData):
             recipes.read_recipe(key.decode())
-        assert reconcile.look_at(key.decode()) is reconcile.Finding.FORGED
+        assert reconcile.judge(key.decode()) is reconcile.Finding.FORGED
 
 
 @pytest.mark.parametrize("name", DOORS)
@@ -185,7 +185,7 @@ def test_recipes_and_bodies_that_were_put_elsewhere_are_refused(
     victim, other = world.redis.scan_iter(f"{keys.ENTRY}*")
     for field in ("recipe", "body"):
         world.redis.hset(victim, field, world.redis.hget(other, field))
-    assert reconcile.look_at(victim.decode()) is reconcile.Finding.FORGED
+    assert reconcile.judge(victim.decode()) is reconcile.Finding.FORGED
     for subject, answer in ((Subject.LIST, "[10, 20]"), (Subject.TABLE, "[10, 20, 30]")):
         assert DOORS[name].ask(subject) == answer
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import psycopg
 import pytest
@@ -16,6 +17,7 @@ from psycopg.pq import TransactionStatus
 
 from cachecontrol.drain import catch_up, runner
 from cachecontrol.drain.runner import DrainRunner
+from cachecontrol.exceptions import StoreDown
 from cachecontrol.prove.processes import suspended
 from cachecontrol.reasons import Outcome
 from cachecontrol.redis import protocol
@@ -23,6 +25,7 @@ from tests.patience import LONG
 from tests.shelf.cluster import _wait
 from tests.shelf.models import Item
 from tests.shelf.reads import Subject
+from tests.shelf.staging import staged
 from tests.shelf.world import DOORS
 
 if TYPE_CHECKING:
@@ -213,5 +216,21 @@ def test_a_drain_whose_server_falls_silent_ends_and_the_next_connects_anew(world
     with suspended(own.drainer.primary.connection().info.backend_pid):
         with pytest.raises(psycopg.OperationalError):
             own.run(timeout=0.1)
+        assert own.run().epoch
+    own.close()
+
+
+def test_a_drain_that_succeeded_is_not_taken_for_the_next_one_that_failed(world: World) -> None:
+    """The next drain may end before the thread of the first one goes on."""
+    own = DrainRunner()
+
+    def fail_next() -> None:
+        with (
+            mock.patch.object(own.drainer, "drain", side_effect=StoreDown("it fails")),
+            pytest.raises(StoreDown),
+        ):
+            own.run()
+
+    with staged(own, "_finish", after=fail_next):
         assert own.run().epoch
     own.close()

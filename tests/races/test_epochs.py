@@ -5,6 +5,7 @@ See docs/races.md, "A history that is put back" and "A new epoch without need".
 
 from __future__ import annotations
 
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import pytest
 from cachecontrol.core import registry
 from cachecontrol.drain.primary import Primary
 from cachecontrol.drain.runner import DrainRunner
+from cachecontrol.exceptions import DrainRefused
 from cachecontrol.models import Epoch
 from cachecontrol.reasons import Outcome
 from cachecontrol.redis import keys, protocol
@@ -99,6 +101,49 @@ def test_a_drain_begun_in_an_epoch_that_ended_moves_nothing_of_the_new_one(world
     assert int(protocol.clock().rank) >= int(began[0].rank)
     door.ask(Subject.ROW)
     assert world.last.outcome is Outcome.HIT
+
+
+def test_a_renewal_that_redis_refuses_is_neither_logged_nor_left_in_the_database(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another program wrote a clock meanwhile, so the drain begins again."""
+    world.redis.delete(keys.CLOCK)
+
+    def overtake() -> None:
+        world.redis.hset(keys.CLOCK, "epoch", "another program's")
+
+    with caplog.at_level(logging.WARNING, "cachecontrol"), staged(protocol, "renew", before=overtake):
+        world.drain()
+    begun = [record for record in caplog.records if record.getMessage().startswith("A new cache epoch")]
+    assert len(begun) == 1
+    assert protocol.clock().epoch.endswith(Epoch.objects.get().random)
+
+
+def test_a_drain_gives_up_when_the_clock_goes_again_and_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move = protocol.move
+
+    def lose_the_clock(*arguments: Any) -> int | None:
+        world.redis.delete(keys.CLOCK)
+        return move(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(protocol, "move", lose_the_clock)
+        with pytest.raises(DrainRefused, match="the epoch changed"):
+            world.drain()
+    world.drain()
+    assert protocol.clock().age is not None
+
+
+def test_a_drain_without_the_row_of_the_epoch_says_what_to_do(world: World) -> None:
+    world.run("CREATE TABLE spare AS SELECT * FROM cachecontrol_epoch; DELETE FROM cachecontrol_epoch")
+    try:
+        with pytest.raises(DrainRefused, match="run migrate"):
+            world.drain()
+    finally:
+        world.run("INSERT INTO cachecontrol_epoch SELECT * FROM spare; DROP TABLE spare")
+    world.drain()
 
 
 def test_a_drain_begun_in_an_epoch_that_ended_carries_its_changes_all_the_same(

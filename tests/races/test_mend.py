@@ -19,6 +19,7 @@ from cachecontrol.monitoring.dashboard import health
 from cachecontrol.monitoring.probes import readyz
 from cachecontrol.postgres import triggers
 from cachecontrol.reasons import Outcome
+from cachecontrol.redis import protocol
 from tests.shelf.reads import Subject
 from tests.shelf.world import CLERK, DOORS
 
@@ -85,9 +86,9 @@ def test_a_writer_that_nobody_saw_ends_first(world: World, state: str) -> None:
     assert door.ask(Subject.ROW) == "99"
 
 
-def test_it_is_said_what_to_do(world: World, state: str) -> None:
+def test_health_tells_what_to_do(world: World, state: str) -> None:
     world.drain()
-    triggers = health._triggers()
+    triggers = health._triggers(protocol.clock())
     assert triggers.state is health.State.BAD
     assert "shelf_item" in triggers.text
     assert "run migrate" in triggers.text

@@ -16,7 +16,7 @@ from django.test import Client
 
 from cachecontrol.drain.runner import DrainRunner
 from cachecontrol.exceptions import DrainRefused
-from cachecontrol.postgres.sessions import TELL_SETTING
+from cachecontrol.postgres.sessions import NOTICE_SETTING
 from cachecontrol.reasons import Outcome
 from cachecontrol.redis import keys
 from tests.patience import LONG
@@ -130,7 +130,7 @@ def test_what_a_fill_read_of_a_write_that_nobody_told_it_of_is_not_stored(
     world: World, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pooler gave it a session that did not ask to be told; so the server is asked again at the end."""
-    connection.cursor().execute(f"SET {TELL_SETTING} = off")
+    connection.cursor().execute(f"SET {NOTICE_SETTING} = off")
     door.ask(Subject.LIST)
     _fill_that_writes(door, _raw, monkeypatch)
 

@@ -21,7 +21,7 @@ from cachecontrol.api import TrackedQuerySet, depends_on
 from cachecontrol.dependencies.collection import Collection, collecting
 from cachecontrol.jobs import reconcile
 from cachecontrol.postgres import sessions
-from cachecontrol.postgres.sessions import TELL_SETTING
+from cachecontrol.postgres.sessions import NOTICE_SETTING
 from cachecontrol.reasons import Outcome
 from cachecontrol.redis import keys
 from cachecontrol.stats import recording
@@ -270,7 +270,7 @@ def test_a_session_that_writes_or_compares_otherwise_neither_reads_nor_fills(wor
     assert elsewhere(lambda: read(Item.objects.cached("shelf.settings"))) == before
 
 
-@pytest.mark.parametrize("statement", ["RESET ALL", "DISCARD ALL", f"RESET {TELL_SETTING}"])
+@pytest.mark.parametrize("statement", ["RESET ALL", "DISCARD ALL", f"RESET {NOTICE_SETTING}"])
 def test_a_session_that_forgot_its_settings_still_hears_of_its_writes(
     world: World, door: Door, statement: str
 ) -> None:
@@ -425,9 +425,9 @@ def test_jobs_leave_alone_what_others_ask_for(
 ) -> None:
     door.ask(Subject.TABLE)
     (key,) = entries(world)
-    assert reconcile.look_at(key.decode()) in (reconcile.Finding.SAME, reconcile.Finding.UNKNOWN)
+    assert reconcile.judge(key.decode()) in (reconcile.Finding.SAME, reconcile.Finding.UNKNOWN)
     settings.CACHECONTROL = {**settings.CACHECONTROL, **given}
-    assert reconcile.look_at(key.decode()) is reconcile.Finding.UNKNOWN
+    assert reconcile.judge(key.decode()) is reconcile.Finding.UNKNOWN
 
 
 def test_a_function_that_only_reads_settings_leaves_no_doubt(world: World) -> None:

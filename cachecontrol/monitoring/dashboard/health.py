@@ -1,4 +1,4 @@
-"""Whether everything that the cache relies on is in order, in words."""
+"""Whether everything that the cache relies on is in order, in words for operators."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from kombu.exceptions import OperationalError
 from cachecontrol.conf import conf
 from cachecontrol.limits.failsafe import failsafe
 from cachecontrol.models import Tracked
-from cachecontrol.monitoring.dashboard import sources
-from cachecontrol.postgres import family, temporary_files
-from cachecontrol.redis import redis_client, server_state
+from cachecontrol.monitoring import state
+from cachecontrol.monitoring.state import ClockState, DrainState, RedisState
+from cachecontrol.postgres import temporary_files
+from cachecontrol.redis import redis_client
 from cachecontrol.stats.counters import CountKind
 from cachecontrol.templatetags.figures import duration
 
@@ -29,8 +30,12 @@ if TYPE_CHECKING:
     from cachecontrol.stats.counters import Counters
 
 
+PING_PERIOD = 20
+"""Seconds for which the answers of the workers are taken for true."""
+
+
 class State(StrEnum):
-    """How bad it is."""
+    """How good or bad the state of something is."""
 
     GOOD = "good"
     WARNING = "warning"
@@ -39,21 +44,24 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at, how it is, and what that means or what to do."""
+    """One check: its state, and what that means or what to do."""
 
     name: str
     state: State
     text: str
 
 
-def checks(*, server: Server | None, clock: Clock | None, whole: Counters) -> list[Check]:
-    """Look at the stores, the clock, the triggers, the breaker, the processes, and what reconciling found."""
-    stores = [_postgresql(), _triggers(), _large_writes(), _redis(server), _breaker()]
-    return [*stores, _clock(clock), _drain(), _workers(server), _drift(whole)]
+def checks(*, server: Server | None, clock: Clock | None, counters: Counters) -> list[Check]:
+    """Check the stores, the triggers, the breaker, the clock and the processes, and what the reconcile job found.
+
+    ``server`` is None if Redis does not answer: then it is not asked again. ``counters`` are those of the range that is shown.
+    """
+    stores = [_postgresql(), _triggers(clock), _large_writes(), _redis(server), _breaker()]
+    return [*stores, _clock(clock), _drain(server), _workers(server), _drift(counters)]
 
 
 def _postgresql() -> Check:
-    version = failsafe(sources.database_version)
+    version = state.database_version()
     if version is None:
         return Check("PostgreSQL", State.BAD, _("does not answer: only fresh cached pages can be served"))
     return Check("PostgreSQL", State.GOOD, _("answers, version {version}").format(version=version))
@@ -62,7 +70,7 @@ def _postgresql() -> Check:
 def _redis(server: Server | None) -> Check:
     if server is None:
         return Check("Redis", State.BAD, _("does not answer: every read is served from the database"))
-    if failsafe(server_state.is_full):
+    if state.redis_state() is RedisState.FULL:
         text = _(
             "full: fresh pages are served, new ones are not stored. Raise maxmemory or evict by volatile-lru"
         )
@@ -82,33 +90,35 @@ def _breaker() -> Check:
 
 def _clock(clock: Clock | None) -> Check:
     name = _("Clock")
-    if clock is None:
-        return Check(name, State.BAD, _("cannot be read"))
-    if clock.age is None:
-        return Check(name, State.WARNING, _("not there: the next drain begins a new epoch"))
-    if clock.age > conf.max_lag:
-        text = _(
-            "last drained {lag} ago, over MAX_LAG: run the drain process, nothing is served from the cache"
-        )
-        return Check(name, State.BAD, text.format(lag=duration(clock.age)))
-    return Check(name, State.GOOD, _("last drained {lag} ago").format(lag=duration(clock.age)))
+    lag = duration(clock.age if clock else None)
+    match state.clock_state(clock):
+        case ClockState.DOWN:
+            return Check(name, State.BAD, _("cannot be read"))
+        case ClockState.MISSING:
+            return Check(name, State.WARNING, _("missing: the next drain begins a new epoch"))
+        case ClockState.OLD:
+            text = _(
+                "last drained {lag} ago, not within MAX_LAG: run the drain process, nothing is served from the cache"
+            )
+            return Check(name, State.BAD, text.format(lag=lag))
+    return Check(name, State.GOOD, _("last drained {lag} ago").format(lag=lag))
 
 
-def _drain() -> Check:
+def _drain(server: Server | None) -> Check:
     name = _("Drain process")
-    found = failsafe(server_state.has_drain)
-    if found is None:
-        return Check(name, State.WARNING, _("cannot be asked while Redis is away"))
-    if not found:
-        text = _("none drains: readers do, and other programs' writes are seen as late as MAX_LAG")
-        return Check(name, State.WARNING, text)
+    match state.drain_state() if server else DrainState.UNKNOWN:
+        case DrainState.UNKNOWN:
+            return Check(name, State.WARNING, _("cannot be asked while Redis does not answer"))
+        case DrainState.MISSING:
+            text = _("none runs: readers drain, and see writes of other programs up to MAX_LAG late")
+            return Check(name, State.WARNING, text)
     return Check(name, State.GOOD, _("at work"))
 
 
-def _drift(whole: Counters) -> Check:
+def _drift(counters: Counters) -> Check:
     name = _("Drift")
-    found = {field.mark: n for field, n in whole.of_kind(CountKind.COUNTER)}
-    drift, same = found.get("reconcile.drift", 0), found.get("reconcile.same", 0)
+    counts = {name.label: n for name, n in counters.of_kind(CountKind.COUNTER)}
+    drift, same = counts.get("reconcile.drift", 0), counts.get("reconcile.same", 0)
     if drift:
         text = ngettext(
             "{n} entry claimed to be fresh and differed; it was deleted",
@@ -126,29 +136,24 @@ def _drift(whole: Counters) -> Check:
     return Check(name, State.GOOD, text.format(n=same))
 
 
-def _triggers() -> Check:
+def _triggers(clock: Clock | None) -> Check:
+    """Check the triggers as the last whole drain found them, as ``/readyz`` does."""
     name = _("Triggers")
-    missing = failsafe(_tables_without_triggers)
-    if missing is None:
-        return Check(name, State.BAD, _("cannot be read"))
-    if missing:
+    if bare := state.tables_without_triggers(clock):
         text = _(
             "missing, disabled or not set to ALWAYS (as after ENABLE TRIGGER ALL) on {tables}, so that nothing cached of them is"
-            " used for long: the mend job puts them back within a minute; if it has no rights to, run migrate"
+            " used for long: the mend job restores them within a minute; if its role may not, run migrate"
         )
-        return Check(name, State.BAD, text.format(tables=", ".join(missing)))
-    count = Tracked.objects.count()
+        return Check(name, State.BAD, text.format(tables=", ".join(bare)))
+    count = failsafe(Tracked.objects.count)
+    if count is None:
+        return Check(name, State.BAD, _("cannot be read"))
     if not count:
         return Check(name, State.WARNING, _("no table is tracked: run migrate"))
+    if state.clock_state(clock) in {ClockState.DOWN, ClockState.MISSING}:
+        return Check(name, State.WARNING, _("not known before the next drain"))
     text = ngettext("in place on {n} table", "in place on {n} tables", count)
     return Check(name, State.GOOD, text.format(n=count))
-
-
-def _tables_without_triggers() -> list[str]:
-    """Return tracked tables and partitions that lack a trigger, or have one that is not enabled as it should be."""
-    with connections[conf.database].cursor() as cursor:
-        members = family.members_of_tracked_tables(cursor)
-    return [member.name for member in members if not member.is_captured]
 
 
 def _large_writes() -> Check:
@@ -168,26 +173,26 @@ def _large_writes() -> Check:
 def _workers(server: Server | None) -> Check:
     name = _("Celery workers")
     if server is None:
-        return Check(name, State.WARNING, _("cannot be asked while Redis is away"))
+        return Check(name, State.WARNING, _("cannot be asked while Redis does not answer"))
     if not current_app.conf.broker_url:
         return Check(name, State.WARNING, _("cannot be asked: this process knows no broker"))
     try:
-        found = _answering_workers(int(time() / 20))
+        workers = _answering_workers(int(time() / PING_PERIOD))
     except _broker_errors():
         return Check(name, State.WARNING, _("the broker does not answer"))
-    if not found:
+    if not workers:
         return Check(name, State.BAD, _("none answers: nothing is warmed, reconciled or rolled up"))
-    return Check(name, State.GOOD, ", ".join(found))
+    return Check(name, State.GOOD, ", ".join(workers))
 
 
 def _broker_errors() -> tuple[type[BaseException], ...]:
-    """What a connection raises that was open when the broker went."""
+    """Return the errors by which a connection reports that the broker does not answer, or no longer."""
     with current_app.connection_for_read() as connection:
         return (OperationalError, *connection.recoverable_connection_errors)
 
 
 @lru_cache(maxsize=1)
-def _answering_workers(_spell: int) -> list[str]:
-    """Ask who is there, at most once in 20 s: an answer takes its time."""
-    answers = current_app.control.ping(timeout=0.4) or []
-    return sorted(name for answer in answers for name in answer)
+def _answering_workers(_period: int) -> list[str]:
+    """Return the names of the workers that answer. They are asked once in each period, since that takes 0.4 s."""
+    replies = current_app.control.ping(timeout=0.4) or []
+    return sorted(name for reply in replies for name in reply)

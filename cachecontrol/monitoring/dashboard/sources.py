@@ -1,32 +1,23 @@
-"""What the dashboard reads from Redis and PostgreSQL beside the counts."""
+"""Facts that the dashboard reads from Redis and PostgreSQL beside the counts."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.db import connections
-
-from cachecontrol.conf import conf
 from cachecontrol.models import Change, JobRun
 from cachecontrol.redis import keys, redis_client
 from cachecontrol.stats.counters import CountName
 
-if TYPE_CHECKING:
-    from typing import TypeVar
-
-    Fact = TypeVar("Fact")
-
-
 SAMPLE = 400
-"""Random keys looked at to estimate what fills the server; below ten times as many keys, all are counted."""
+"""Random keys from which the number of entries is estimated; all keys are counted if there are at most ten times as many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The cache server, as its INFO tells. Memory in bytes."""
+    """The Redis server, as its INFO describes it. Memory is in bytes, ``uptime`` in seconds."""
 
     version: str
     uptime: int
@@ -43,7 +34,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """How many entries there are, by policy, greatest first; an estimate unless ``is_exact``."""
+    """How many entries there are, in all and by policy, the policy with the most first; estimates unless ``is_exact``."""
 
     total: int
     by_policy: list[tuple[str, int]]
@@ -51,8 +42,8 @@ class Entries:
 
 
 @dataclass(frozen=True, slots=True)
-class Blame:
-    """The cause of the last refusal of one policy and reason."""
+class RefusalDetail:
+    """The cause of the last refusal of one policy for one reason, such as a statement."""
 
     detail: str
     at: datetime
@@ -111,28 +102,23 @@ def total_counts() -> dict[str, int]:
     return {name.decode(): int(n) for name, n in fields.items()}
 
 
-def blame() -> dict[tuple[str, str], Blame]:
-    """Return the blame of the last refusal of each policy and reason. Raises StoreDown."""
+def refusal_details() -> dict[tuple[str, str], RefusalDetail]:
+    """Return the detail of the last refusal, by policy and reason. Raises StoreDown."""
     with redis_client.translating_errors():
         fields: Any = redis_client.client().hgetall(keys.STATS_BLAME)
-    blame_of = {}
-    for name, text in fields.items():
-        refusal, blame = CountName.parse(name.decode()), json.loads(text)
-        at = datetime.fromtimestamp(blame["at"], UTC)
-        blame_of[refusal.policy, refusal.mark] = Blame(detail=blame["detail"], at=at)
-    return blame_of
+    details = {}
+    for text, value in fields.items():
+        name, plain = CountName.parse(text.decode()), json.loads(value)
+        at = datetime.fromtimestamp(plain["at"], UTC)
+        details[name.policy, name.label] = RefusalDetail(detail=plain["detail"], at=at)
+    return details
 
 
 def changes(limit: int = 15) -> list[Change]:
+    """Return the last changes, the last one first."""
     return list(Change.objects.order_by("-id")[:limit])
 
 
 def job_runs() -> list[JobRun]:
     """Return the last run of each job."""
     return list(JobRun.objects.order_by("name", "-started_at").distinct("name"))
-
-
-def database_version() -> str:
-    with connections[conf.database].cursor() as cursor:
-        cursor.execute("SHOW server_version")
-        return str(cursor.fetchone()[0])

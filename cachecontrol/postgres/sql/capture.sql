@@ -3,8 +3,8 @@
 -- name: create_function
 -- Create the function that writes the changes of one table to the change log, or replace it.
 --
--- It returns nothing. As a trigger for each statement it compares the transition tables and writes one change, with the tags
--- of the rows and slices that moved, or with the tag of the whole table for more than {limit} rows. As a trigger for each row,
+-- It returns nothing. As a trigger for each statement it compares the transition tables and writes one change, with the tags of
+-- the rows and slices that moved, or with the tag of the whole table for more than {limit} rows. As a trigger for each row,
 -- which fires only while a subscription applies changes, it writes the tag of the whole table, once in a transaction. If
 -- {setting} is on, it sends the writer a notice.
 --

@@ -10,15 +10,15 @@ SELECT xid, relation, tags FROM cachecontrol_change
  WHERE xid = ANY(%(xip)s::xid8[]) AND xid < pg_snapshot_xmax(pg_current_snapshot())
 
 -- name: state
--- Fragment: the epoch, the snapshot of this statement, whether it runs in a transaction that has written, and which server process
--- answers.
+-- Fragment: the epoch, the snapshot of this statement, whether it runs in a transaction that has written, and which server
+-- process answers.
 epoch.number, epoch.random, epoch.pruned_rank, pg_current_snapshot()::text AS snapshot,
        pg_current_xact_id_if_assigned() IS NOT NULL AS is_in_transaction, pg_backend_pid() AS backend
 
 -- name: position
--- Fragment: write an empty message to the WAL, and return the location after it in bytes. A commit becomes visible only after its
--- WAL record is written, so a read may be given the location after that record and still not see the commit. The message makes
--- this location later than the position of every such read.
+-- Fragment: write an empty message to the WAL, and return the location after it in bytes. A commit becomes visible only after
+-- its WAL record is written, so a read may be given the location after that record and still not see the commit. The message
+-- makes this location later than the position of every such read.
 pg_logical_emit_message(false, 'larder', '') - '0/0'::pg_lsn
 
 -- name: carry
@@ -40,11 +40,11 @@ SELECT COALESCE(json_object_agg(t.relation, COALESCE((
   FROM cachecontrol_tracked AS t
 
 -- name: whole
--- Return the state of the primary (``WholeRow``) with the pending changes, the identity of the server and the state of the tracked
--- tables: what a whole drain asks.
+-- Return the state of the primary (``WholeRow``) with the pending changes, the identity of the server and the state of the
+-- tracked tables: what a whole drain asks.
 --
--- For more than ``limit`` changes or tags it returns the tags of the whole tables instead, with an xid that no snapshot has seen
--- (``no_xid``), so that the number of tags is bounded. The position is a new one only where a tag moves.
+-- For more than ``limit`` changes or tags it returns the tags of the whole tables instead, with an xid that no snapshot has
+-- seen (``no_xid``), so that the number of tags is bounded. The position is a new one only where a tag moves.
 WITH pending AS MATERIALIZED ({pending} LIMIT %(limit)s + 1),
 crowd AS MATERIALIZED (SELECT count(*) > %(limit)s OR sum(cardinality(tags)) > %(limit)s AS crowded FROM pending),
 moved AS MATERIALIZED (
@@ -70,8 +70,8 @@ SELECT {state},
 SELECT {position} AS wal;
 
 -- name: plan_generically
--- Prepare the session of a drain. Every drain looks up a few rows by index, however large the tables: planning that again
--- would cost more than running it.
+-- Prepare the session of a drain. Every drain looks up a few rows by index, however large the tables: planning that again would
+-- cost more than running it.
 SET jit = off; SET plan_cache_mode = force_generic_plan;
 SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
 

@@ -1,8 +1,8 @@
 -- The family of a table: the table itself, its partitions and the tables that inherit from it.
 
 -- name: members
--- Fragment: a row for each table under {roots}: its root, its oid, its quoted name, whether all of its triggers are in place, and a
--- fingerprint of its catalog rows, which differs after every ALTER TABLE, change of a trigger or of a row-level policy.
+-- Fragment: a row for each table under {roots}: its root, its oid, its quoted name, whether all of its triggers are in place,
+-- and a fingerprint of its catalog rows, which differs after every ALTER TABLE, change of a trigger or of a row-level policy.
 --
 -- is_captured is NULL where triggers cannot capture all changes: foreign tables, and families whose root is itself a part of
 -- another table, through which its rows may be written. A partitioned table has one trigger less, that of replication: the rows

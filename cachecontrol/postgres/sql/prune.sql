@@ -1,4 +1,4 @@
--- Pruning of the change log. See Note [Why not by age] in prune.py.
+-- Pruning of the change log. See Note [Why changes are not pruned by age] in prune.py.
 
 -- name: write_snapshot
 -- Write down which transactions are visible now.
@@ -14,8 +14,8 @@ SELECT id, snapshot::text AS snapshot FROM cachecontrol_snapshot
 DELETE FROM cachecontrol_snapshot WHERE id < %(id)s;
 
 -- name: delete_changes
--- Delete at most ``batch`` changes that the snapshot saw. The row count tells how many. The comparison with xmax lets PostgreSQL
--- use the index on xid.
+-- Delete at most ``batch`` changes that the snapshot saw. The row count tells how many. The comparison with xmax lets
+-- PostgreSQL use the index on xid.
 DELETE FROM cachecontrol_change WHERE id IN (
     SELECT id FROM cachecontrol_change
      WHERE xid < pg_snapshot_xmax(%(snapshot)s::pg_snapshot) AND pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot)

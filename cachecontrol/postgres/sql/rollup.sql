@@ -5,8 +5,8 @@
 SELECT pg_advisory_xact_lock(%(key)s);
 
 -- name: add_up
--- Write one row for each policy to a coarser span: the sums of the rows of a finer span that start from ``start`` to ``end``. A row
--- that was written before is replaced, so that running this again changes nothing.
+-- Write one row for each policy to a coarser span: the sums of the rows of a finer span whose start lies between ``start`` and
+-- ``end``, without ``end`` itself. A row that was written before is replaced, so that running this again changes nothing.
 INSERT INTO cachecontrol_rollup (span, start, policy, counts, sends)
 SELECT %(coarse)s, %(start)s, policy, jsonb_object_agg(name, n), 0
 FROM (

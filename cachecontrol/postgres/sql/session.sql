@@ -1,8 +1,8 @@
 -- What a connection asks of its own session.
 
 -- name: state
--- Fragment: everything in a session that affects the result of a query, as one text: ``t`` if it has temporary tables or views, to
--- which PostgreSQL resolves names first; then its role, its search_path, and how values are written and texts compared.
+-- Fragment: everything in a session that affects the result of a query, as one text: ``t`` if it has temporary tables or views,
+-- to which PostgreSQL resolves names first; then its role, its search_path, and how values are written and texts compared.
 --
 -- The similarity thresholds of pg_trgm are empty in a session that has not loaded pg_trgm: then its defaults hold.
 concat_ws(' ',

@@ -10,8 +10,8 @@ SELECT nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespa
 SELECT pg_advisory_xact_lock(hashtext('cachecontrol_capture'));
 
 -- name: lock_tables
--- Wait for the writers of these tables, and keep new ones out until the transaction ends; readers go on. A transaction that wrote
--- by an earlier function and commits later named less than the readers of this code rely on, so it has to end first.
+-- Wait for the writers of these tables, and keep new ones out until the transaction ends; readers go on. A transaction that
+-- wrote by an earlier function and commits later named less than the readers of this code rely on, so it has to end first.
 LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE;
 
 -- name: usable_columns

@@ -21,7 +21,7 @@ class Effect(Enum):
     NO_DATABASE = auto()
     """Reads and writes fail."""
     MOVES_LOST = auto()
-    """A writer's drain does not reach Redis, or Redis loses its moves: nobody is promised to see their own writes."""
+    """A writer's drain does not reach Redis, or Redis loses its moves: a reader may not see its own write."""
     REDIS_FULL = auto()
     """Redis stores nothing."""
     REDIS_SILENT = auto()

@@ -29,7 +29,7 @@ def evict_clock(target: Target) -> None:
 
 
 def evict_tags(target: Target) -> None:
-    """Delete tags just before another program writes the rows that they stand for, while nobody else writes."""
+    """Delete tags just before another program writes their rows, while the writers are suspended."""
     share = target.rng.choice((0.5, 1.0, 1.0))
     target.write_externally(
         6 * target.max_lag, pause=3 * target.max_lag, prepare=lambda: _delete_tags(target, share)

@@ -13,6 +13,7 @@ from cachecontrol.prove.cost import measured
 from cachecontrol.prove.facts import ITEMS, SHELVES
 from cachecontrol.prove.workload import queries
 from cachecontrol.prove.workload.reports import reported
+from cachecontrol.prove.workload.tables import popular
 from cachecontrol.prove.workload.visitor import Visitor
 from cachecontrol.stats import recording
 
@@ -29,7 +30,7 @@ def run(number: str, seed: str, port: str, pause: str) -> None:
     visitor = Visitor(int(port), f"reader{number}")
     while True:
         if rng.random() < PAGE_SHARE:
-            visitor.report(random_path(rng))
+            visitor.read_page(random_path(rng))
         else:
             read_queryset(rng, visitor.name)
         time.sleep(rng.random() * 2 * float(pause))
@@ -38,20 +39,15 @@ def run(number: str, seed: str, port: str, pause: str) -> None:
 def random_path(rng: random.Random) -> str:
     """Return the path of a page. Some pages have several addresses; a few cannot be stored."""
     if (drawn := rng.random()) < 0.02:
-        return "/leave/" if drawn < 0.01 else f"/odd/{_popular(rng, ITEMS)}/{rng.choice(('', '?n=1'))}"
+        return "/leave/" if drawn < 0.01 else f"/odd/{popular(rng, ITEMS)}/{rng.choice(('', '?n=1'))}"
     kind, last = ("shelf", SHELVES) if rng.random() < 0.4 else ("item", ITEMS)
     query = "?n=1" if rng.random() < 0.1 else ""
-    return f"/{kind}/{_popular(rng, last)}/{query}"
-
-
-def _popular(rng: random.Random, last: int) -> int:
-    """Return a number from 1 to ``last``. As in a shop, few numbers are popular: half of the reads are of a 32nd of them."""
-    return 1 + int(last * rng.random() ** 5)
+    return f"/{kind}/{popular(rng, last)}/{query}"
 
 
 def read_queryset(rng: random.Random, client: str) -> None:
     """Run a cached query and send the answer to the proof."""
-    shelf, pk = _popular(rng, SHELVES), _popular(rng, ITEMS // 5)
+    shelf, pk = popular(rng, SHELVES), popular(rng, ITEMS // 5)
     if rng.random() < 0.02:
         _read_in_repeatable_read(rng, shelf, pk)
         return
@@ -59,7 +55,7 @@ def read_queryset(rng: random.Random, client: str) -> None:
     with reported(client, f"queryset of shelf {shelf}, item {pk}") as answer:
         with recording.trace() as trace, measured() as cost:
             answer["facts"] = queries.random_query(rng, shelf, pk)
-        answer |= {"outcome": _outcome(trace), "cost": cost.own, "waited": cost.waited}
+        answer |= {"outcome": _outcome(trace), "cost": cost.added, "waited": cost.waited}
 
 
 def _outcome(trace: Trace) -> str:

@@ -1,4 +1,4 @@
-"""Visitors: HTTP clients of the proof's pages, and how what they are answered is reported."""
+"""Visitors: HTTP clients that request the pages of the proof and report the answers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Response:
         return {
             "facts": facts.parse(self.body),
             "outcome": self.outcome,
-            "cost": self.cost.own,
+            "cost": self.cost.added,
             "waited": self.cost.waited,
         }
 
@@ -72,7 +72,7 @@ class Visitor:
             self._connection = None
             raise
 
-    def report(self, path: str, own_writes: Sequence[RowVersion] = ()) -> None:
+    def read_page(self, path: str, own_writes: Sequence[RowVersion] = ()) -> None:
         """Request a page and send the answer to the proof. ``own_writes`` are rows that the answer has to show."""
         answer: dict[str, Any] = {"client": self.name, "request": path, "asked_at": time.monotonic()}
         try:

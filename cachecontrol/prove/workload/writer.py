@@ -14,6 +14,7 @@ from cachecontrol.prove.messages import MessageKind, send
 from cachecontrol.prove.workload import queries
 from cachecontrol.prove.workload.psql import Psql
 from cachecontrol.prove.workload.reports import reported
+from cachecontrol.prove.workload.tables import popular
 from cachecontrol.prove.workload.visitor import Visitor
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Writer:
         self._visitor = Visitor(int(port), self.name)
 
     def perform(self, write: Callable[[Writer], list[RowVersion]]) -> None:
-        """Write, send the result to the proof, and read some of the rows, which has to show what was written."""
+        """Write, send the result to the proof, and read some of the written rows."""
         try:
             versions = write(self)
         except (Error, psycopg.Error, OSError, subprocess.TimeoutExpired) as error:
@@ -55,7 +56,7 @@ class Writer:
 
     def _read_own(self, row: RowVersion) -> None:
         if self.rng.random() < 0.5:
-            self._visitor.report(f"/{row.kind}/{row.pk}/", [row])
+            self._visitor.read_page(f"/{row.kind}/{row.pk}/", [row])
         elif row.kind == "item":
             items = queries.items(cached=True)
             self._report(lambda: queries.item(items, 0, row.pk), f"own item {row.pk}", [row])
@@ -71,6 +72,10 @@ class Writer:
     def random_item(self) -> int:
         """Return the number of an item."""
         return self.rng.randint(1, ITEMS)
+
+    def popular_item(self) -> int:
+        """Return the number of an item that readers read often, so that it probably has a fresh entry."""
+        return popular(self.rng, ITEMS)
 
     def random_shelf(self) -> int:
         """Return the number of a shelf."""

@@ -218,7 +218,7 @@ def psycopg_transaction(writer: Writer) -> list[RowVersion]:
 
 def reset_session(writer: Writer) -> list[RowVersion]:
     """Write in a block that resets the session."""
-    pk = writer.random_item()
+    pk = writer.popular_item()
     update = f"UPDATE prove_item SET note = 'reset' WHERE id = {pk}"  # noqa: S608
     with connection.cursor() as cursor:
         cursor.execute(f"DO $$BEGIN RESET ALL; {update}; END$$")
@@ -235,7 +235,7 @@ def two_phase(writer: Writer) -> list[RowVersion]:
         if cursor.fetchone() == ("0",):
             return []
         cursor.execute("BEGIN")
-        cursor.execute(UPDATE_RETURNING, [writer.random_note(), writer.random_item()])
+        cursor.execute(UPDATE_RETURNING, [writer.random_note(), writer.popular_item()])
         versions = _returned(cursor.fetchall())
         cursor.execute(f"PREPARE TRANSACTION '{name}'")
         try:

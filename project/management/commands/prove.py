@@ -17,7 +17,6 @@ from project.local.pair import Pair
 from project.local.processes import Leash
 
 SETTINGS = "project.proving"
-CELERY_APP = "project.celery"
 
 
 class Command(prove.Command):
@@ -26,9 +25,11 @@ class Command(prove.Command):
         " starts or, if DATABASE_URL is set, on a database that is marked as disposable."
     )
 
+    celery_app = "project.celery"
+
     def prepare(self, celery_app: str) -> Installation:
         """Return the installation: the servers of the environment, or a pair of PostgreSQLs and a Valkey that vanish with it."""
-        celery_app, watch = celery_app or CELERY_APP, Leash().tell
+        watch = Leash().tell
         os.environ["LOCAL"] = "1"
         if os.environ.get("DATABASE_URL"):
             if not os.environ.get("REDIS_URL"):

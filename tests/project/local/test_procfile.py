@@ -1,4 +1,4 @@
-"""Programs of a Procfile run together, come back when they end, and go with whoever started them."""
+"""Programs of a Procfile run together, are started again when they end, and end with the process that started them."""
 
 from __future__ import annotations
 

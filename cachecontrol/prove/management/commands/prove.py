@@ -46,32 +46,25 @@ class Command(BaseCommand):
         " Needs a database that is marked as disposable."
     )
     requires_system_checks: list[str] = []
+    celery_app = ""
+    """The default of ``--celery-app``."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
         for flag, field, text in _times():
-            add(flag, dest=field, type=_positive, default=getattr(DEFAULTS, field), help=text)
-        add("--readers", type=_count, default=DEFAULTS.readers, help=_("Number of processes that read."))
-        add(
-            "--seed",
-            type=int,
-            default=DEFAULTS.seed,
-            help=_("Number from which writes, reads and faults are drawn."),
-        )
-        add("--faults", type=_faults, default="all", help=_("all, none or some of: ") + ", ".join(FAULTS))
-        add(
-            "--break",
-            dest="rule",
-            default="",
-            choices=["", *RULES],
-            help=_("Switch a rule of the protocol off."),
-        )
-        add("--report", type=Path, help=_("File for the report as JSON, with all violations."))
-        add(
-            "--celery-app",
-            default="",
-            help=_("As for celery --app. Empty: the jobs of the cache do not run."),
-        )
+            add(flag, dest=field, type=_positive, default=getattr(DEFAULTS, field), metavar="S", help=text)
+        text = _("Number of processes that read.")
+        add("--readers", type=_count, default=DEFAULTS.readers, metavar="N", help=text)
+        text = _("Number from which writes, reads and faults are drawn.")
+        add("--seed", type=int, default=DEFAULTS.seed, metavar="N", help=text)
+        text = _("all, none or some of: ") + ", ".join(FAULTS)
+        add("--faults", type=_faults, default="all", metavar="NAMES", help=text)
+        text = _("Switch a rule of the protocol off: ") + ", ".join(RULES)
+        add("--break", dest="rule", default="", choices=["", *RULES], metavar="RULE", help=text)
+        text = _("File for the report as JSON, with all violations.")
+        add("--report", type=Path, metavar="FILE", help=text)
+        text = _("As for celery --app. Without one, the jobs of the cache do not run.")
+        add("--celery-app", default=self.celery_app, metavar="APP", help=text)
 
     def handle(self, *args: Any, **options: Any) -> None:
         signal.signal(signal.SIGTERM, _exit_once)

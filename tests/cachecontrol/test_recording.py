@@ -1,4 +1,4 @@
-"""What is recorded reaches Redis once: from threads, forks, through failures and at exit."""
+"""Counts of what is recorded reach Redis once: from threads and forks, through failures, and at exit."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from uuid import uuid4
 import pytest
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisGone
-from redis.exceptions import TimeoutError as RedisSlow
+from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 
 from cachecontrol.exceptions import UnknownType
 from cachecontrol.redis import keys, redis_client
 from cachecontrol.stats import recording, sender
+from cachecontrol.stats.batch import LONGEST_DETAIL, MOST_COUNTS, Batch
 from cachecontrol.stats.counters import Counters, CountName
 from tests.cachecontrol.page_recipes import page_recipe
 from tests.patience import LONG
@@ -36,34 +36,35 @@ def policy() -> str:
 
 
 @pytest.fixture
-def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[sender.Sender]:
-    """A recorder of the test's own; that of the process, whose thread may wake at any moment, takes nothing meanwhile."""
+def own_sender(monkeypatch: pytest.MonkeyPatch) -> Iterator[sender.Sender]:
+    """A sender of the test's own. That of the process, whose thread may wake at any moment, takes nothing meanwhile."""
     with sender._sender._sending:
-        monkeypatch.setattr(sender, "_sender", own := sender.Sender())
-        yield own
+        monkeypatch.setattr(sender, "_sender", own_sender := sender.Sender())
+        yield own_sender
 
 
 def total(policy: str) -> Counters:
     fields = fields_of(redis_client.client(), keys.STATS_TOTAL)
-    return Counters.parse({name: int(n) for name, n in fields.items()}).by_policy().get(policy, Counters())
+    counters = Counters.parse({name: int(n) for name, n in fields.items()})
+    return counters.by_policy().get(policy, Counters())
 
 
 def test_reads_of_many_threads_are_all_counted(policy: str) -> None:
-    def work() -> None:
-        for _ in range(sender.FOLD_AT):
+    def read_often() -> None:
+        for _ in range(sender.AGGREGATE_AT):
             recording.record_read(policy, "hit", "", 0.0002)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=read_often) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert recording.flush()
-    assert total(policy).reads("hit") == 4 * sender.FOLD_AT
+    assert total(policy).reads("hit") == 4 * sender.AGGREGATE_AT
 
 
 def test_the_thread_sends_by_itself_each_second(
-    policy: str, own: sender.Sender, monkeypatch: pytest.MonkeyPatch
+    policy: str, own_sender: sender.Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[tuple[threading.Thread, float]] = []
     sleep = time.sleep
@@ -78,7 +79,7 @@ def test_the_thread_sends_by_itself_each_second(
         deadline = time.monotonic() + LONG
         while not total(policy).reads() and time.monotonic() < deadline:
             sleep(0.05)
-        thread, own.thread = own.thread, None
+        thread, own_sender.thread = own_sender.thread, None
     assert thread
     thread.join(LONG)
     assert total(policy).reads("miss") == 1
@@ -87,21 +88,20 @@ def test_the_thread_sends_by_itself_each_second(
 
 def test_recording_makes_no_round_trip(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Statistics are sent by a thread of their own, which may do so now."""
-    asking: list[threading.Thread] = []
-    run = sender._count_script._send
+    senders, run = [], sender._count_script._send
 
-    def note(*arguments: Any) -> Any:
-        asking.append(threading.current_thread())
+    def note_thread(*arguments: Any) -> Any:
+        senders.append(threading.current_thread())
         return run(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sender._count_script, "_send", note)
+        patch.setattr(sender._count_script, "_send", note_thread)
         recording.record_read(policy, "hit", "", 0.001)
         recording.record_refusal(policy, "uncovered", "SELECT 1")
         recording.count("test.counter")
-        assert threading.current_thread() not in asking
+        assert threading.current_thread() not in senders
         recording.flush()
-        assert asking
+        assert senders
 
 
 def test_a_child_process_counts_its_own_reads_only(policy: str) -> None:
@@ -131,13 +131,13 @@ def test_counts_wait_while_redis_is_down_and_arrive_once(
     assert total(policy).reads("bypass") == 3
 
 
-def test_a_lost_answer_does_not_count_twice(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_reply_does_not_count_twice(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     recording.flush()
     exchange = redis_client._exchange
 
     def lose_the_reply(connection: Any, command: Any) -> None:
         exchange(connection, command)
-        raise RedisSlow("reply lost")
+        raise RedisTimeout("reply lost")
 
     with monkeypatch.context() as patch:
         patch.setattr(redis_client, "_exchange", lose_the_reply)
@@ -148,28 +148,36 @@ def test_a_lost_answer_does_not_count_twice(policy: str, monkeypatch: pytest.Mon
     assert total(policy).reads("hit") == 1
 
 
-def test_memory_stays_bounded_while_redis_is_away(
-    policy: str, monkeypatch: pytest.MonkeyPatch, time_machine_hours: int = 3
+def test_memory_stays_bounded_while_redis_is_away(policy: str) -> None:
+    minutes, counters = 180, 300
+    batch, now = Batch(), int(time.time())
+    for minute in range(minutes):
+        for number in range(counters):
+            batch.add_count(f"{policy}.{number}", 1, now + 60 * minute)
+        batch.drop_oldest(now)
+        assert sum(map(len, batch.minutes.values())) <= MOST_COUNTS + 1
+    kept = sum(map(len, batch.minutes.values()))
+    lost = sum(counts[CountName("counter", "", "stats.lost", "")] for counts in batch.minutes.values())
+    assert lost + kept >= counters * minutes
+
+
+def test_the_sender_drops_the_oldest_minutes_when_it_aggregates(
+    policy: str, own_sender: sender.Sender
 ) -> None:
-    def gone() -> Redis:
-        raise RedisGone("away")
-
-    own = sender.Sender()
-    monkeypatch.setattr(redis_client, "client", gone)
+    own_sender.thread = threading.current_thread()
     now = int(time.time())
-    for minute in range(60 * time_machine_hours):
-        for reason in range(300):
-            sender.add_count(own.open, now + 60 * minute, f"{policy}.{reason}", 1)
+    for minute in range(2):
+        for number in range(MOST_COUNTS):
+            own_sender.batch.add_count(f"{policy}.{number}", 1, now - 60 * minute)
     recording.count(policy)
-    own.fold()
-    kept = sum(map(len, own.open.minutes.values()))
-    lost = sum(counts[CountName("counter", "", "stats.lost", "")] for counts in own.open.minutes.values())
-    assert kept <= sender.KEEP_FIELDS + 1
-    assert lost + kept >= 300 * 60 * time_machine_hours
+    own_sender.aggregate()
+    assert min(own_sender.batch.minutes) >= now // 60
 
 
-def test_what_cannot_be_sent_does_not_stop_what_follows(policy: str, own: sender.Sender) -> None:
-    own.thread = threading.current_thread()
+def test_a_batch_that_cannot_be_written_does_not_stop_the_next(
+    policy: str, own_sender: sender.Sender
+) -> None:
+    own_sender.thread = threading.current_thread()
     unwritable: Any = object()
     recording.record_read(policy, "hit", "", 0.001, key="k", recipe=page_recipe(unwritable))
     with pytest.raises(UnknownType):
@@ -179,13 +187,13 @@ def test_what_cannot_be_sent_does_not_stop_what_follows(policy: str, own: sender
     assert total(policy).reads("hit") == 1
 
 
-def test_the_last_thing_to_blame_is_kept(policy: str) -> None:
+def test_the_last_detail_of_a_refusal_is_kept(policy: str) -> None:
     recording.record_refusal(policy, "uncovered", "SELECT 1")
     recording.record_refusal(policy, "uncovered", "SELECT 2" + " " * 5000)
     recording.flush()
     text = in_bytes(redis_client.client().hget(keys.STATS_BLAME, f"refusals||uncovered|{policy}")).decode()
     assert '"detail": "SELECT 2' in text
-    assert len(text) < sender.LONGEST_DETAIL + 100
+    assert len(text) < LONGEST_DETAIL + 100
 
 
 def test_counts_are_sent_at_exit(policy: str, settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""The toolbar's panel shows what the cache did in one request, and what stopped a page from being stored."""
+"""The panel of the debug toolbar shows the reads of the cache in one request, and why a page was not stored."""
 
 from __future__ import annotations
 
@@ -48,11 +48,10 @@ def oak() -> None:
     catch_up()
 
 
-def look(where: str, **sent: Any) -> Any:
-    """Return the panel after a request, the toolbar standing before the cache."""
-    request = RequestFactory().get(where, **sent)
-    views = {pattern.pattern.match(where[1:]) and pattern.callback for pattern in urlpatterns}
-    (view,) = filter(None, views)
+def panel_after(path: str, **options: Any) -> Any:
+    """Return the panel after a request that went through the toolbar, then through the cache."""
+    request = RequestFactory().get(path, **options)
+    (view,) = filter(None, [p.pattern.match(path[1:]) and p.callback for p in urlpatterns])
     toolbar = DebugToolbar(request, lambda request: HttpResponse())
     middleware: Any = CachedPageMiddleware(view)  # the toolbar names a narrower type of responses
     panel: Any = CachePanel(toolbar, middleware)
@@ -62,24 +61,24 @@ def look(where: str, **sent: Any) -> Any:
 
 
 def test_a_miss_then_a_hit_with_its_tags() -> None:
-    assert [(read["outcome"], read["reason"]) for read in look("/brand/").get_stats()["reads"]] == [
+    assert [(read["outcome"], read["reason"]) for read in panel_after("/brand/").get_stats()["reads"]] == [
         ("miss", "absent")
     ]
-    (read,) = look("/brand/").get_stats()["reads"]
+    (read,) = panel_after("/brand/").get_stats()["reads"]
     assert (read["policy"], read["outcome"]) == ("panel.brand", "hit")
     assert "catalog_brand.slug=oak" in read["tags"]
 
 
 def test_a_browser_gets_the_page_whole_so_that_the_toolbar_can_write_itself_into_it() -> None:
-    etag = look("/brand/").response.headers["ETag"]
-    panel = look("/brand/", headers={"accept-encoding": "gzip", "if-none-match": etag})
+    etag = panel_after("/brand/").response.headers["ETag"]
+    panel = panel_after("/brand/", headers={"accept-encoding": "gzip", "if-none-match": etag})
     assert panel.response.status_code == 200
     assert "Content-Encoding" not in panel.response.headers
     assert panel.get_stats()["reads"][0]["outcome"] == "hit"
 
 
-def test_what_stopped_the_page_from_being_stored() -> None:
-    panel = look("/raw/")
+def test_the_cause_of_a_refusal_is_shown() -> None:
+    panel = panel_after("/raw/")
     (refusal,) = panel.get_stats()["refusals"]
     assert refusal["reason"] == "uncovered"
     assert "SELECT name FROM catalog_brand" in refusal["detail"]

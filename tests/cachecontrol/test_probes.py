@@ -1,14 +1,14 @@
-"""What orchestrators are told while the stores come and go."""
+"""Probes and the dashboard tell the same state of PostgreSQL, Redis, the clock and the drain process."""
 
 from __future__ import annotations
 
-import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cachecontrol.drain.catch_up import catch_up
-from cachecontrol.redis import redis_client, server_state
+from cachecontrol.redis import keys, redis_client, server_state
 from tests.product import running, until
 
 if TYPE_CHECKING:
@@ -30,12 +30,21 @@ def closed_breaker() -> Iterator[None]:
     redis_client.breaker.answered()
 
 
-def checks(client: Client) -> tuple[int, dict[str, Any]]:
+def ready(client: Client) -> tuple[int, dict[str, Any]]:
+    """Return the status and the JSON of /readyz."""
     response = client.get("/readyz")
     return response.status_code, response.json()
 
 
-def test_alive_asks_nobody(client: Client, redis: Redis, valkey: Valkey, postgresql_down: None) -> None:
+def on_dashboard(client: Client, name: str) -> tuple[str, str]:
+    """Return the state and the text of one check on the dashboard."""
+    (check,) = [check for check in client.get("/admin/cache/").context["checks"] if check.name == name]
+    return check.state, check.text
+
+
+def test_livez_asks_neither_postgresql_nor_redis(
+    client: Client, redis: Redis, valkey: Valkey, postgresql_down: None
+) -> None:
     valkey.stop()
     assert client.get("/livez").status_code == 200
 
@@ -44,12 +53,12 @@ def test_ready_with_everything_in_order(client: Client, redis: Redis) -> None:
     assert catch_up()
     server_state.note_drain()
     checked = {"postgresql": "ok", "redis": "ok", "clock": "ok", "drain": "ok", "triggers": "ok"}
-    assert checks(client) == (200, {"status": "ready", "degraded": [], "checks": checked})
+    assert ready(client) == (200, {"status": "ready", "degraded": [], "checks": checked})
 
 
 def test_degraded_without_a_clock(client: Client, redis: Redis) -> None:
     server_state.note_drain()
-    code, answer = checks(client)
+    code, answer = ready(client)
     assert (code, answer["status"], answer["degraded"]) == (200, "degraded", ["clock_missing"])
 
 
@@ -57,34 +66,51 @@ def test_degraded_without_a_drain_process_though_readers_keep_the_clock_going(
     client: Client, redis: Redis
 ) -> None:
     assert catch_up()
-    code, answer = checks(client)
+    code, answer = ready(client)
     assert (code, answer["status"], answer["degraded"]) == (200, "degraded", ["drain_missing"])
 
 
 def test_the_dashboard_misses_a_drain_process_too(client: Client, redis: Redis, operator: User) -> None:
     client.force_login(operator)
-    for drains, text in ((False, "none drains"), (True, "at work")):
-        if drains:
-            server_state.note_drain()
-        page = client.get("/admin/cache/").content.decode()
-        assert re.search(rf"Drain process.{{1,200}}?\b{text}\b", page, re.DOTALL)
+    state, text = on_dashboard(client, "Drain process")
+    assert (state, text.partition(":")[0]) == ("warning", "none runs")
+    server_state.note_drain()
+    assert on_dashboard(client, "Drain process") == ("good", "at work")
+
+
+def test_a_clock_from_the_future_is_old_for_both(client: Client, redis: Redis, operator: User) -> None:
+    assert catch_up()
+    redis.hset(keys.CLOCK, "time", int((time.time() + 60) * 1e6))
+    client.force_login(operator)
+    assert ready(client)[1]["checks"]["clock"] == "old"
+    assert on_dashboard(client, "Clock")[0] == "bad"
+
+
+def test_the_dashboard_does_not_claim_triggers_that_no_drain_has_looked_at(
+    client: Client, redis: Redis, operator: User
+) -> None:
+    client.force_login(operator)
+    assert on_dashboard(client, "Triggers") == ("warning", "not known before the next drain")
+    assert catch_up()
+    state, text = on_dashboard(client, "Triggers")
+    assert (state, text.partition(" ")[0]) == ("good", "in")
 
 
 def test_a_drain_process_is_seen_while_it_drains_and_not_after_it_ended(
     client: Client, redis: Redis, tmp_path: Path
 ) -> None:
     with running("drain", tmp_path):
-        until(lambda: checks(client)[1]["degraded"] == [])
-    until(lambda: checks(client)[1]["degraded"] == ["drain_missing"])
+        until(lambda: ready(client)[1]["degraded"] == [])
+    until(lambda: ready(client)[1]["degraded"] == ["drain_missing"])
 
 
 def test_degraded_without_redis(client: Client, redis: Redis, valkey: Valkey) -> None:
     valkey.stop()
-    code, answer = checks(client)
+    code, answer = ready(client)
     assert (code, answer["status"]) == (200, "degraded")
     assert "redis_down" in answer["degraded"]
 
 
 def test_unavailable_without_postgresql(client: Client, redis: Redis, postgresql_down: None) -> None:
-    code, answer = checks(client)
+    code, answer = ready(client)
     assert (code, answer["status"], answer["checks"]["postgresql"]) == (503, "unavailable", "down")
