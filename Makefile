@@ -44,7 +44,7 @@ lint: export LOCAL = 1
 lint: .venv/requirements-dev.txt ## Check style, types, requirements, dead code, the direction of imports, templates, migrations and settings
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m mypy $(PACKAGES)
+	$(RUN) -m mypy $(PACKAGES) tests
 	PYTHONPATH=. .venv/bin/lint-imports
 	$(RUN) -m deptry .
 	$(RUN) -m deptry . --extend-exclude tests --optional-dependencies-dev-groups dev

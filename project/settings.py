@@ -5,6 +5,7 @@
 """
 
 import logging
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
@@ -97,7 +98,7 @@ _pooler = env.bool("DATABASE_POOLER", default=False)
 DATABASES = {"default": environment.database(_urls.database, behind_pooler=_pooler)}
 # Behind a pooler, connections cannot send the startup option that this check asks for.
 SILENCED_SYSTEM_CHECKS = ["cachecontrol.W006"] if _pooler else []
-CACHES = {
+CACHES: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": environment.redis(_urls.redis),

@@ -38,9 +38,11 @@ def signed(
     authority, authority_key = by
     make = [program("openssl"), "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     subprocess.run(
-        [*make, "-subj", f"/CN={name}", "-keyout", key, "-out", request], check=True, capture_output=True
+        [*make, "-subj", f"/CN={name}", "-keyout", str(key), "-out", str(request)],
+        check=True,
+        capture_output=True,
     )
-    sign = [program("openssl"), "x509", "-req", "-days", "2", "-in", request, "-extfile", options]
+    sign = [program("openssl"), "x509", "-req", "-days", "2", "-in", str(request), "-extfile", str(options)]
     subprocess.run(
         [*sign, "-CA", authority, "-CAkey", authority_key, "-CAcreateserial", "-out", certificate],
         check=True,

@@ -104,7 +104,8 @@ def redis(valkey: Valkey) -> Iterator[Redis]:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The commands that this thread sends to Redis; statistics have a thread of their own."""
     sent: list[str] = []
-    send, here = AbstractConnection.send_command, threading.current_thread()
+    send: Any = AbstractConnection.send_command
+    here = threading.current_thread()
 
     def note(line: AbstractConnection, *arguments: Any, **options: Any) -> Any:
         if threading.current_thread() is here:

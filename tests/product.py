@@ -22,9 +22,10 @@ from tests.patience import LONG
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PROCFILE = dict(
-    (part.strip() for part in line.split(":", 1)) for line in (BASE_DIR / "Procfile").read_text().splitlines()
-)
+PROCFILE = {
+    name.strip(): command.strip()
+    for name, _, command in (line.partition(":") for line in (BASE_DIR / "Procfile").read_text().splitlines())
+}
 SECRET_KEY = "a-secret-key-that-is-long-enough-for-django-and-random-enough-0123456789"
 SETTINGS = {
     "DJANGO_SETTINGS_MODULE": "tests.served",

@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from project.local.folders import BASE_DIR
 
@@ -27,7 +28,7 @@ PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
 NAMESPACES = {"unshare", "setns", "clone3", "personality"}
 
 
-class Options(dict):
+class Options(dict[str, Any]):
     """The options of a unit's service, each with all of its values."""
 
     def __setitem__(self, name: str, value: object) -> None:

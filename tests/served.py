@@ -2,8 +2,9 @@
 
 import os
 
+from project.local.folders import VAR
 from project.settings import *  # noqa: F403
-from project.settings import CACHECONTROL, CACHES, STORAGES, VAR
+from project.settings import CACHECONTROL, CACHES, STORAGES
 from tests import patience
 
 ROOT_URLCONF = "tests.served_urls"

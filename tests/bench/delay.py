@@ -75,17 +75,18 @@ def _psql() -> Iterator[Callable[[int, Decimal], None]]:
     """A psql process that updates one row for each call, and returns when psql has said that it is done."""
     from tests.bench.settings import postgres
 
-    command = [postgres._programs / "psql", postgres.url, "--no-psqlrc", "--quiet"]
+    command = [str(postgres._programs / "psql"), postgres.url, "--no-psqlrc", "--quiet"]
     psql = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert psql.stdin and psql.stdout
+    sent, received = psql.stdin, psql.stdout
+    assert sent and received
 
     def write(pk: int, price: Decimal) -> None:
-        psql.stdin.write(f"UPDATE bench_kept SET price = {price} WHERE id = {pk};\n\\echo done\n")
-        psql.stdin.flush()
-        assert psql.stdout.readline() == "done\n"
+        sent.write(f"UPDATE bench_kept SET price = {price} WHERE id = {pk};\n\\echo done\n")
+        sent.flush()
+        assert received.readline() == "done\n"
 
     try:
         yield write
     finally:
-        psql.stdin.close()
+        sent.close()
         psql.wait()

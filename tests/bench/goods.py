@@ -4,15 +4,16 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from tests.bench.models import Kept, Peer, Plain
+from tests.bench.models import Goods, Kept, Peer, Plain
 
 SHELVES, GOODS = 50, 40
 WORDS = "solid oak table with a drawer that opens without a sound and legs turned by hand".split()
 
 
 def load() -> None:
-    for model in (Plain, Kept, Peer):
-        model.objects.bulk_create([model(**_facts(number)) for number in range(SHELVES * GOODS)])
+    tables: tuple[type[Goods], ...] = (Plain, Kept, Peer)
+    for model in tables:
+        model._default_manager.bulk_create([model(**_facts(number)) for number in range(SHELVES * GOODS)])
 
 
 def _facts(number: int) -> dict[str, Any]:

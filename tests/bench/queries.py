@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 from tests.bench.goods import GOODS, SHELVES
 from tests.bench.measure import Measured, compare, medians
 from tests.bench.models import Kept
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
 
 SHAPES = ("get", "list of 24", "count")
 
@@ -30,7 +34,7 @@ def _measure(shape: str, *, rounds: int) -> list[Measured]:
     return compare(found, to=f"{shape}, uncached")
 
 
-def _read(shape: str, goods, number: int) -> object:
+def _read(shape: str, goods: QuerySet[Kept], number: int) -> object:
     match shape:
         case "get":
             return goods.get(pk=number * GOODS)

@@ -16,7 +16,7 @@ def constant(request: HttpRequest) -> HttpResponse:
 
 def shelf_of(model: type[Goods]) -> Callable[..., HttpResponse]:
     def view(request: HttpRequest, shelf: int) -> HttpResponse:
-        goods = model.objects.filter(shelf=shelf).order_by("name")
+        goods = model._default_manager.filter(shelf=shelf).order_by("name")
         return render(
             request, "bench/shelf.html", {"goods": goods[:24], "count": goods.count(), "shelf": shelf}
         )

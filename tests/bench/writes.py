@@ -43,7 +43,7 @@ def measure(*, rounds: int) -> list[Measured]:
 
 def saver(model: type[Goods], alias: str, *, first: int = 0) -> Callable[[], None]:
     """An act that saves one item with another price each time: what is saved unchanged moves nothing."""
-    goods = itertools.cycle(model.objects.using(alias).order_by("pk")[first : first + GOODS])
+    goods = itertools.cycle(model._default_manager.using(alias).order_by("pk")[first : first + GOODS])
 
     def save() -> None:
         item = next(goods)
@@ -54,5 +54,5 @@ def saver(model: type[Goods], alias: str, *, first: int = 0) -> Callable[[], Non
 
 
 def _updater(model: type[Goods], alias: str) -> Callable[[], int]:
-    rows = model.objects.using(alias).filter(pk__lte=100)
+    rows = model._default_manager.using(alias).filter(pk__lte=100)
     return lambda: rows.update(price=F("price") + 1)

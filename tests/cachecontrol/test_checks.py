@@ -78,7 +78,7 @@ def test_a_tracked_model_needs_managers_that_report(monkeypatch: pytest.MonkeyPa
 def test_a_cached_queryset_needs_a_tracked_model(monkeypatch: pytest.MonkeyPatch) -> None:
     from django.contrib.auth.models import Group
 
-    manager = TrackedManager()
+    manager: TrackedManager[Any] = TrackedManager()
     manager.model = Group
     monkeypatch.setitem(Group._meta.__dict__, "default_manager", manager)
     assert ids(ours.models()) == ["cachecontrol.E005"]

@@ -272,7 +272,7 @@ def test_every_truncation_and_addition_is_damaged(value: Any, data: st.DataObjec
 
 
 def packed(value: Any) -> bytes:
-    return codec.VERSION + msgpack.packb(value)
+    return bytes(codec.VERSION + msgpack.packb(value))
 
 
 def mark(name: str) -> msgpack.ExtType:

@@ -69,8 +69,9 @@ def extensions(db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("create extension if not exists hstore; create extension if not exists citext")
         cursor.execute("create type codec_colour as enum ('red', 'green')")
-    get_hstore_oids.cache_clear()
-    get_citext_oids.cache_clear()
+    oids: list[Any] = [get_hstore_oids, get_citext_oids]
+    for cached in oids:
+        cached.cache_clear()
     register_type_handlers(connection)
 
 
@@ -144,8 +145,8 @@ def test_what_model_fields_give_comes_back(extensions: None) -> None:
         editor.create_model(Everything)
     given.save()
     names = [field.attname for field in Everything._meta.concrete_fields]
-    rows = list(Everything.objects.values_list(*names))
+    rows = list(Everything._default_manager.values_list(*names))
     blob = names.index("blob")
     plain = [tuple(bytes(value) if at == blob else value for at, value in enumerate(row)) for row in rows]
     assert exact(returned(rows)) == exact(plain)
-    assert returned(list(Everything.objects.values()))[0]["data"] == given.data
+    assert returned(list(Everything._default_manager.values()))[0]["data"] == given.data

@@ -19,6 +19,7 @@ from cachecontrol.dependencies.collection import (
     outside_collection,
 )
 from cachecontrol.postgres import captured
+from cachecontrol.reasons import Reason
 from tests.library import shelf
 from tests.library.models import Book
 
@@ -142,7 +143,7 @@ def test_a_collection_depends_on_everything_within_a_nested_one() -> None:
             assert current_collection() is inner
             assert {outer, inner} <= set(open_collections())
             inner.add_positions({"library_book": "7"}, 12.0)
-            inner.refuse("uncovered", "SELECT 1")
+            inner.refuse(Reason.UNCOVERED, "SELECT 1")
         assert current_collection() is outer
     assert (outer.tags, outer.ends, outer.refusal) == ({"library_book": "7"}, 12.0, ("uncovered", "SELECT 1"))
     assert not {outer, inner} & set(open_collections())

@@ -1,5 +1,9 @@
 """The dashboard in a browser: accessible in light and dark, within its CSP, on narrow screens, live and paused by keyboard."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
@@ -7,13 +11,24 @@ from playwright.sync_api import expect
 from cachecontrol.stats import recording
 from tests.cachecontrol.page_recipes import page_recipe
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.contrib.auth.models import User
+    from django.test import Client
+    from playwright.sync_api import BrowserContext, Page
+    from pytest_django.live_server_helper import LiveServer
+    from redis import Redis
+
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 WATCH_CSP = "window.violations = []; addEventListener('securitypolicyviolation', e => violations.push(e.violatedDirective))"
 
 
 @pytest.fixture
-def dashboard(live_server, client, operator, redis, page):
+def dashboard(
+    live_server: LiveServer, client: Client, operator: User, redis: Redis, page: Page
+) -> Callable[..., Page]:
     """Open the dashboard as an operator, with some reads recorded."""
     for number in range(20):
         recording.record_read(
@@ -30,7 +45,7 @@ def dashboard(live_server, client, operator, redis, page):
     )
     page.add_init_script(WATCH_CSP)
 
-    def open_dashboard(*, width=1280, scheme="light"):
+    def open_dashboard(*, width: int = 1280, scheme: Literal["light", "dark"] = "light") -> Page:
         page.set_viewport_size({"width": width, "height": 800})
         page.emulate_media(color_scheme=scheme)
         page.goto(f"{live_server.url}/admin/cache/")
@@ -41,7 +56,7 @@ def dashboard(live_server, client, operator, redis, page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_accessibility_or_csp_violations(dashboard, scheme):
+def test_no_accessibility_or_csp_violations(dashboard: Callable[..., Page], scheme: str) -> None:
     page = dashboard(scheme=scheme)
     page.locator("summary").first.click()
     results = Axe().run(page)
@@ -49,7 +64,7 @@ def test_no_accessibility_or_csp_violations(dashboard, scheme):
     assert page.evaluate("violations") == []
 
 
-def test_charts_are_drawn_and_their_tables_open(dashboard):
+def test_charts_are_drawn_and_their_tables_open(dashboard: Callable[..., Page]) -> None:
     page = dashboard()
     expect(page.locator("[data-chart] canvas")).to_have_count(4)
     figure = page.locator("figure", has_text="Hit rate by policy")
@@ -58,12 +73,12 @@ def test_charts_are_drawn_and_their_tables_open(dashboard):
 
 
 @pytest.mark.parametrize("width", [320, 390, 768])
-def test_a_narrow_screen_does_not_scroll_sideways(dashboard, width):
+def test_a_narrow_screen_does_not_scroll_sideways(dashboard: Callable[..., Page], width: int) -> None:
     page = dashboard(width=width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_new_reads_appear_by_themselves_and_pausing_by_keyboard_holds(dashboard):
+def test_new_reads_appear_by_themselves_and_pausing_by_keyboard_holds(dashboard: Callable[..., Page]) -> None:
     page = dashboard()
     summary = page.locator("[data-section=summary]")
     for _ in range(100):
@@ -81,7 +96,7 @@ def test_new_reads_appear_by_themselves_and_pausing_by_keyboard_holds(dashboard)
     summary.get_by_text("141", exact=True).wait_for()
 
 
-def test_the_page_says_when_the_server_stopped_answering(dashboard):
+def test_the_page_says_when_the_server_stopped_answering(dashboard: Callable[..., Page]) -> None:
     page = dashboard()
     page.route(
         "**/data.json*",
@@ -90,7 +105,12 @@ def test_the_page_says_when_the_server_stopped_answering(dashboard):
     page.get_by_text("No answer since").wait_for()
 
 
-def test_it_works_without_scripts(context, live_server, dashboard, client):
+def test_it_works_without_scripts(
+    context: Callable[..., BrowserContext],
+    live_server: LiveServer,
+    dashboard: Callable[..., Page],
+    client: Client,
+) -> None:
     plain = context(java_script_enabled=False)
     plain.add_cookies(
         [{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}]

@@ -9,6 +9,7 @@ import pytest
 from django import template
 from django.http import HttpResponse
 from django.template import Context, Engine, Template
+from django.template.backends.django import DjangoTemplates
 from django.urls import path
 from django.utils import translation
 
@@ -40,9 +41,16 @@ def brand() -> Brand:
     return Brand.objects.create(name="Acme", slug="acme")
 
 
+def django_engine() -> Engine:
+    """Return the engine of Django's templates."""
+    backend = template.engines["django"]
+    assert isinstance(backend, DjangoTemplates)
+    return backend.engine
+
+
 @pytest.fixture(autouse=True)
 def builtin_tag() -> Any:
-    engine = template.engines["django"].engine
+    engine = django_engine()
     engine.template_builtins.append(library)
     yield
     engine.template_builtins.remove(library)
@@ -201,7 +209,7 @@ def test_a_fragment_shows_the_body_of_its_own_place(place: str) -> None:
 
 def shop(**templates: str) -> Engine:
     loader = ("django.template.loaders.locmem.Loader", templates)
-    return Engine(loaders=[loader], libraries=template.engines["django"].engine.libraries)
+    return Engine(loaders=[loader], libraries=django_engine().libraries)
 
 
 def test_a_fragment_of_a_parent_or_an_included_template_is_stored() -> None:

@@ -24,6 +24,7 @@ from cachecontrol.postgres import sessions
 from cachecontrol.redis import entry_store, keys, redis_client
 from cachecontrol.stats import recording
 from catalog.models import Brand
+from tests.replies import fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,9 +141,9 @@ def test_another_argument_is_another_entry(key: str) -> None:
 def test_reads_are_counted_in_the_statistics(key: str) -> None:
     cached_call(POLICY, brand_names, "A")
     assert recording.flush()
-    totals = redis_client.client().hgetall(keys.STATS_TOTAL)
-    reads = {name: int(count) for name, count in totals.items() if name.startswith(b"reads|")}
-    assert reads == {b"reads|miss|absent|tests.call": 1, b"reads|hit||tests.call": 1}
+    totals = fields_of(redis_client.client(), keys.STATS_TOTAL)
+    reads = {name: int(count) for name, count in totals.items() if name.startswith("reads|")}
+    assert reads == {"reads|miss|absent|tests.call": 1, "reads|hit||tests.call": 1}
 
 
 def test_a_write_makes_the_next_call_fresh(key: str) -> None:

@@ -25,10 +25,12 @@ from cachecontrol.redis import redis_client
 from cachecontrol.stats import recording
 from catalog.models import Brand
 from tests.patience import LONG
+from tests.replies import in_bytes
 from tests.shelf.staging import let_pass
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
     from redis import Redis
 
 pytestmark = [
@@ -141,7 +143,7 @@ def entries(redis: Redis) -> list[bytes]:
     return list(redis.scan_iter("cc:{0}:e:*"))
 
 
-def status(response: HttpResponse) -> str:
+def status(response: HttpResponseBase) -> str:
     return response.headers["Cache-Status"]
 
 
@@ -198,7 +200,11 @@ def test_a_parameter_that_is_no_text_in_the_visitors_charset_gets_a_page(
 def test_a_view_sees_nothing_of_its_visitor(client: Client, django_user_model: Any) -> None:
     client.force_login(django_user_model.objects.create_user("alice"))
     client.cookies["mood"] = "happy"
-    told = {"HTTP_USER_AGENT": "spy", "HTTP_X_FORWARDED_HOST": "evil.example", "HTTP_ACCEPT_LANGUAGE": "en"}
+    told: dict[str, Any] = {
+        "HTTP_USER_AGENT": "spy",
+        "HTTP_X_FORWARDED_HOST": "evil.example",
+        "HTTP_ACCEPT_LANGUAGE": "en",
+    }
     response = client.get("/nosy/?a=1", **told)
     assert response.content.decode() == "en AnonymousUser [{}, <QueryDict: {}>, None, None] testserver"
 
@@ -356,7 +362,7 @@ def test_signed_bodies_cannot_be_forged(client: Client, redis: Redis, settings: 
     settings.CACHECONTROL = {**settings.CACHECONTROL, "SIGN_BODIES": True}
     client.get("/plain/")
     (key,) = entries(redis)
-    body = redis.hget(key, "body")
+    body = in_bytes(redis.hget(key, "body"))
     redis.hset(key, "body", body.replace(body[:4], b"evil", 1))
     assert client.get("/plain/").content.startswith(b"plain")
 

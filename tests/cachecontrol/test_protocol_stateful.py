@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -108,7 +109,12 @@ class Protocol(RuleBasedStateMachine):
         drain, clock = DrainRunner(), protocol.clock()
         primary = drain.drainer.primary.state(clock.snapshot if clock_check.is_readable(clock) else "")
         if not reason_to_renew(clock, primary):
-            self.late_moves.append(lambda: (drain.drainer.certify(clock, primary), drain.close()))
+
+            def move_late() -> None:
+                drain.drainer.certify(clock, primary)
+                drain.close()
+
+            self.late_moves.append(move_late)
         else:
             drain.close()
 
@@ -167,7 +173,7 @@ class Protocol(RuleBasedStateMachine):
         if (now := self.truth()) != before:
             self.possible = {subject: {answer} for subject, answer in now.items()}
             for subject in Subject:
-                assert elsewhere(lambda subject=subject: ask("query", subject)) == now[subject]
+                assert elsewhere(partial(ask, "query", subject)) == now[subject]
 
     @rule(share=st.integers(1, 3))
     def evict_tags(self, share: int) -> None:

@@ -58,7 +58,8 @@ def cost(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Cost]
 
     def measure(read: Callable[[], Any]) -> Cost:
         spent = Cost()
-        sent, reader = AbstractConnection.send_command, threading.current_thread()
+        sent: Any = AbstractConnection.send_command
+        reader = threading.current_thread()
 
         def count(line: AbstractConnection, *args: Any, **kwargs: Any) -> Any:
             spent.redis += threading.current_thread() is reader
@@ -156,10 +157,9 @@ def test_the_second_read_asks_redis_once_and_the_database_nothing(
 
 def test_a_prefetch_is_cached_if_its_queryset_is(cost: Callable[..., Cost]) -> None:
     def read() -> Any:
-        books = Book.objects.cached().order_by("id").prefetch_related(
-            Prefetch("reviews", Review.objects.cached().order_by("stars")),
-            Prefetch("genres", Genre.objects.cached().order_by("slug")),
-        )  # fmt: skip
+        reviews: Prefetch[Any] = Prefetch("reviews", Review.objects.cached().order_by("stars"))
+        genres: Prefetch[Any] = Prefetch("genres", Genre.objects.cached().order_by("slug"))
+        books = Book.objects.cached().order_by("id").prefetch_related(reviews, genres)
         return [
             ([r.stars for r in book.reviews.all()], [g.slug for g in book.genres.all()]) for book in books
         ]
@@ -378,6 +378,7 @@ def test_an_instance_that_was_joined_in_a_cached_read_refuses_too() -> None:
     book = Book.objects.cached().select_related("author__publisher").get(pk=1)
     with pytest.raises(FullSaveRefused):
         book.author.save()
+    assert book.author.publisher
     with pytest.raises(FullSaveRefused):
         book.author.publisher.save()
 

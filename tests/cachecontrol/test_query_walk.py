@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ from django.test.utils import isolate_apps, register_lookup
 
 from cachecontrol.api import TrackedManager
 from cachecontrol.dependencies import query_walk
-from tests.library import shelf
+from tests.library import fields, shelf
 from tests.library.collected import collection_of, tags_of
 from tests.library.models import Author, Book, Genre, Manual, Profile, Review, Sale
 
@@ -162,9 +163,7 @@ def test_a_plain_queryset_in_the_condition_of_an_aggregate_counts_with_all_its_t
     reviewed = Q(pk__in=Review.plain.values("book"))
     for condition in (reviewed, Q(pk=Case(When(reviewed, then="pk")))):
         collection = collection_of(
-            lambda condition=condition: Book.objects.order_by("id")[:5].aggregate(
-                n=Count("pk", filter=condition)
-            )
+            partial(Book.objects.order_by("id")[:5].aggregate, n=Count("pk", filter=condition))
         )
         assert {*collection.tags} == {"library_book", "library_review"}
         assert collection.final_refusal() is None
@@ -243,7 +242,7 @@ def test_the_rows_of_a_server_side_cursor_count_as_the_table() -> None:
     assert {*collection.tags} == {"library_book#1", "library_author"}
 
 
-class CodedKey(CharField):
+class CodedKey(fields.CharField):
     """Text that is written differently in the database and in Python."""
 
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:

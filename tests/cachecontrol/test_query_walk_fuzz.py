@@ -128,7 +128,8 @@ def inner(e: Callable[[], Any]) -> Any:
 
 def prefetched(books: Any) -> list[Any]:
     authors = Author.objects.filter(pk=1).prefetch_related(Prefetch("books", books, to_attr="of_author"))
-    return [(book.pk, book.x) for author in authors for book in author.of_author]
+    found: list[Any] = [book for author in authors for book in author.of_author]
+    return [(book.pk, book.x) for book in found]
 
 
 def e_is(expression: Any) -> Any:

@@ -18,8 +18,11 @@ from cachecontrol.jobs import reconcile
 from cachecontrol.jobs.reconcile import Finding
 from cachecontrol.redis import entry_store, keys, redis_client
 from catalog.models import Brand
+from tests.replies import in_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from redis import Redis
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.cachecontrol.site")]
@@ -42,7 +45,7 @@ def holds(key: str) -> bool:
     """Whether the stored value equals the one that its recipe computes now."""
     recomputation = recipes.recomputation(key, recipes.read_recipe(key))
     assert recomputation is not None
-    return recomputation.is_same(codec.decode(redis_client.client().hget(key, "body")))
+    return recomputation.is_same(codec.decode(in_bytes(redis_client.client().hget(key, "body"))))
 
 
 def test_a_page_is_the_same_until_its_data_changes(client: Client) -> None:
@@ -134,7 +137,7 @@ def test_a_fragment_of_a_template_that_changed_is_not_judged(page_template: Any)
         recipes.recomputation(key, recipe | {"values": {"name": "Bob"}})
 
 
-KINDS = {
+KINDS: dict[str, tuple[str, Callable[[], object]]] = {
     "page": ("tests.brand", lambda: Client().get("/brand/acme/")),
     "query": ("tests.rows", lambda: list(Brand.objects.cached("tests.rows"))),
     "fragment": ("tests.hello", lambda: engines["django"].get_template("page.html").render({"who": "Ann"})),

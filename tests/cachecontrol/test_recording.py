@@ -1,16 +1,21 @@
 """Counts of what is recorded reach Redis once: from threads and forks, through failures, and at exit."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import TimeoutError as RedisTimeout
+from redis.retry import Retry
 
 from cachecontrol.exceptions import UnknownType
 from cachecontrol.redis import keys, redis_client
@@ -19,29 +24,33 @@ from cachecontrol.stats.batch import LONGEST_DETAIL, MOST_COUNTS, Batch
 from cachecontrol.stats.counters import Counters, CountName
 from tests.cachecontrol.page_recipes import page_recipe
 from tests.patience import LONG
+from tests.replies import fields_of, in_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture
-def policy():
+def policy() -> str:
     return f"test.{uuid4().hex}"
 
 
 @pytest.fixture
-def own_sender(monkeypatch):
+def own_sender(monkeypatch: pytest.MonkeyPatch) -> Iterator[sender.Sender]:
     """A sender of the test's own. That of the process, whose thread may wake at any moment, takes nothing meanwhile."""
     with sender._sender._sending:
         monkeypatch.setattr(sender, "_sender", own_sender := sender.Sender())
         yield own_sender
 
 
-def total(policy):
-    fields = redis_client.client().hgetall(keys.STATS_TOTAL)
-    counters = Counters.parse({name.decode(): n for name, n in fields.items()})
+def total(policy: str) -> Counters:
+    fields = fields_of(redis_client.client(), keys.STATS_TOTAL)
+    counters = Counters.parse({name: int(n) for name, n in fields.items()})
     return counters.by_policy().get(policy, Counters())
 
 
-def test_reads_of_many_threads_are_all_counted(policy):
-    def read_often():
+def test_reads_of_many_threads_are_all_counted(policy: str) -> None:
+    def read_often() -> None:
         for _ in range(sender.AGGREGATE_AT):
             recording.record_read(policy, "hit", "", 0.0002)
 
@@ -54,10 +63,13 @@ def test_reads_of_many_threads_are_all_counted(policy):
     assert total(policy).reads("hit") == 4 * sender.AGGREGATE_AT
 
 
-def test_the_thread_sends_by_itself_each_second(policy, own_sender, monkeypatch):
-    pauses, sleep = [], time.sleep
+def test_the_thread_sends_by_itself_each_second(
+    policy: str, own_sender: sender.Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[tuple[threading.Thread, float]] = []
+    sleep = time.sleep
 
-    def pause(seconds):
+    def pause(seconds: float) -> None:
         pauses.append((threading.current_thread(), seconds))
         sleep(seconds)
 
@@ -68,16 +80,17 @@ def test_the_thread_sends_by_itself_each_second(policy, own_sender, monkeypatch)
         while not total(policy).reads() and time.monotonic() < deadline:
             sleep(0.05)
         thread, own_sender.thread = own_sender.thread, None
+    assert thread
     thread.join(LONG)
     assert total(policy).reads("miss") == 1
     assert {seconds for sleeper, seconds in pauses if sleeper is thread} == {1.0}
 
 
-def test_recording_makes_no_round_trip(policy, monkeypatch):
+def test_recording_makes_no_round_trip(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Statistics are sent by a thread of their own, which may do so now."""
     senders, run = [], sender._count_script._send
 
-    def note_thread(*arguments):
+    def note_thread(*arguments: Any) -> Any:
         senders.append(threading.current_thread())
         return run(*arguments)
 
@@ -91,7 +104,7 @@ def test_recording_makes_no_round_trip(policy, monkeypatch):
         assert senders
 
 
-def test_a_child_process_counts_its_own_reads_only(policy):
+def test_a_child_process_counts_its_own_reads_only(policy: str) -> None:
     recording.flush()
     recording.record_read(policy, "hit", "", 0.001)
     child = os.fork()
@@ -103,8 +116,10 @@ def test_a_child_process_counts_its_own_reads_only(policy):
     assert (total(policy).reads("hit"), total(policy).reads("miss")) == (1, 1)
 
 
-def test_counts_wait_while_redis_is_down_and_arrive_once(policy, monkeypatch):
-    nowhere = Redis(port=1, retry=None)
+def test_counts_wait_while_redis_is_down_and_arrive_once(
+    policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = Redis(port=1, retry=Retry(NoBackoff(), 0))
     recording.flush()
     with monkeypatch.context() as patch:
         patch.setattr(redis_client, "client", lambda: nowhere)
@@ -116,11 +131,11 @@ def test_counts_wait_while_redis_is_down_and_arrive_once(policy, monkeypatch):
     assert total(policy).reads("bypass") == 3
 
 
-def test_a_lost_reply_does_not_count_twice(policy, monkeypatch):
+def test_a_lost_reply_does_not_count_twice(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     recording.flush()
     exchange = redis_client._exchange
 
-    def lose_the_reply(connection, command):
+    def lose_the_reply(connection: Any, command: Any) -> None:
         exchange(connection, command)
         raise RedisTimeout("reply lost")
 
@@ -133,7 +148,7 @@ def test_a_lost_reply_does_not_count_twice(policy, monkeypatch):
     assert total(policy).reads("hit") == 1
 
 
-def test_memory_stays_bounded_while_redis_is_away(policy):
+def test_memory_stays_bounded_while_redis_is_away(policy: str) -> None:
     minutes, counters = 180, 300
     batch, now = Batch(), int(time.time())
     for minute in range(minutes):
@@ -146,7 +161,9 @@ def test_memory_stays_bounded_while_redis_is_away(policy):
     assert lost + kept >= counters * minutes
 
 
-def test_the_sender_drops_the_oldest_minutes_when_it_aggregates(policy, own_sender):
+def test_the_sender_drops_the_oldest_minutes_when_it_aggregates(
+    policy: str, own_sender: sender.Sender
+) -> None:
     own_sender.thread = threading.current_thread()
     now = int(time.time())
     for minute in range(2):
@@ -157,9 +174,12 @@ def test_the_sender_drops_the_oldest_minutes_when_it_aggregates(policy, own_send
     assert min(own_sender.batch.minutes) >= now // 60
 
 
-def test_a_batch_that_cannot_be_written_does_not_stop_the_next(policy, own_sender):
+def test_a_batch_that_cannot_be_written_does_not_stop_the_next(
+    policy: str, own_sender: sender.Sender
+) -> None:
     own_sender.thread = threading.current_thread()
-    recording.record_read(policy, "hit", "", 0.001, key="k", recipe=page_recipe(object()))
+    unwritable: Any = object()
+    recording.record_read(policy, "hit", "", 0.001, key="k", recipe=page_recipe(unwritable))
     with pytest.raises(UnknownType):
         recording.flush()
     recording.record_read(policy, "hit", "", 0.001)
@@ -167,16 +187,16 @@ def test_a_batch_that_cannot_be_written_does_not_stop_the_next(policy, own_sende
     assert total(policy).reads("hit") == 1
 
 
-def test_the_last_detail_of_a_refusal_is_kept(policy):
+def test_the_last_detail_of_a_refusal_is_kept(policy: str) -> None:
     recording.record_refusal(policy, "uncovered", "SELECT 1")
     recording.record_refusal(policy, "uncovered", "SELECT 2" + " " * 5000)
     recording.flush()
-    text = redis_client.client().hget(keys.STATS_BLAME, f"refusals||uncovered|{policy}").decode()
+    text = in_bytes(redis_client.client().hget(keys.STATS_BLAME, f"refusals||uncovered|{policy}")).decode()
     assert '"detail": "SELECT 2' in text
     assert len(text) < LONGEST_DETAIL + 100
 
 
-def test_counts_are_sent_at_exit(policy, settings):
+def test_counts_are_sent_at_exit(policy: str, settings: Any) -> None:
     script = f"""
         import django
         django.setup()
@@ -194,7 +214,7 @@ def test_counts_are_sent_at_exit(policy, settings):
     assert total(policy).reads("hit") == 1
 
 
-def test_a_trace_collects_what_was_recorded_inside_it(policy):
+def test_a_trace_collects_what_was_recorded_inside_it(policy: str) -> None:
     recording.record_read(policy, "hit", "", 0.001)
     with recording.trace() as trace:
         recording.record_read(policy, "miss", "moved", 0.02, key="k", tags=["catalog_product#5"])

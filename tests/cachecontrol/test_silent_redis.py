@@ -55,11 +55,13 @@ def fall_silent(
     location = f"{alias['LOCATION']}&client_name=impatient"  # a pool of its own, with these options
     settings.CACHES = {"default": {**alias, "LOCATION": location, "OPTIONS": options}}
     with ExitStack() as until_the_end:
-        acts = {
-            "stopped": valkey.stop,
-            "hung": lambda: until_the_end.enter_context(suspended(valkey.pid())),
-        }
-        yield acts[request.param]
+
+        def hang() -> None:
+            pid = valkey.pid()
+            assert pid
+            until_the_end.enter_context(suspended(pid))
+
+        yield {"stopped": valkey.stop, "hung": hang}[request.param]
 
 
 @pytest.fixture

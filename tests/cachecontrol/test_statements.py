@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -130,7 +131,7 @@ def test_a_write_during_a_fill_refuses() -> None:
 
 def test_a_thread_that_may_read_for_a_fill_refuses_it() -> None:
     for read in (run, lambda: [*Book.objects.all()]):
-        collection = collection_of(lambda read=read: in_thread(read))
+        collection = collection_of(partial(in_thread, read))
         assert collection.refusal
         assert collection.refusal.reason == "thread"
 

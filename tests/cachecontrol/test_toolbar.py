@@ -1,5 +1,9 @@
 """The panel of the debug toolbar shows the reads of the cache in one request, and why a page was not stored."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import pytest
 from debug_toolbar.toolbar import DebugToolbar
 from django.db import connection
@@ -13,6 +17,9 @@ from cachecontrol.middleware import CachedPageMiddleware
 from cachecontrol.monitoring.toolbar import CachePanel
 from catalog.models import Brand
 
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.urls(__name__),
@@ -21,12 +28,12 @@ pytestmark = [
 
 
 @cached_page("panel.brand")
-def brand(request):
+def brand(request: HttpRequest) -> HttpResponse:
     return HttpResponse(Brand.objects.get(slug="oak").name)
 
 
 @cached_page("panel.raw")
-def raw(request):
+def raw(request: HttpRequest) -> HttpResponse:
     with connection.cursor() as cursor:
         cursor.execute("SELECT name FROM catalog_brand")
         return HttpResponse(str(cursor.fetchall()))
@@ -36,23 +43,24 @@ urlpatterns = [path("brand/", brand), path("raw/", raw)]
 
 
 @pytest.fixture(autouse=True)
-def oak():
+def oak() -> None:
     Brand.objects.create(name="Oak & Sons", slug="oak")
     catch_up()
 
 
-def panel_after(path, **options):
+def panel_after(path: str, **options: Any) -> Any:
     """Return the panel after a request that went through the toolbar, then through the cache."""
     request = RequestFactory().get(path, **options)
-    (view,) = {pattern.pattern.match(path[1:]) and pattern.callback for pattern in urlpatterns} - {None}
+    (view,) = filter(None, [p.pattern.match(path[1:]) and p.callback for p in urlpatterns])
     toolbar = DebugToolbar(request, lambda request: HttpResponse())
-    panel = CachePanel(toolbar, CachedPageMiddleware(view))
+    middleware: Any = CachedPageMiddleware(view)  # the toolbar names a narrower type of responses
+    panel: Any = CachePanel(toolbar, middleware)
     panel.response = panel.process_request(request)
     panel.generate_stats(request, panel.response)
     return panel
 
 
-def test_a_miss_then_a_hit_with_its_tags():
+def test_a_miss_then_a_hit_with_its_tags() -> None:
     assert [(read["outcome"], read["reason"]) for read in panel_after("/brand/").get_stats()["reads"]] == [
         ("miss", "absent")
     ]
@@ -61,7 +69,7 @@ def test_a_miss_then_a_hit_with_its_tags():
     assert "catalog_brand.slug=oak" in read["tags"]
 
 
-def test_a_browser_gets_the_page_whole_so_that_the_toolbar_can_write_itself_into_it():
+def test_a_browser_gets_the_page_whole_so_that_the_toolbar_can_write_itself_into_it() -> None:
     etag = panel_after("/brand/").response.headers["ETag"]
     panel = panel_after("/brand/", headers={"accept-encoding": "gzip", "if-none-match": etag})
     assert panel.response.status_code == 200
@@ -69,7 +77,7 @@ def test_a_browser_gets_the_page_whole_so_that_the_toolbar_can_write_itself_into
     assert panel.get_stats()["reads"][0]["outcome"] == "hit"
 
 
-def test_the_cause_of_a_refusal_is_shown():
+def test_the_cause_of_a_refusal_is_shown() -> None:
     panel = panel_after("/raw/")
     (refusal,) = panel.get_stats()["refusals"]
     assert refusal["reason"] == "uncovered"

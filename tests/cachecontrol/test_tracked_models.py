@@ -12,6 +12,7 @@ from django.test.utils import isolate_apps
 from cachecontrol.api import track
 from cachecontrol.core import registry
 from cachecontrol.exceptions import Misconfigured
+from tests.library import fields
 from tests.library.models import Book, Genre, Manual, Profile, Rate, Review
 
 if TYPE_CHECKING:
@@ -26,26 +27,26 @@ def only_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-class Coded(models.CharField):
+class Coded(fields.CharField):
     """Text that is stored differently than it is written in Python."""
 
     def get_prep_value(self, value: Any) -> Any:
         return None if value is None else f"<{value}>"
 
 
-class CodedLink(models.ForeignKey):
+class CodedLink(fields.ForeignKey):
     """A key that is stored differently than it is written in Python."""
 
     def get_prep_value(self, value: Any) -> Any:
         return None if value is None else f"<{value}>"
 
 
-class Padded(models.CharField):
+class Padded(fields.CharField):
     def db_type(self, connection: Any) -> str:
         return "char(10)"
 
 
-class OwnText(models.CharField):
+class OwnText(fields.CharField):
     """A field of a project that does not change how values are written."""
 
     def formfield(self, **kwargs: Any) -> Any:
@@ -71,7 +72,7 @@ def test_ignored_columns_are_not_watched() -> None:
     book = registry.find("library_book")
     assert book is not None
     assert "stock" not in book.columns
-    assert (book.ignored_fields, book.ignored_columns) == (("stock",), {"stock"})
+    assert (book.ignored_fields, book.ignored_columns) == (("stock",), frozenset({"stock"}))
 
 
 def test_a_many_to_many_table_is_tracked_with_slices_of_both_keys() -> None:

@@ -14,7 +14,7 @@ import pytest
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField, DateRangeField
-from django.contrib.postgres.fields.array import ArrayContains
+from django.contrib.postgres.fields.array import ArrayContains  # type: ignore[attr-defined]  # not in the stubs
 from django.db import DatabaseError, connection, connections
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django.db.models import (
@@ -70,7 +70,7 @@ from cachecontrol.core import registry
 from cachecontrol.dependencies import trusted_classes, trusted_sql
 from cachecontrol.exceptions import Misconfigured
 from cachecontrol.frontends.queries import TrackedQuery
-from tests.library import shelf
+from tests.library import fields, shelf
 from tests.library.collected import refusal_of, tags_of
 from tests.library.models import Author, Book, Loan, Review
 
@@ -154,12 +154,17 @@ def test_untrusted_sql_is_refused(reason: str, read: Callable[[], Any]) -> None:
 def test_a_transform_of_a_project_is_refused_until_it_declares_that_it_is_immutable() -> None:
     with register_lookup(CharField, Whisper):
         assert refusal_of(lambda: [*Book.objects.filter(title__whisper="book 1")]) == "uncovered"
-        Whisper.is_immutable = True
+        Whisper.is_immutable = True  # type: ignore[attr-defined]  # a mark that Django does not know
         assert refusal_of(lambda: [*Book.objects.filter(title__whisper="book 1")]) == ""
 
 
 def test_text_without_a_relative_time_is_trusted() -> None:
-    for text, kind in [("2026-02-03", DateField()), ("nowhere", CharField()), ("knows", CharField())]:
+    kinds: list[tuple[str, Any]] = [
+        ("2026-02-03", DateField()),
+        ("nowhere", CharField()),
+        ("knows", CharField()),
+    ]
+    for text, kind in kinds:
         assert tags_of(Book.objects.filter(pk=1).annotate(text=Cast(Value(text), kind))) == {"book#1"}
     day = Cast(Cast(Value("2026-02-03"), DateField()), DateTimeField())
     assert tags_of(Book.objects.filter(pk=1).annotate(day=day)) == {"book#1"}
@@ -167,6 +172,7 @@ def test_text_without_a_relative_time_is_trusted() -> None:
 
 def test_a_join_along_an_ignored_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     tracked = registry.find("library_book")
+    assert tracked
     without = dataclasses.replace(
         tracked, ignored_fields=("stock", "editor"), ignored_columns=tracked.ignored_columns | {"editor_id"}
     )
@@ -380,31 +386,31 @@ def asked(queryset: Any) -> None:
         list(queryset)
 
 
-class Dressed(CharField):
+class Dressed(fields.CharField):
     """Text that the database changes when it is selected, according to a setting of the session."""
 
     def select_format(self, compiler: Any, sql: str, params: Any) -> Any:
         return f"{sql} || current_setting('shop.key', true)", params
 
 
-class Held(CharField):
+class Held(fields.CharField):
     def get_placeholder(self, value: Any, compiler: Any, connection: Any) -> str:
         return f"%s || {UNWATCHED}"
 
 
-class Typed(CharField):
+class Typed(fields.CharField):
     def db_type(self, connection: Any) -> str:
         return f"text) || ({UNWATCHED}"
 
 
-class Stamp(CharField):
+class Stamp(fields.CharField):
     """Text in Python, a time in the database."""
 
     def db_type(self, connection: Any) -> str:
         return "timestamp"
 
 
-class Kept(CharField):
+class Kept(fields.CharField):
     """A type of a project that declares that its SQL is immutable."""
 
     is_immutable = True
@@ -424,7 +430,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "length of a cast": (
         "uncovered",
         lambda q: q.annotate(
-            x=Cast("title", CharField(max_length="9) || (current_setting('shop.key', true)"))
+            x=Cast("title", CharField(max_length="9) || (current_setting('shop.key', true)"))  # type: ignore[arg-type]  # a length that is none
         ),
     ),
     "type that nobody knows": ("uncovered", lambda q: q.annotate(x=Cast("pk", Regclass()))),
@@ -505,7 +511,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 }
 
 
-class Regclass(IntegerField):
+class Regclass(fields.IntegerField):
     """A number that the database writes as the name of a table."""
 
     def db_type(self, connection: Any) -> str:
@@ -586,7 +592,7 @@ class OwnTrackedQuery(TrackedQuery):
 
 @pytest.mark.parametrize("kind", [OwnQuery, OwnTrackedQuery])
 def test_a_query_class_of_a_project_is_refused(kind: type[Query]) -> None:
-    inner = QuerySet(Review, query=kind(Review)).values("book")
+    inner: QuerySet[Any, Any] = QuerySet(Review, query=kind(Review)).values("book")
     assert refusal_of(lambda: [*Review.objects.values("book").union(inner)]) in ("uncovered", "untracked")
     assert refusal_of(lambda: [*Book.objects.filter(pk__in=inner)]) == "uncovered"
     shown = Subquery(inner.order_by("stars")[:1])

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
     from redis import Redis
+
+    from tests.replies import ClientResponse
 
 __all__ = ["transactional_db"]
 
@@ -115,11 +118,11 @@ def own_runs(settings: Any) -> None:
     closed.clear()
 
 
-def status(response: HttpResponse) -> str:
+def status(response: HttpResponseBase) -> str:
     return response.headers["Cache-Status"]
 
 
-def token_in(response: HttpResponse) -> str:
+def token_in(response: ClientResponse) -> str:
     found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', response.content.decode())
     assert found
     return found[1]
@@ -225,7 +228,7 @@ def test_a_nonce_belongs_to_its_own_response(client: Client, settings: Any) -> N
 def test_a_stream_is_passed_on_as_a_stream(client: Client) -> None:
     for closed_before in (1, 0):  # the first visit discards the response to the hermetic request
         closed.clear()
-        response = client.get("/stream/")
+        response: Any = client.get("/stream/")
         assert len(closed) == closed_before
         assert [next(response.streaming_content) for _ in range(2)] == [b"0\n", b"1\n"]
         assert status(response).endswith("detail=streaming")
@@ -268,7 +271,7 @@ def test_the_oldest_pages_are_forgotten_when_there_are_too_many(monkeypatch: pyt
     monkeypatch.setattr(unshared, "PAGES", 3)
     known = unshared.UnsharedPages()
     for page in (1, 2, 3, 1, 4):
-        known.remember(page, "set_cookie")
+        known.remember(page, Reason.SET_COOKIE)
     assert [known.reason(page) for page in range(5)] == [None, "set_cookie", None, "set_cookie", "set_cookie"]
 
 

@@ -338,7 +338,7 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setitem(settings, "CONN_MAX_AGE", 0)
     yield
     connection.close()
-    connection.close_pool()
+    connection.close_pool()  # type: ignore[attr-defined]  # only PostgreSQL has pools
 
 
 def test_a_connection_of_a_pool_tells_its_present_user(brand: Brand, pool: None) -> None:

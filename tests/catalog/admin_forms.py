@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from django.test.client import _MonkeyPatchedWSGIResponse as ClientResponse
+    from tests.replies import ClientResponse
 
 
 def form_of(response: ClientResponse) -> dict[str, str]:

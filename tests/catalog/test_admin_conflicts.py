@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from django.db import models
     from django.test import Client
-    from django.test.client import _MonkeyPatchedWSGIResponse as ClientResponse
+
+    from tests.replies import ClientResponse
 
 pytestmark = pytest.mark.django_db
 

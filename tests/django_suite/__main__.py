@@ -113,7 +113,7 @@ def _run(suite: str, mode: str, tests: Path, home: Path) -> dict[str, Any]:
     return result
 
 
-def _outcome(end: str | None) -> str:
+def _outcome(end: str | None) -> str | None:
     return end if end in ("ok", "skipped", None) else "failed"
 
 

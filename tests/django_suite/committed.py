@@ -86,19 +86,22 @@ def begin() -> None:
             "INSERT INTO cachecontrol_change (operation, relation, tags) SELECT 'KEEP', relation, '{}' FROM cachecontrol_tracked"
         )
     rows.keep(BASE)
-    SimpleTestCase._add_databases_failures = SimpleTestCase._remove_databases_failures = classmethod(
-        lambda cls: None
-    )
+    # The types of Django know none of the methods that are replaced here.
+    backend: Any = base
+    simple: Any = SimpleTestCase
+    transaction: Any = TransactionTestCase
+    case: Any = TestCase
+    simple._add_databases_failures = simple._remove_databases_failures = classmethod(lambda cls: None)
     # A test counts its statements within a transaction that had begun before.
-    base.debug_transaction = lambda connection, statement: contextlib.nullcontext()
-    TransactionTestCase._fixture_teardown = _restore_all
-    TestCase._enter_atomics = classmethod(lambda cls: {})
-    TestCase._rollback_atomics = classmethod(lambda cls, atomics: rows.restore(BASE))
-    TestCase._fixture_setup = classmethod(_keep_class)
-    TestCase._fixture_teardown = _restore_class
+    backend.debug_transaction = lambda connection, statement: contextlib.nullcontext()
+    transaction._fixture_teardown = _restore_all
+    case._enter_atomics = classmethod(lambda cls: {})
+    case._rollback_atomics = classmethod(lambda cls, atomics: rows.restore(BASE))
+    case._fixture_setup = classmethod(_keep_class)
+    case._fixture_teardown = _restore_class
 
 
-def _keep_class(cls: type[TestCase]) -> None:
+def _keep_class(cls: Any) -> None:
     if "_is_kept" not in vars(cls):
         cls._is_kept = True
         rows.keep(CLASS)

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
-from django.db import connections, models
+from django.db import connections
 from django.db.models import sql
 from psycopg.types.json import Jsonb
 
@@ -18,13 +18,13 @@ from cachecontrol.dependencies.collection import outside_collection
 from cachecontrol.dependencies.databases import is_captured
 from cachecontrol.exceptions import Misconfigured
 from cachecontrol.frontends.queries import TrackedQuery
+from cachecontrol.frontends.query_recipes import QueryRecipe
 from cachecontrol.postgres import captured, guarded, read_point, tracked_models
 from cachecontrol.reasons import Outcome, PolicyKind
 from cachecontrol.stats import recording
 
 if TYPE_CHECKING:
     from cachecontrol.core.reading import ReadRequest, ReadResult
-    from cachecontrol.frontends.query_recipes import QueryRecipe
 
 _ASKED = {read_point.READ_POINT_SQL, captured.CAPTURED_SQL}
 OWN_STATEMENTS = frozenset(_ASKED | {*map(guarded.in_savepoint, _ASKED)})
@@ -58,13 +58,12 @@ def track() -> None:
 
 def cache() -> None:
     """From here on every new queryset is cached, and counted."""
-    sql.Query = CachedQuery
-    models.query.sql.Query = CachedQuery
+    vars(sql)["Query"] = CachedQuery  # for mypy, no class can take the place of another
     engine.read = twice
     recording.record_read, recording.record_refusal = _record, _refused
 
 
-def _record(policy: str, outcome: Outcome, reason: str, seconds: float, **_: Any) -> None:
+def _record(policy: str, outcome: str, reason: str | None, seconds: float, **_: Any) -> None:
     name = outcome if outcome in (Outcome.HIT, Outcome.MISS) else f"{outcome} {reason}"
     outcomes[name] += 1
 
@@ -119,13 +118,14 @@ def ask_again() -> None:
         if fetched.outcome is Outcome.HIT:
             outcomes["hit"] -= 1
             outcomes["asked again"] += 1
+            assert isinstance(request.recipe, QueryRecipe)
             answer = _cut(_answer(request.recipe), fetched.value)
             _compare(request, _unordered(fetched.value), _unordered(answer))
 
 
 def _answer(recipe: QueryRecipe) -> Any:
     """What the database says now to the SQL of a read."""
-    params = [Jsonb(json.loads(p["jsonb"])) if isinstance(p, dict) else p for p in recipe.params]
+    params: list[Any] = [Jsonb(json.loads(p["jsonb"])) if isinstance(p, dict) else p for p in recipe.params]
     with connections[recipe.database].cursor() as cursor:
         cursor.execute(recipe.sql, params)
         return cursor.fetchone() if recipe.is_single else [cursor.fetchall()]
@@ -155,7 +155,7 @@ def _judge(request: ReadRequest[Any], first: ReadResult[Any], second: ReadResult
 def _compare(request: ReadRequest[Any], got: str, expected: str) -> None:
     if got != expected:
         wrong.append(
-            f"{request.recipe.sql if request.recipe else 'an aggregate'}: {got[:300]} instead of {expected[:300]}"
+            f"{getattr(request.recipe, 'sql', 'an aggregate')}: {got[:300]} instead of {expected[:300]}"
         )
 
 

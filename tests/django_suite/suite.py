@@ -61,9 +61,8 @@ class Runner(DiscoverRunner):
     def build_suite(self, *args: Any, **kwargs: Any) -> Any:
         suite = super().build_suite(*args, **kwargs)
         for test in suite:
-            type(
-                test
-            ).available_apps = None  # changing the registry for each class takes longer than the tests
+            case: Any = type(test)
+            case.available_apps = None  # changing the registry for each class takes longer than the tests
         return suite
 
     def run_checks(self, databases: Any) -> None:
@@ -79,7 +78,7 @@ class Runner(DiscoverRunner):
         if os.environ["LARDER_SUITE_MODE"] == "cached":
             everything.cache()
             committed.after.append(everything.ask_again)
-        result = super().run_suite(suite, **kwargs)
+        result: Any = super().run_suite(suite, **kwargs)
         runner.close()
         self.ended = result.ended
         return result

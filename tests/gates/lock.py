@@ -31,7 +31,9 @@ class Lock:
     @classmethod
     def parse(cls, text: str) -> Lock:
         found = list(PACKAGE.finditer(text))
-        packages = {canonicalize_name(r.name): r for r in (Requirement(m["requirement"]) for m in found)}
+        packages: dict[str, Requirement] = {
+            canonicalize_name(r.name): r for r in (Requirement(m["requirement"]) for m in found)
+        }
         direct = [name for name, match in zip(packages, found, strict=True) if DIRECT in match["rest"]]
         bare = [f"{m['requirement']} has no hash" for m in found if "--hash=sha256:" not in m["rest"]]
         places = [

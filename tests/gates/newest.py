@@ -76,8 +76,10 @@ def pythons() -> list[tuple[tuple[int, ...], str]]:
 def requirements() -> tuple[list[str], str]:
     """Return what the core's tests need beside Django, in the versions of pyproject.toml, and Django's requirement."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    product = {canonicalize_name(Requirement(line).name): line for line in project["dependencies"]}
-    dev = {
+    product: dict[str, str] = {
+        canonicalize_name(Requirement(line).name): line for line in project["dependencies"]
+    }
+    dev: dict[str, str] = {
         canonicalize_name(Requirement(line).name): line for line in project["optional-dependencies"]["dev"]
     }
     django = product.pop("django")
@@ -99,7 +101,16 @@ def make_environment(needed: list[str]) -> Path | None:
 
 
 def install(python: Path, *needed: str) -> bool:
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade", *needed]
+    command = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--upgrade",
+        *needed,
+    ]
     return subprocess.run(command, check=False).returncode == 0
 
 

@@ -1,8 +1,15 @@
 """The check for dead code names what nothing reads, and the excuses that excuse nothing."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.gates.dead import PACKAGES, SETTINGS, check
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHOP = """
 class Basket:
@@ -24,7 +31,7 @@ def steal():
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path) -> Path:
     for package in (*PACKAGES, "templates"):
         (tmp_path / package).mkdir()
     (tmp_path / "manage.py").write_text("")
@@ -35,13 +42,13 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_what_no_code_template_or_setting_reads_is_named(root):
+def test_what_no_code_template_or_setting_reads_is_named(root: Path) -> None:
     assert check(root, {"the admin": "ordering"}) == [
         "catalog/shop.py:12: unused function give_away",
         "catalog/shop.py:4: unused variable weight",
     ]
 
 
-def test_an_excuse_that_excuses_nothing_is_named(root):
+def test_an_excuse_that_excuses_nothing_is_named(root: Path) -> None:
     complaints = check(root, {"the admin": "ordering give_away weight sell"})
     assert complaints == ["sell is excused in READERS and not found unused"]

@@ -1,8 +1,16 @@
 """The check of the lock files notices each way in which they can disagree with pyproject.toml."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.gates.lock import check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 PROJECT = """
 [project]
@@ -28,13 +36,13 @@ FILES = {"pyproject.toml": PROJECT, "requirements.txt": PRODUCT, "requirements-d
 
 
 @pytest.fixture
-def edit(tmp_path):
+def edit(tmp_path: Path) -> Callable[[str, str, str], str]:
     """Edits one of three files that agree, and returns the complaints."""
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     assert check(tmp_path) == []
 
-    def edit(name, old, new):
+    def edit(name: str, old: str, new: str) -> str:
         assert old in FILES[name]
         (tmp_path / name).write_text(FILES[name].replace(old, new, 1))
         return "\n".join(check(tmp_path))
@@ -55,5 +63,7 @@ def edit(tmp_path):
         ("requirements.txt", "gamma==3.0", "gamma @ https://example.org/gamma.whl", "gamma.whl"),
     ],
 )  # fmt: skip
-def test_a_disagreement_is_named(edit, name, old, new, complaint):
+def test_a_disagreement_is_named(
+    edit: Callable[[str, str, str], str], name: str, old: str, new: str, complaint: str
+) -> None:
     assert complaint in edit(name, old, new)

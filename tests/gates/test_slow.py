@@ -14,5 +14,5 @@ KNOWN = {path.stem for path in FILES}.union(
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
-def test_each_name_is_that_of_a_module_a_class_or_a_test(name):
+def test_each_name_is_that_of_a_module_a_class_or_a_test(name: str) -> None:
     assert name in KNOWN

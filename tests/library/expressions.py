@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres import aggregates as pa
@@ -15,7 +16,6 @@ from django.contrib.postgres import lookups as pl
 from django.contrib.postgres import search as ps
 from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField, IntegerRangeField, ranges
-from django.contrib.postgres.fields import array as arrays
 from django.contrib.postgres.fields.ranges import DateTimeRangeField
 from django.db import models
 from django.db.models import (
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+arrays: Any = import_module("django.contrib.postgres.fields.array")  # the stubs lack its lookups
 INT, TEXT, MOMENT = IntegerField(), TextField(), DateTimeField()
 TYPES: dict[str, Any] = {"number": INT, "text": TEXT, "moment": MOMENT}
 NOON = dt.datetime(2026, 2, 3, 12, 30, 15, tzinfo=dt.UTC)
@@ -108,6 +109,7 @@ class Hiding:
 
 
 Shape = tuple[str, "Callable[[Hiding], Any]"]
+Shapes = dict[Any, tuple[str, Any]]  # mypy takes no lambda with a default for a function of one argument
 f, x = functions, expressions
 
 
@@ -124,7 +126,7 @@ def positive(value: Any) -> Any:
     return f.Abs(Cast(value, FloatField())) + 1.5
 
 
-NUMBERS = {
+NUMBERS: Shapes = {
     **{kind: ("float", lambda h, kind=kind: kind(h.number)) for kind in (f.Degrees, f.Radians, f.ATan, f.Sin, f.Cos)},
     **{kind: ("number", lambda h, kind=kind: number(kind(h.number))) for kind in (f.Abs, f.Ceil, f.Floor, f.Sign, f.Round)},
     **{kind: ("float", lambda h, kind=kind: kind(positive(h.number))) for kind in (f.Ln, f.Sqrt, f.Tan, f.Cot)},
@@ -171,7 +173,7 @@ NUMBERS = {
                      ps.TrigramStrictWordSimilarity)
     },
 }  # fmt: skip
-TEXTS = {
+TEXTS: Shapes = {
     **{
         kind: ("text", lambda h, kind=kind: kind(h.text))
         for kind in (f.Lower, f.Upper, f.Trim, f.LTrim, f.RTrim, f.Reverse, f.MD5, pl.Unaccent)
@@ -192,7 +194,7 @@ TEXTS = {
     json.KeyTextTransform: ("text", lambda h: json.KeyTextTransform("a", h.json)),
     ps.SearchHeadline: ("text", lambda h: ps.SearchHeadline(h.text, h.query, start_sel="<", stop_sel=">")),
 }  # fmt: skip
-OTHERS = {
+OTHERS: Shapes = {
     **{
         kind: ("moment", lambda h, kind=kind: kind(h.moment))
         for kind in (f.TruncDay, f.TruncHour, f.TruncMinute, f.TruncMonth, f.TruncQuarter, f.TruncSecond, f.TruncWeek,
@@ -220,8 +222,9 @@ OTHERS = {
         h.query, "&&", h.query, None, ps.SearchQueryField()
     )),
 }  # fmt: skip
-r, rl = ranges, related_lookups
-CONDITIONS = {
+r: Any = ranges  # the stubs lack some of its lookups
+rl = related_lookups
+CONDITIONS: Shapes = {
     **{
         kind: ("condition", lambda h, kind=kind: kind(h.number, h.number))
         for kind in (lk.Exact, lk.GreaterThan, lk.GreaterThanOrEqual, lk.LessThan, lk.LessThanOrEqual, lk.IntegerFieldExact,
@@ -303,7 +306,7 @@ CONDITIONS = {
     rl.RelatedIsNull: ("condition", lambda h: Q(editor__isnull=True) & Q(h.condition)),
 }  # fmt: skip
 a = pa
-AGGREGATES = {
+AGGREGATES: Shapes = {
     **{
         kind: ("aggregate", lambda h, kind=kind: kind(h.number, filter=Q(h.condition)))
         for kind in (models.Avg, models.Max, models.Min, models.StdDev, models.Sum, models.Variance, a.BitAnd, a.BitOr,
@@ -321,7 +324,7 @@ AGGREGATES = {
                      a.RegrSXY, a.RegrSYY, a.RegrSlope)
     },
 }  # fmt: skip
-WINDOWS = {
+WINDOWS: Shapes = {
     **{
         kind: ("window", lambda h, kind=kind: over(kind(), h))
         for kind in (f.CumeDist, f.DenseRank, f.PercentRank, f.Rank, f.RowNumber)

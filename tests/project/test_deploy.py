@@ -29,6 +29,8 @@ from tests.sandbox import service
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from redis import Redis
+
 DEPLOY = BASE_DIR / "deploy"
 UNITS = sorted(DEPLOY.glob("*.service"))
 EXPOSURE = 20
@@ -81,31 +83,31 @@ def write_site(folder: Path, ports: dict[int, int]) -> Path:
     return folder / "nginx.conf"
 
 
-def test_nginx_loads_the_site(tmp_path):
+def test_nginx_loads_the_site(tmp_path: Path) -> None:
     with reserved_port() as plain, reserved_port() as tls:
         configuration = write_site(tmp_path, {80: plain, 443: tls})
         tried = subprocess.run(
-            [program("nginx"), "-t", "-c", configuration], capture_output=True, text=True, check=False
+            [program("nginx"), "-t", "-c", str(configuration)], capture_output=True, text=True, check=False
         )
     assert tried.returncode == 0, tried.stderr
     assert "test is successful" in tried.stderr
 
 
-def test_systemd_finds_nothing_wrong_with_the_units(tmp_path):
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
     command = [program("systemd-analyze"), "verify", "--man=no", "--recursive-errors=no"]
     tried = subprocess.run([*command, *installed(tmp_path)], capture_output=True, text=True, check=False)
     assert (tried.returncode, tried.stdout, tried.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=[unit.stem for unit in UNITS])
-def test_the_units_are_hardly_exposed(tmp_path, unit):
+def test_the_units_are_hardly_exposed(tmp_path: Path, unit: Path) -> None:
     (copy,) = (copy for copy in installed(tmp_path) if copy.name.startswith(unit.stem))
-    command = [program("systemd-analyze"), "security", "--offline=true", f"--threshold={EXPOSURE}", copy]
+    command = [program("systemd-analyze"), "security", "--offline=true", f"--threshold={EXPOSURE}", str(copy)]
     tried = subprocess.run(command, capture_output=True, text=True, check=False)
     assert tried.returncode == 0, tried.stdout
 
 
-def test_the_target_wants_every_unit():
+def test_the_target_wants_every_unit() -> None:
     wanted = [unit.partition("@")[0] for unit in service_names("Wants")]
     assert {*wanted} == {unit.stem.removesuffix("@") for unit in UNITS}
 
@@ -120,7 +122,7 @@ EXAMPLE = DEPLOY / "larder.env.example"
 WRITTEN = dict(re.findall(r"^(\w+)='(.*)'$", EXAMPLE.read_text(), re.MULTILINE))
 
 
-def test_a_shell_reads_the_file_of_variables_as_it_is_written():
+def test_a_shell_reads_the_file_of_variables_as_it_is_written() -> None:
     assert "&" in WRITTEN["DATABASE_URL"]
     script = f"set -a; . {EXAMPLE}; set +a; exec {sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
     read = json.loads(
@@ -129,7 +131,7 @@ def test_a_shell_reads_the_file_of_variables_as_it_is_written():
     assert read.items() >= WRITTEN.items()
 
 
-def test_systemd_reads_the_file_of_variables_as_it_is_written(tmp_path):
+def test_systemd_reads_the_file_of_variables_as_it_is_written(tmp_path: Path) -> None:
     program("systemd-analyze")
     (tmp_path / "environment.d").mkdir()
     shutil.copy(EXAMPLE, tmp_path / "environment.d" / "larder.conf")
@@ -140,7 +142,7 @@ def test_systemd_reads_the_file_of_variables_as_it_is_written(tmp_path):
     assert {name: read.get(name, "").strip('"') for name in WRITTEN} == WRITTEN
 
 
-def test_every_value_in_the_file_of_variables_is_quoted_and_every_variable_of_the_units_is_there():
+def test_every_value_in_the_file_of_variables_is_quoted_and_every_variable_of_the_units_is_there() -> None:
     lines = [line for line in EXAMPLE.read_text().splitlines() if not line.startswith("#")]
     assert len(lines) == len(WRITTEN)
     used = {name for unit in UNITS for name in re.findall(r"\$\{(\w+)\}", unit.read_text())}
@@ -160,7 +162,7 @@ def worker_answers() -> bool:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_all_four_processes_work_under_the_restrictions_of_their_units(tmp_path, redis):
+def test_all_four_processes_work_under_the_restrictions_of_their_units(tmp_path: Path, redis: Redis) -> None:
     program("systemd-analyze")
     with ExitStack() as stack:
         port = stack.enter_context(reserved_port())
@@ -216,7 +218,9 @@ def visitors(port: int) -> Iterator[Counter[tuple[str, int | str]]]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_every_request_is_answered_while_one_web_process_after_the_other_restarts(tmp_path, redis):
+def test_every_request_is_answered_while_one_web_process_after_the_other_restarts(
+    tmp_path: Path, redis: Redis
+) -> None:
     with ExitStack() as stack:
         plain, tls, first, second = (stack.enter_context(reserved_port()) for _ in range(4))
         configuration = write_site(tmp_path, {80: plain, 443: tls, 8000: first, 8001: second})

@@ -1,14 +1,21 @@
 """What the environment says becomes settings, or one clear line."""
 
+from __future__ import annotations
+
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from project import environment, masking
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
-def test_a_database_url_may_carry_any_option_of_libpq():
+
+def test_a_database_url_may_carry_any_option_of_libpq() -> None:
     database = environment.database(
         "postgres://shop:p%40ss@db.internal:5433/larder?sslmode=require&connect_timeout=3"
     )
@@ -18,7 +25,7 @@ def test_a_database_url_may_carry_any_option_of_libpq():
     assert database["OPTIONS"].items() >= {"sslmode": "require", "connect_timeout": "3"}.items()
 
 
-def test_a_database_url_may_name_a_socket_folder():
+def test_a_database_url_may_name_a_socket_folder() -> None:
     database = environment.database("postgresql://postgres@/larder?host=/a%20folder/var/postgres")
     assert database["HOST"] == "/a folder/var/postgres"
 
@@ -26,12 +33,12 @@ def test_a_database_url_may_name_a_socket_folder():
 @pytest.mark.parametrize(
     "url", ["nonsense", "mysql://localhost/larder", "postgres://localhost/x?no=1", "sqlite:///x"]
 )
-def test_another_database_url_is_refused_by_name(url):
+def test_another_database_url_is_refused_by_name(url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="DATABASE_URL"):
         environment.database(url)
 
 
-def test_another_redis_url_is_refused_by_name():
+def test_another_redis_url_is_refused_by_name() -> None:
     with pytest.raises(ImproperlyConfigured, match="REDIS_URL"):
         environment.redis("localhost:6379")
 
@@ -57,12 +64,14 @@ def test_another_redis_url_is_refused_by_name():
         ),
     ],
 )
-def test_tasks_live_in_a_database_that_flushing_the_cache_does_not_touch(redis_url, broker_url, options):
+def test_tasks_live_in_a_database_that_flushing_the_cache_does_not_touch(
+    redis_url: str, broker_url: str, options: dict[str, object]
+) -> None:
     patient = {"socket_connect_timeout": 2.0, "socket_timeout": 5.0}
     assert environment.broker(redis_url, database=1) == (broker_url, patient | options)
 
 
-def test_another_broker_keeps_its_database_and_is_verified_as_well():
+def test_another_broker_keeps_its_database_and_is_verified_as_well() -> None:
     url, _ = environment.broker_of("rediss://queue/5", redis_url="redis://cache/0")
     assert url == "rediss://queue:6379/5?ssl_cert_reqs=required"
     assert environment.broker_of("memory://", redis_url="redis://cache/0") == ("memory://", {})
@@ -84,7 +93,9 @@ def test_another_broker_keeps_its_database_and_is_verified_as_well():
         (environment.redis, "redis:///0?password=geheim&db=x"),
     ],
 )
-def test_what_is_said_of_a_url_that_cannot_be_read_names_no_part_of_its_password(read, url):
+def test_what_is_said_of_a_url_that_cannot_be_read_names_no_part_of_its_password(
+    read: Callable[[str], object], url: str
+) -> None:
     with pytest.raises(ImproperlyConfigured) as refusal:
         read(url)
     assert "gehe" not in str(refusal.value)
@@ -92,7 +103,9 @@ def test_what_is_said_of_a_url_that_cannot_be_read_names_no_part_of_its_password
     assert "%2F" in str(refusal.value)
 
 
-def test_processes_that_need_a_secret_key_at_once_agree_on_one_that_only_the_owner_can_read(tmp_path):
+def test_processes_that_need_a_secret_key_at_once_agree_on_one_that_only_the_owner_can_read(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "var" / "secret-key"
     with ThreadPoolExecutor(8) as pool:
         keys = set(pool.map(environment.secret_key, [file] * 32))
@@ -132,7 +145,7 @@ def test_postgresql_is_told_which_program_writes(
         ("postgres://larder@db/larder", []),
     ],
 )
-def test_the_password_of_a_url_is_found_wherever_it_stands(url, found):
+def test_the_password_of_a_url_is_found_wherever_it_stands(url: str, found: list[str]) -> None:
     assert masking.url_secrets(url) == found
 
 
@@ -152,5 +165,5 @@ def test_the_password_of_a_url_is_found_wherever_it_stands(url, found):
         ("signed with long/geheim&1 and long%2Fgeheim%261", "signed with *** and ***"),
     ],
 )
-def test_secrets_are_hidden_and_nothing_else(text, hidden):
+def test_secrets_are_hidden_and_nothing_else(text: str, hidden: str) -> None:
     assert masking.hider(["long%2Fgeheim%261"])(text) == hidden

@@ -46,7 +46,9 @@ def filled(url: str) -> Iterator[None]:
         client.flushdb()
 
 
-def test_a_worker_outlives_a_full_broker_and_goes_on_when_there_is_room(django_db_setup, broker, tmp_path):
+def test_a_worker_outlives_a_full_broker_and_goes_on_when_there_is_room(
+    django_db_setup: None, broker: str, tmp_path: Path
+) -> None:
     with (
         running("worker", tmp_path, BROKER_URL=broker) as worker,
         Celery(broker=broker_url(broker)) as client,

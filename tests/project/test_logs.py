@@ -119,7 +119,7 @@ class Site:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_process_logs_a_secret_whatever_goes_wrong(tmp_path, home, redis):
+def test_no_process_logs_a_secret_whatever_goes_wrong(tmp_path: Path, home: Path, redis: Redis) -> None:
     User.objects.create_superuser("shopkeeper", "s@shop.example", PASSWORDS["right"])
     with ExitStack() as stack:
         site = Site(tmp_path, home, stack)
@@ -168,7 +168,9 @@ def found(logs: str, *more: str) -> list[str]:
     ],
     ids=["DATABASE_URL", "REDIS_URL"],
 )
-def test_no_process_shows_a_part_of_a_password_that_it_cannot_read(tmp_path, redis, program, variables):
+def test_no_process_shows_a_part_of_a_password_that_it_cannot_read(
+    tmp_path: Path, redis: Redis, program: str, variables: dict[str, str]
+) -> None:
     with reserved_port() as port, running(program, tmp_path, PORT=str(port), **variables) as failing:
         failing.process.wait(timeout=LONG)
     assert "must" in failing.log or "DATABASE_URL" in failing.log or "REDIS_URL" in failing.log

@@ -1,5 +1,7 @@
 """``manage.py prove`` refuses wrong arguments before it starts anything, and leaves no process behind."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
@@ -7,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -15,10 +18,13 @@ from project.local.folders import BASE_DIR
 from project.local.processes import alive
 from tests.patience import LONG
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 OTHERS = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "LARDER_TEST_HOME"}
 
 
-def start(*arguments, home, folder=BASE_DIR, **variables):
+def start(*arguments: str, home: Path, folder: Path = BASE_DIR, **variables: str) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if name not in OTHERS}
     return subprocess.Popen(
         [sys.executable, BASE_DIR / "manage.py", "prove", *arguments],
@@ -31,7 +37,7 @@ def start(*arguments, home, folder=BASE_DIR, **variables):
 
 
 @pytest.fixture
-def home():
+def home() -> Iterator[Path]:
     """A folder for the files of a proof. Its path is short, since it contains sockets."""
     with tempfile.TemporaryDirectory(prefix="larder-") as folder:
         Path(folder).chmod(0o755)
@@ -47,7 +53,9 @@ def home():
         (["--report", "/dev/null/report"], "The report cannot be written"),
     ],
 )
-def test_wrong_arguments_are_refused_before_anything_starts(arguments, message, home):
+def test_wrong_arguments_are_refused_before_anything_starts(
+    arguments: list[str], message: str, home: Path
+) -> None:
     proof = start(*arguments, home=home)
     _, error = proof.communicate(timeout=LONG)
     assert proof.returncode != 0
@@ -55,23 +63,23 @@ def test_wrong_arguments_are_refused_before_anything_starts(arguments, message, 
     assert not list(home.iterdir())
 
 
-def test_the_servers_of_the_environment_are_named_together(home):
+def test_the_servers_of_the_environment_are_named_together(home: Path) -> None:
     proof = start(home=home, DATABASE_URL=os.environ["DATABASE_URL"])
     _, error = proof.communicate(timeout=LONG)
     assert proof.returncode == 1
     assert "Set REDIS_URL too" in error
 
 
-def test_a_database_of_the_environment_has_to_be_disposable(home):
-    servers = {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL")}
-    proof = start(home=home, **servers)
+def test_a_database_of_the_environment_has_to_be_disposable(home: Path) -> None:
+    database, redis = os.environ["DATABASE_URL"], os.environ["REDIS_URL"]
+    proof = start(home=home, DATABASE_URL=database, REDIS_URL=redis)
     _, error = proof.communicate(timeout=LONG)
     assert proof.returncode == 1
     assert "not marked as disposable" in error
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_no_signal_leaves_a_process_of_a_proof_behind(number, home):
+def test_no_signal_leaves_a_process_of_a_proof_behind(number: signal.Signals, home: Path) -> None:
     """The proof is started from another folder, so that its processes have to be told where the project is."""
     proof = start("--seconds", "3600", "--faults", "none", home=home, folder=home)
     await_that(lambda: {"reader0", "writer0"} <= {file.stem for file in home.glob("*/*.log")})
@@ -82,7 +90,7 @@ def test_no_signal_leaves_a_process_of_a_proof_behind(number, home):
     await_that(lambda: not any(alive(process.pid) for process in running))
 
 
-def belongs_to(process, home):
+def belongs_to(process: psutil.Process, home: Path) -> bool:
     """Whether a process knows this folder, by its environment or its arguments."""
     try:
         return str(home) in " ".join([*process.environ().values(), *process.cmdline()])
@@ -90,7 +98,7 @@ def belongs_to(process, home):
         return False
 
 
-def await_that(condition):
+def await_that(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + LONG
     while not condition():
         assert time.monotonic() < deadline

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -17,6 +18,15 @@ from project import throttle
 from project.models import LoginAttempts
 from tests.patience import LONG
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.test import Client
+    from time_machine import TimeMachineFixture
+
+    from project.local.valkey import Valkey
+    from tests.replies import ClientResponse
+
 pytestmark = pytest.mark.django_db(transaction=True)
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -27,19 +37,21 @@ def keeper() -> User:
 
 
 @pytest.fixture
-def log_in(client, keeper):
-    def log_in(password, name="keeper", language="en"):
+def log_in(client: Client, keeper: User) -> Callable[..., ClientResponse]:
+    def log_in(password: str, name: str = "keeper", language: str = "en") -> ClientResponse:
         form = {"username": name, "password": password}
         return client.post("/admin/login/?next=/admin/", form, headers={"accept-language": language})
 
     return log_in
 
 
-def is_in(answer):
+def is_in(answer: ClientResponse) -> bool:
     return answer.status_code == 302
 
 
-def test_of_twelve_wrong_passwords_at_full_speed_five_are_looked_at(log_in, time_machine):
+def test_of_twelve_wrong_passwords_at_full_speed_five_are_looked_at(
+    log_in: Callable[..., ClientResponse], time_machine: TimeMachineFixture
+) -> None:
     time_machine.move_to(NOON, tick=False)
     answers = [log_in(f"wrong {number}").content.decode() for number in range(12)]
     waits = ["Too many wrong passwords. Try again in 5 seconds." in answer for answer in answers]
@@ -52,7 +64,9 @@ def test_of_twelve_wrong_passwords_at_full_speed_five_are_looked_at(log_in, time
     )
 
 
-def test_who_knows_the_password_gets_in_after_the_wait_and_all_is_forgotten(log_in, time_machine):
+def test_who_knows_the_password_gets_in_after_the_wait_and_all_is_forgotten(
+    log_in: Callable[..., ClientResponse], time_machine: TimeMachineFixture
+) -> None:
     time_machine.move_to(NOON, tick=False)
     for _ in range(8):
         log_in("wrong")
@@ -61,8 +75,10 @@ def test_who_knows_the_password_gets_in_after_the_wait_and_all_is_forgotten(log_
     assert not LoginAttempts.objects.exists()
 
 
-def test_nobody_waits_longer_than_a_minute_however_long_somebody_guesses(log_in, time_machine):
-    moment, waits = NOON, []
+def test_nobody_waits_longer_than_a_minute_however_long_somebody_guesses(
+    log_in: Callable[..., ClientResponse], time_machine: TimeMachineFixture
+) -> None:
+    moment, waits = NOON, list[int]()
     for _ in range(12):
         time_machine.move_to(moment, tick=False)
         log_in("wrong")
@@ -73,15 +89,17 @@ def test_nobody_waits_longer_than_a_minute_however_long_somebody_guesses(log_in,
     assert is_in(log_in("right"))
 
 
-def test_a_name_that_nobody_has_waits_as_well_and_other_names_do_not(log_in):
+def test_a_name_that_nobody_has_waits_as_well_and_other_names_do_not(
+    log_in: Callable[..., ClientResponse],
+) -> None:
     for _ in range(6):
         log_in("wrong", name="nobody")
     assert "Too many wrong passwords" in log_in("wrong", name="Nobody").content.decode()
     assert is_in(log_in("right"))
 
 
-def test_guesses_that_arrive_at_once_are_counted_one_by_one(keeper):
-    def attempt(_):
+def test_guesses_that_arrive_at_once_are_counted_one_by_one(keeper: User) -> None:
+    def attempt(_: int) -> bool:
         try:
             return throttle.attempt("keeper")
         finally:
@@ -102,14 +120,14 @@ def log_in_asynchronously(password: str) -> object:
             pool.submit(connections.close_all).result(LONG)
 
 
-def test_asynchronous_code_waits_as_well(keeper):
+def test_asynchronous_code_waits_as_well(keeper: User) -> None:
     assert [log_in_asynchronously("wrong") for _ in range(throttle.FREE)] == [None] * throttle.FREE
     assert log_in_asynchronously("right") is None
     LoginAttempts.objects.update(blocked_until=timezone.now())
     assert log_in_asynchronously("right") == keeper
 
 
-def test_a_redis_that_is_away_changes_nothing(log_in, valkey):
+def test_a_redis_that_is_away_changes_nothing(log_in: Callable[..., ClientResponse], valkey: Valkey) -> None:
     valkey.stop()
     try:
         for _ in range(8):
@@ -121,7 +139,9 @@ def test_a_redis_that_is_away_changes_nothing(log_in, valkey):
         valkey.start()
 
 
-def test_it_is_logged_once_and_names_only_users(log_in, caplog):
+def test_it_is_logged_once_and_names_only_users(
+    log_in: Callable[..., ClientResponse], caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING, logger="project"):
         for name in ("keeper", "my-password"):
             for _ in range(12):
@@ -133,7 +153,9 @@ def test_it_is_logged_once_and_names_only_users(log_in, caplog):
     ]
 
 
-def test_attempts_that_are_long_over_are_forgotten(log_in, time_machine):
+def test_attempts_that_are_long_over_are_forgotten(
+    log_in: Callable[..., ClientResponse], time_machine: TimeMachineFixture
+) -> None:
     time_machine.move_to(NOON, tick=False)
     for _ in range(6):
         log_in("wrong", name="somebody")

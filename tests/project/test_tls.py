@@ -77,7 +77,7 @@ def cache_takes(url: str) -> bool:
     cache = RedisCache(environment.redis(url), {})
     try:
         cache.set("greeting", "hello")
-        return cache.get("greeting") == "hello"
+        return bool(cache.get("greeting") == "hello")
     except ConnectionError:
         return False
 
@@ -85,23 +85,26 @@ def cache_takes(url: str) -> bool:
 def broker_takes(url: str) -> bool:
     address, options = environment.broker_of("", redis_url=url)
     with Connection(address, transport_options=options | {"max_retries": 0}) as connection:
+        errors: tuple[type[BaseException], ...] = (OperationalError, *connection.connection_errors)
         try:
             with connection.SimpleQueue("greetings") as queue:
                 queue.put("hello")
                 message = queue.get(timeout=LONG)
                 message.ack()
-                return message.payload == "hello"
-        except (OperationalError, *connection.connection_errors):
+                return bool(message.payload == "hello")
+        except errors:
             return False
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_by_cache_and_broker(folder):
+def test_a_certificate_that_nobody_vouches_for_is_refused_by_cache_and_broker(folder: Path) -> None:
     with server(folder, self_signed(folder, "stranger")) as url:
         assert not cache_takes(url)
         assert not broker_takes(url)
 
 
-def test_a_certificate_of_another_host_is_refused_by_cache_and_broker(folder, authority):
+def test_a_certificate_of_another_host_is_refused_by_cache_and_broker(
+    folder: Path, authority: tuple[Path, Path]
+) -> None:
     certificate, _ = authority
     with server(folder, signed(folder, "other", by=authority, subject="DNS:other.example")) as url:
         assert not cache_takes(f"{url}?ssl_ca_certs={certificate}")
@@ -109,8 +112,8 @@ def test_a_certificate_of_another_host_is_refused_by_cache_and_broker(folder, au
 
 
 def test_a_certificate_of_a_trusted_authority_is_accepted_by_cache_and_broker_with_the_password(
-    folder, authority
-):
+    folder: Path, authority: tuple[Path, Path]
+) -> None:
     certificate, _ = authority
     with server(folder, signed(folder, "shop", by=authority)) as url:
         assert cache_takes(f"{url}?ssl_ca_certs={certificate}")

@@ -1,5 +1,7 @@
 """``make up`` in a checkout of its own: it comes up, says where it is, and leaves nothing behind."""
 
+from __future__ import annotations
+
 import http.client
 import os
 import re
@@ -11,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import psycopg
@@ -21,6 +24,13 @@ from project.local.postgres import Postgres
 from project.local.processes import alive
 from tests.patience import LONG
 from tests.ports import reserved_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis import Redis
+
+    from project.local.valkey import Valkey
 
 FILES = (
     "cachecontrol",
@@ -47,7 +57,7 @@ CLEAN = (
 class Checkout:
     """A copy of the product with its own ``var/``, sharing our virtual environment."""
 
-    def __init__(self, folder, *, port):
+    def __init__(self, folder: Path, *, port: int) -> None:
         self.folder, self.port = folder, port
         for name in (*FILES, "requirements.txt", "requirements-dev.txt"):
             source = BASE_DIR / name
@@ -57,7 +67,7 @@ class Checkout:
                 shutil.copy2(source, folder / name)
         (folder / ".venv").symlink_to(sys.prefix)
 
-    def make(self, target="up", **variables):
+    def make(self, target: str = "up", **variables: str) -> subprocess.Popen[bytes]:
         environment = {name: value for name, value in os.environ.items() if name not in CLEAN}
         log = (self.folder / "make.log").open("w")
         with log:
@@ -72,10 +82,10 @@ class Checkout:
             )
 
     @property
-    def log(self):
+    def log(self) -> str:
         return (self.folder / "make.log").read_text()
 
-    def up(self, **variables):
+    def up(self, **variables: str) -> subprocess.Popen[bytes]:
         process = self.make(**variables)
         deadline = time.monotonic() + LONG
         while "Ctrl-C stops it all" not in self.log:
@@ -84,7 +94,7 @@ class Checkout:
             time.sleep(0.1)
         return process
 
-    def get(self, path):
+    def get(self, path: str) -> tuple[int, str]:
         client = http.client.HTTPConnection("localhost", self.port, timeout=LONG)
         try:
             client.request("GET", path)
@@ -93,7 +103,7 @@ class Checkout:
         finally:
             client.close()
 
-    def processes(self):
+    def processes(self) -> list[psutil.Process]:
         """Every process that works in this folder, its servers included."""
         found = []
         for process in psutil.process_iter(["cwd"]):
@@ -102,7 +112,7 @@ class Checkout:
                 found.append(process)
         return found
 
-    def deserted(self):
+    def deserted(self) -> bool:
         deadline = time.monotonic() + LONG
         while self.processes() and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -113,7 +123,7 @@ pytestmark = pytest.mark.xdist_group("up")  # one worker: the tests share a chec
 
 
 @pytest.fixture(scope="module")
-def place():
+def place() -> Iterator[Checkout]:
     folder = Path(tempfile.mkdtemp(prefix="larder-up-"))
     folder.chmod(0o755)
     with reserved_port() as port:
@@ -122,19 +132,21 @@ def place():
 
 
 @pytest.fixture
-def checkout(place):
+def checkout(place: Checkout) -> Iterator[Checkout]:
     yield place
     for process in place.processes():  # of a test that failed
         process.kill()
     assert place.deserted()
 
 
-def test_it_comes_up_with_a_catalog_and_a_login_that_works_and_an_interrupt_stops_it_all(checkout):
+def test_it_comes_up_with_a_catalog_and_a_login_that_works_and_an_interrupt_stops_it_all(
+    checkout: Checkout,
+) -> None:
     make = checkout.up()
     status, page = checkout.get("/")
     assert status == 200
     assert "/p/" in page or "/c/" in page
-    password = re.search(r"Login +admin (\S+)", checkout.log)[1]
+    (password,) = re.findall(r"Login +admin (\S+)", checkout.log)
     code = f"from django.contrib.auth import authenticate; assert authenticate(username='admin', password={password!r})"
     environment = {name: value for name, value in os.environ.items() if name not in CLEAN}
     command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", code]
@@ -145,7 +157,7 @@ def test_it_comes_up_with_a_catalog_and_a_login_that_works_and_an_interrupt_stop
 
 
 @pytest.fixture
-def foreign(home):
+def foreign(home: Path) -> Iterator[str]:
     """The URL of a database that the checkout has nothing to do with, on another server, for the role that owns it."""
     server = Postgres(home / "elsewhere")
     try:
@@ -160,16 +172,16 @@ def foreign(home):
 
 
 def test_a_fresh_checkout_comes_up_on_the_servers_that_the_environment_names(
-    checkout, foreign, redis, valkey
-):
+    checkout: Checkout, foreign: str, redis: Redis, valkey: Valkey
+) -> None:
     shutil.rmtree(checkout.folder / "var", ignore_errors=True)
     make = checkout.up(DATABASE_URL=foreign, REDIS_URL=valkey.url)
     assert f"http://localhost:{checkout.port}/" in checkout.log
     assert checkout.get("/")[0] == 200
     with psycopg.connect(foreign) as connection:
-        products = connection.execute("SELECT count(*) FROM catalog_product").fetchone()[0]
-        web = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'shop' AND application_name LIKE '%granian'"
-        assert connection.execute(web).fetchone()[0]
+        products = connection.execute("SELECT FROM catalog_product").rowcount
+        web = "SELECT FROM pg_stat_activity WHERE datname = 'shop' AND application_name LIKE '%granian'"
+        assert connection.execute(web).rowcount
     assert products
     assert re.search(r"Login +admin \S+", checkout.log), "local comforts stay on"
     assert not list(checkout.folder.glob("var/postgres*")), "no server of the checkout's own was needed"
@@ -180,7 +192,9 @@ def test_a_fresh_checkout_comes_up_on_the_servers_that_the_environment_names(
     shutil.rmtree(checkout.folder / "var")  # other tests find a checkout whose own database has everything
 
 
-def test_no_kill_leaves_a_process_or_damage_behind_and_the_next_start_prepares_nothing_again(checkout):
+def test_no_kill_leaves_a_process_or_damage_behind_and_the_next_start_prepares_nothing_again(
+    checkout: Checkout,
+) -> None:
     """Each start after a kill is the one that the next kill ends."""
     make = checkout.up()
     for whom in (("make",), ("up",), ("make", "up")):
@@ -210,7 +224,7 @@ def test_no_kill_leaves_a_process_or_damage_behind_and_the_next_start_prepares_n
         ({"PORT": "http"}, "PORT must be a number"),
     ],
 )
-def test_what_is_wrong_is_one_clear_line(checkout, variables, line):
+def test_what_is_wrong_is_one_clear_line(checkout: Checkout, variables: dict[str, str], line: str) -> None:
     make = checkout.make(**variables)
     assert make.wait(timeout=LONG) != 0
     lines = [text for text in checkout.log.splitlines() if not text.startswith("make:")]
@@ -219,7 +233,7 @@ def test_what_is_wrong_is_one_clear_line(checkout, variables, line):
     assert checkout.deserted()
 
 
-def test_a_place_where_nothing_can_be_kept_is_one_clear_line(checkout):
+def test_a_place_where_nothing_can_be_kept_is_one_clear_line(checkout: Checkout) -> None:
     var = checkout.folder / "var"
     kept = var.rename(checkout.folder / "kept") if var.exists() else None
     var.write_text("in the way")  # root may write everywhere else
@@ -234,7 +248,7 @@ def test_a_place_where_nothing_can_be_kept_is_one_clear_line(checkout):
     assert lines[0].startswith(f"manage.py: Not a directory: {var}")
 
 
-def test_a_taken_port_is_one_clear_line(checkout):
+def test_a_taken_port_is_one_clear_line(checkout: Checkout) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -245,7 +259,9 @@ def test_a_taken_port_is_one_clear_line(checkout):
     assert checkout.deserted()
 
 
-def test_two_runs_in_one_checkout_are_refused_and_two_checkouts_run_side_by_side(checkout, home):
+def test_two_runs_in_one_checkout_are_refused_and_two_checkouts_run_side_by_side(
+    checkout: Checkout, home: Path
+) -> None:
     first = checkout.up()
     again = checkout.make()
     assert again.wait(timeout=LONG) != 0

@@ -10,6 +10,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,7 +19,11 @@ from project.local.folders import BASE_DIR
 from project.local.processes import PATIENCE
 from tests.patience import LONG
 from tests.ports import reserved_port
-from tests.product import environment, listens, running, until
+from tests.product import Program, environment, listens, running, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 SLOW = """
 import time
@@ -34,31 +39,31 @@ from project.wsgi import application
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("web")
 
 
 @pytest.fixture(scope="module")
-def port():
+def port() -> Iterator[int]:
     with reserved_port() as port:
         yield port
 
 
 @pytest.fixture(scope="module")
-def web(django_db_setup, folder, port):
+def web(django_db_setup: None, folder: Path, port: int) -> Iterator[Program]:
     with running("web", folder, PORT=str(port)) as program:
         until(lambda: listens(port), program)
         yield program
 
 
-def send(port, *lines, body=""):
+def send(port: int, *lines: str, body: str = "") -> socket.socket:
     """Send a request as it is written, and leave the connection open."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=LONG)
     connection.sendall("\r\n".join(lines).encode() + body.encode())
     return connection
 
 
-def scheme(port, *headers):
+def scheme(port: int, *headers: str) -> str:
     """Return the scheme that Django takes a visitor with these headers to have come by."""
     lines = "GET /livez/scheme/ HTTP/1.1", "Host: shop.example", "Connection: close", *headers, "", ""
     with send(port, *lines) as connection:
@@ -82,11 +87,13 @@ def scheme(port, *headers):
         (("Forwarded: proto=http", "_Forwarded: proto=https", "Forwarded_: proto=https"), "http"),
     ],
 )
-def test_only_the_header_that_has_one_spelling_says_how_a_visitor_came(web, port, headers, scheme_seen):
+def test_only_the_header_that_has_one_spelling_says_how_a_visitor_came(
+    web: Program, port: int, headers: tuple[str, ...], scheme_seen: str
+) -> None:
     assert scheme(port, *headers) == scheme_seen
 
 
-def test_orchestrators_need_not_come_by_https(web, port):
+def test_orchestrators_need_not_come_by_https(web: Program, port: int) -> None:
     for path, status in (("/livez", b"200"), ("/readyz", b"200"), ("/", b"301")):
         with send(
             port, f"GET {path} HTTP/1.1", "Host: shop.example", "Connection: close", "", ""
@@ -94,7 +101,7 @@ def test_orchestrators_need_not_come_by_https(web, port):
             assert connection.makefile("rb").readline().split()[1] == status
 
 
-def test_requests_that_are_sent_by_half_do_not_hold_up_the_end(django_db_setup, folder):
+def test_requests_that_are_sent_by_half_do_not_hold_up_the_end(django_db_setup: None, folder: Path) -> None:
     with reserved_port() as port, running("web", folder, PORT=str(port)) as program:
         until(lambda: listens(port), program)
         head = "POST /admin/login/ HTTP/1.1", "Host: shop.example"
@@ -103,7 +110,7 @@ def test_requests_that_are_sent_by_half_do_not_hold_up_the_end(django_db_setup, 
             assert program.stop() < PATIENCE
 
 
-def test_a_worker_that_still_loads_the_application_ends_at_once(tmp_path):
+def test_a_worker_that_still_loads_the_application_ends_at_once(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW)
     variables = environment(DATABASE_URL="postgres://localhost/none", PYTHONPATH=f"{tmp_path}:{BASE_DIR}")
     command = [
@@ -138,7 +145,7 @@ def test_a_worker_that_still_loads_the_application_ends_at_once(tmp_path):
         process.wait()
 
 
-def test_a_worker_that_waits_for_a_broker_that_hangs_ends_soon(django_db_setup, folder):
+def test_a_worker_that_waits_for_a_broker_that_hangs_ends_soon(django_db_setup: None, folder: Path) -> None:
     with socket.socket() as hung:
         hung.bind(("127.0.0.1", 0))
         hung.listen()
@@ -150,8 +157,8 @@ def test_a_worker_that_waits_for_a_broker_that_hangs_ends_soon(django_db_setup, 
             first.close()
 
 
-def test_a_port_on_which_something_else_answers_cannot_serve():
-    def speak_another_protocol(listener):
+def test_a_port_on_which_something_else_answers_cannot_serve() -> None:
+    def speak_another_protocol(listener: socket.socket) -> None:
         with listener.accept()[0] as visitor:
             visitor.recv(1000)
             visitor.sendall(b"-ERR unknown command\r\n")

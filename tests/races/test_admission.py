@@ -21,7 +21,7 @@ PLACES = 100_000
 REAL = 20
 
 
-def ask(number: object, **headers: str) -> str:
+def ask(number: object, **headers: Any) -> str:
     """Ask for one of many pages of one policy; return what the cache did."""
     return str(Client().get("/seen/", {"declared": str(number)}, **headers).headers["Cache-Status"])
 
@@ -50,7 +50,7 @@ def own_release(world: World) -> str:
     """The mark of the running release, as it stands in the key of an entry that it stored."""
     ask("release")
     (key,) = world.redis.scan_iter(f"{keys.ENTRY}{POLICY}:*")
-    return key.decode().removeprefix(f"{keys.ENTRY}{POLICY}:")[:8]
+    return str(key.decode()).removeprefix(f"{keys.ENTRY}{POLICY}:")[:8]
 
 
 def test_the_second_request_for_a_page_gets_a_place(world: World, settings: Any) -> None:

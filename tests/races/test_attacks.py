@@ -29,12 +29,14 @@ from cachecontrol.reasons import Outcome
 from cachecontrol.redis import keys
 from cachecontrol.stats import recording
 from cachecontrol.stats.counters import Counters, CountKind
+from tests.replies import fields_of
 from tests.shelf import urls
 from tests.shelf.models import Item
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.replies import ClientResponse
     from tests.shelf.world import World
 
 POISON = {
@@ -83,7 +85,7 @@ class ByHost:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if request.get_host() == "own.wide.example":
-            request.urlconf = (path("echo/", plain),)
+            request.urlconf = (path("echo/", plain),)  # type: ignore[assignment]  # Django takes patterns, too
         return self.get_response(request)
 
 
@@ -168,7 +170,7 @@ def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 @pytest.fixture(autouse=True)
-def site(world: World, settings: Any) -> Iterator[World]:
+def site(world: World, settings: Any) -> World:
     settings.ROOT_URLCONF = __name__
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
     settings.ALLOWED_HOSTS = ["shop.example", ".wide.example"]
@@ -187,12 +189,12 @@ def alice() -> Iterator[Client]:
         cursor.execute("DELETE FROM auth_user")
 
 
-def ask(url: str, **environ: Any) -> HttpResponse:
+def ask(url: str, **environ: Any) -> ClientResponse:
     """Ask as a stranger."""
     return Client(raise_request_exception=False).get(url, **{"HTTP_HOST": "shop.example", **environ})
 
 
-def status(response: HttpResponse) -> str:
+def status(response: ClientResponse) -> str:
     return response.headers["Cache-Status"]
 
 
@@ -232,10 +234,15 @@ def test_a_host_that_is_not_ours_gets_and_leaves_nothing(world: World, host: str
     assert entries(world) == []
 
 
+def begin(*_: Any) -> Callable[[bytes], object]:
+    """Begin an answer as WSGI has it: return what writes a body, which Django does not call."""
+    return bytearray().extend
+
+
 def mounted(mount: str) -> str:
     """What the server answers where it mounts the project at that path, or was told so."""
     environ = RequestFactory().get("/link/", headers={"host": "shop.example"}).environ
-    return b"".join(WSGIHandler()(environ | {"SCRIPT_NAME": mount}, lambda *_: None)).decode()
+    return b"".join(WSGIHandler()(environ | {"SCRIPT_NAME": mount}, begin)).decode()
 
 
 def test_links_begin_where_the_project_is_mounted_and_on_nobody_elses_page(world: World) -> None:
@@ -393,6 +400,6 @@ def test_a_flood_is_counted_and_shown(world: World, settings: Any) -> None:
     assert [refusal.reason for refusal in trace.refusals] == ["full", "full", "too_large"]
     assert [(read.outcome, read.reason) for read in trace.reads][-1] == (Outcome.BYPASS, "key_too_long")
     assert recording.flush()
-    counted = Counters.parse({name.decode(): n for name, n in world.redis.hgetall(keys.STATS_TOTAL).items()})
+    counted = Counters.parse({name: int(n) for name, n in fields_of(world.redis, keys.STATS_TOTAL).items()})
     refused = {(name.policy, name.label): n for name, n in counted.of_kind(CountKind.REFUSALS)}
     assert (refused["attack.item", "full"], refused["attack.echo", "too_large"]) == (2, 1)

@@ -181,11 +181,15 @@ def test_a_stuck_drain_is_asked_for_once_and_then_left_alone(
     begun: list[catch_up.BackgroundDrain] = []
     start = catch_up.BackgroundDrain.start
     door.ask(Subject.ROW)
-    if (
-        earlier := catch_up._background.start()
-    ) is not None:  # on a slow machine, that read may have begun one
+    earlier = catch_up._background.start()  # on a slow machine, that read may have begun one
+    if earlier is not None:
         earlier.join(LONG)
-    monkeypatch.setattr(catch_up.BackgroundDrain, "start", lambda work: (begun.append(work), start(work)))
+
+    def note(work: catch_up.BackgroundDrain) -> None:
+        begun.append(work)
+        start(work)
+
+    monkeypatch.setattr(catch_up.BackgroundDrain, "start", note)
     with caplog.at_level(logging.WARNING, "cachecontrol"), stuck_drains():
         time.sleep(0.1)
         answers = [door.ask(Subject.COUNT) for _ in range(READS)]

@@ -10,7 +10,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import psycopg
@@ -28,7 +28,9 @@ from tests.shelf.reads import Subject
 from tests.shelf.world import DOORS, World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from cachecontrol.core.registry import TrackedTable
 
 door = DOORS["query"]
 PRICE = "UPDATE shelf_item SET price = price + 1 WHERE id = 1"
@@ -47,7 +49,7 @@ def _copy(world: World) -> None:
         copy.write_row([1, "copied", 5, 0])
 
 
-ACTS: dict[str, str | Any] = {
+ACTS: dict[str, str | Callable[[World], object]] = {
     "psql": _psql,
     "copy": _copy,
     "truncate cascade": "TRUNCATE shelf_shelf CASCADE",
@@ -72,14 +74,22 @@ ACTS: dict[str, str | Any] = {
 }
 
 
+def items() -> TrackedTable:
+    """Return what the cache knows of the table of items."""
+    table = registry.find("shelf_item")
+    assert table
+    return table
+
+
 @pytest.mark.parametrize("act", ACTS)
 def test_a_write_by_whatever_means_ends_what_it_changed(world: World, act: str) -> None:
     subjects = [Subject.LIST, Subject.TABLE, Subject.COUNT]
     before = [door.ask(subject) for subject in subjects]
-    if callable(ACTS[act]):
-        ACTS[act](world)
+    write = ACTS[act]
+    if isinstance(write, str):
+        world.run(write)
     else:
-        world.run(ACTS[act])
+        write(world)
     if act == "prepared transaction":
         world.drain()
         assert [door.ask(subject) for subject in subjects] == before
@@ -253,7 +263,7 @@ NO_TWIN = f"{SWAP}; DROP TABLE shelf_twin; DELETE FROM cachecontrol_tracked WHER
 @pytest.mark.parametrize("is_migrated", [False, True], ids=["at once", "after migrate"])
 def test_triggers_that_name_another_table_do_not_count(world: World, is_migrated: bool) -> None:
     """Two tracked tables changed their names, and their triggers with them."""
-    twin = dataclasses.replace(registry.find("shelf_item"), relation="shelf_twin")
+    twin = dataclasses.replace(items(), relation="shelf_twin")
     with defined(world, TWIN, NO_TWIN), mock.patch.dict(registry._tables, {"shelf_twin": twin}):
         triggers.synchronise(connection)
         world.run(SWAP)
@@ -345,7 +355,7 @@ def test_a_write_to_a_partition_ends_what_was_read_of_the_whole(
 
 def test_a_part_of_another_table_is_served_and_not_stored(world: World, partitions: None) -> None:
     """What is written through the whole fires no trigger of the part."""
-    part = dataclasses.replace(registry.find("shelf_item"), relation="shelf_item_1")
+    part = dataclasses.replace(items(), relation="shelf_item_1")
     with mock.patch.dict(registry._tables, {"shelf_item_1": part}):
         triggers.synchronise(connection)
         collection = Collection("default")

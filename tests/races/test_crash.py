@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cachecontrol.redis import protocol
+from tests.replies import one_row
 from tests.shelf import cluster
 from tests.shelf.reads import CHANGES, Subject
 
@@ -46,7 +47,7 @@ def _crash(crash: str, server: Postgres) -> None:
     cluster.reconnect()
     with cluster.connect(server) as other:
         other.execute("SELECT pg_logical_emit_message(false, 'other', repeat('x', 1000000))")
-        (position,) = other.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()
+        (position,) = one_row(other.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"))
     assert position > int(protocol.clock().seen.partition(".")[2])
 
 
@@ -79,7 +80,7 @@ def test_a_change_under_an_xid_that_was_handed_out_before_is_carried(
     with cluster.connect(fragile) as rival:
         rival.execute("SET synchronous_commit = on")
         rival.execute(CHANGES[Subject.ROW])
-        xid = rival.execute("SELECT max(xid::text::bigint) FROM cachecontrol_change").fetchone()[0]
+        (xid,) = one_row(rival.execute("SELECT max(xid::text::bigint) FROM cachecontrol_change"))
     assert xid < seen, "no xid was handed out again, so that nothing is shown"
     world.drain()
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)

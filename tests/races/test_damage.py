@@ -21,11 +21,12 @@ from cachecontrol.jobs import reconcile
 from cachecontrol.reasons import Outcome
 from cachecontrol.redis import keys
 from cachecontrol.stats import recording
+from tests.replies import fields_of, in_bytes
 from tests.shelf.reads import Subject
 from tests.shelf.world import DOORS, Door, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 FIELDS = ("epoch", "as_of", "head", "body", "recipe", "stored")
 few = settings(
@@ -58,10 +59,10 @@ def kept(world: World, door: Door, settings: Any) -> tuple[bytes, dict[str, byte
     settings.CACHECONTROL = {**settings.CACHECONTROL, "SIGN_BODIES": True, "WAIT": 0.1}
     door.ask(Subject.LIST)
     (key,) = world.redis.scan_iter(f"{keys.ENTRY}*")
-    return key, {name.decode(): value for name, value in world.redis.hgetall(key).items()}
+    return key, fields_of(world.redis, key)
 
 
-def put(world: World, key: bytes, fields: dict[str, bytes]) -> None:
+def put(world: World, key: bytes, fields: Mapping[Any, bytes]) -> None:
     world.redis.delete(key, keys.lease(key.decode()))
     world.redis.hset(key, mapping=fields)
 
@@ -132,7 +133,7 @@ def test_a_damaged_body_is_counted(world: World, door: Door, kept: Any) -> None:
     assert door.ask(Subject.LIST) == "[10, 20]"
     assert (world.last.outcome, world.last.reason) == (Outcome.MISS, "damaged")
     assert recording.flush()
-    assert int(world.redis.hget(keys.STATS_TOTAL, "counter||codec.damaged|")) == before + 1
+    assert int(in_bytes(world.redis.hget(keys.STATS_TOTAL, "counter||codec.damaged|"))) == before + 1
 
 
 @few

@@ -13,6 +13,7 @@ from django.db import connection
 from cachecontrol.drain import catch_up
 from cachecontrol.reasons import Outcome
 from cachecontrol.redis import keys, protocol
+from tests.replies import in_bytes
 from tests.shelf.reads import CHANGES, Subject
 from tests.shelf.world import DOORS, World, elsewhere
 
@@ -26,7 +27,8 @@ FIELDS = ["epoch", "identity", "snapshot", "rank", "position", "time", "tables",
 
 @pytest.fixture(params=FIELDS)
 def field(request: pytest.FixtureRequest) -> str:
-    return request.param
+    name: str = request.param
+    return name
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def damages(world: World, field: str) -> Iterator[bytes | None]:
     """Damages one field of a sound clock in one way after the other."""
 
     def damaged() -> Iterator[bytes | None]:
-        sound = world.redis.hget(keys.CLOCK, field)
+        sound = in_bytes(world.redis.hget(keys.CLOCK, field))
         for damage in [*DAMAGES, sound.replace(b"0", b"z"), None]:
             world.redis.delete(keys.CLOCK)
             world.drain()

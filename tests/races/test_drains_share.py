@@ -88,6 +88,12 @@ def _insert(number: int) -> None:
     _alone(lambda: Item.objects.create(pk=1000 + number, shelf_id=1, price=number))
 
 
+def waiters() -> int:
+    """Return how many threads wait for their turn to drain."""
+    turn: Any = runner.runner._turn
+    return len(turn._waiters)
+
+
 def test_writers_who_commit_while_a_drain_runs_share_the_next(
     world: World, moved: list[list[str]], gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
@@ -95,7 +101,7 @@ def test_writers_who_commit_while_a_drain_runs_share_the_next(
     assert gate.reached.wait(LONG)
     others = [pool.submit(_insert, number) for number in range(1, WRITERS)]
     _wait(lambda: Item.objects.count() == 3 + WRITERS)
-    _wait(lambda: len(runner.runner._turn._waiters) == WRITERS - 1)
+    _wait(lambda: waiters() == WRITERS - 1)
     gate.opened.set()
     for one in (first, *others):
         one.result(LONG)
@@ -114,7 +120,7 @@ def test_a_drain_that_began_before_a_commit_is_not_taken_for_one_that_carried_it
     first = pool.submit(_insert, 0)
     assert gate.reached.wait(LONG)
     second = pool.submit(lambda: _alone(lambda: Item.objects.filter(pk=1).update(price=99)))
-    _wait(lambda: len(runner.runner._turn._waiters) == 1)
+    _wait(lambda: waiters() == 1)
     gate.opened.set()
     first.result(LONG)
     second.result(LONG)
@@ -170,7 +176,7 @@ def test_readers_who_find_the_clock_old_wait_for_one_drain(
 ) -> None:
     """The primary hangs: else each of them would ask it."""
     readers = [pool.submit(lambda: _alone(catch_up.catch_up)) for _ in range(WRITERS)]
-    _wait(lambda: len(runner.runner._turn._waiters) == WRITERS - 1)
+    _wait(lambda: waiters() == WRITERS - 1)
     _wait(lambda: _asking() == 1)
     hanging()
     assert [one.result(LONG) for one in readers] == [True] * WRITERS

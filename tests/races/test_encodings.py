@@ -18,6 +18,7 @@ from cachecontrol.drain.runner import DrainRunner, runner
 from cachecontrol.postgres import triggers
 from cachecontrol.reasons import Outcome
 from tests.library.models import Author, Genre, Publisher
+from tests.replies import one_row
 from tests.shelf import cluster
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def test_bytes_of_another_encoding_move_the_whole_table(
     ask()
     elsewhere.execute(r"INSERT INTO library_author (name, code, born) VALUES ('x', E'\xe9', 1)")
     _drain()
-    (tags,) = elsewhere.execute("SELECT tags FROM cachecontrol_change ORDER BY id DESC LIMIT 1").fetchone()
+    (tags,) = one_row(elsewhere.execute("SELECT tags FROM cachecontrol_change ORDER BY id DESC LIMIT 1"))
     assert tags == ["library_author*", "library_author"]
     ask()
     assert world.last.outcome is Outcome.MISS

@@ -20,6 +20,7 @@ from cachecontrol.models import Epoch
 from cachecontrol.reasons import Outcome
 from cachecontrol.redis import keys, protocol
 from tests.patience import LONG
+from tests.replies import in_bytes
 from tests.shelf.reads import CHANGES, Subject
 from tests.shelf.staging import staged
 from tests.shelf.world import Door, World, elsewhere
@@ -35,12 +36,12 @@ LATER = 10**15
 def _put_back(world: World) -> None:
     """The database is put back as it was: its WAL and its epoch are behind what Redis knows."""
     for tag in world.redis.scan_iter(f"{keys.TAG}*"):
-        position, *rest = world.redis.get(tag).split(b" ")
+        position, *rest = in_bytes(world.redis.get(tag)).split(b" ")
         number, wal = position.split(b".")
         world.redis.set(tag, b" ".join([b"%b.%020d" % (number, int(wal) + LATER), *rest]))
-    number, wal = protocol.clock().seen.split(".")
+    epoch, end = protocol.clock().seen.split(".")
     world.redis.hset(
-        keys.CLOCK, mapping=dict.fromkeys(("seen", "position"), f"{number}.{int(wal) + LATER:020d}")
+        keys.CLOCK, mapping=dict.fromkeys(("seen", "position"), f"{epoch}.{int(end) + LATER:020d}")
     )
     world.run("UPDATE cachecontrol_epoch SET number = 1, random = 'restored'")
 

@@ -5,7 +5,7 @@ See docs/races.md, "An answer that comes too late".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.shelf.world import World
 
 
-def test_a_late_answer_is_not_taken_for_the_next(world: World, valkey: Valkey, settings) -> None:
+def test_a_late_answer_is_not_taken_for_the_next(world: World, valkey: Valkey, settings: Any) -> None:
     settings.CACHECONTROL = {**settings.CACHECONTROL, "BREAKER_SECONDS": 0.0}
     world.drain()
     with silent(valkey), pytest.raises(StoreDown):

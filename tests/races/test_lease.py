@@ -5,7 +5,7 @@ See docs/races.md, "A lease that passed on".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,7 +22,7 @@ def held(world: World) -> list[bytes]:
     return [key for key in world.redis.scan_iter(f"{keys.LEASE}*") if world.redis.get(key) != b"-"]
 
 
-def test_a_refused_answer_gives_the_lease_back(world: World, door: Door, settings) -> None:
+def test_a_refused_answer_gives_the_lease_back(world: World, door: Door, settings: Any) -> None:
     settings.CACHECONTROL = {**settings.CACHECONTROL, "MAX_ENTRY_BYTES": 1}
     door.ask(Subject.ROW)
     assert not held(world)

@@ -18,6 +18,7 @@ from cachecontrol.core.positions import epoch_text, position_text
 from cachecontrol.reasons import Outcome
 from cachecontrol.redis import protocol
 from project.local.valkey import Valkey
+from tests.replies import in_bytes
 from tests.shelf.reads import Subject
 
 if TYPE_CHECKING:
@@ -72,4 +73,4 @@ def test_a_server_that_sorts_otherwise_serves_nothing_stale(world: World, danish
         world.change_and_drain(Subject.ROW)
         assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
         assert world.last.outcome is not Outcome.HIT
-    assert protocol.clock().epoch == danish.hget("cc:{0}:clock", "epoch").decode()
+    assert protocol.clock().epoch == in_bytes(danish.hget("cc:{0}:clock", "epoch")).decode()

@@ -7,7 +7,7 @@ an older snapshot".
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -25,7 +25,7 @@ from tests.shelf.reads import CHANGES, Subject
 from tests.shelf.world import Door, World, elsewhere
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 RAISE = "UPDATE shelf_item SET price = price + 1 WHERE id = 1"
 
@@ -89,11 +89,11 @@ def _raw() -> None:
     connection.connection.execute(RAISE)
 
 
-def _run(sql: str):
+def _run(sql: str) -> Callable[[], object]:
     return lambda: connection.cursor().execute(sql)
 
 
-WRITES = {
+WRITES: dict[str, Callable[[], object]] = {
     "save": lambda: Item.objects.filter(pk=1).update(price=11),
     "function": _run("SELECT raise_price()"),
     "callproc": lambda: connection.cursor().callproc("raise_price"),
@@ -120,14 +120,14 @@ def test_what_may_be_rolled_back_is_not_stored(world: World, door: Door, functio
 
 @pytest.mark.parametrize("write", WRITES)
 def test_what_was_read_before_a_write_of_the_same_fill_is_not_stored(
-    world: World, door: Door, functions: None, write: str, monkeypatch
+    world: World, door: Door, functions: None, write: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A view that writes: what it read afterwards may be rolled back with the request."""
     _fill_that_writes(door, WRITES[write], monkeypatch)
 
 
 def test_what_a_fill_read_of_a_write_that_nobody_told_it_of_is_not_stored(
-    world: World, door: Door, monkeypatch
+    world: World, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pooler gave it a session that did not ask to be told; so the server is asked again at the end."""
     connection.cursor().execute(f"SET {NOTICE_SETTING} = off")
@@ -135,11 +135,11 @@ def test_what_a_fill_read_of_a_write_that_nobody_told_it_of_is_not_stored(
     _fill_that_writes(door, _raw, monkeypatch)
 
 
-def _fill_that_writes(door: Door, write, monkeypatch) -> None:
+def _fill_that_writes(door: Door, write: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
     before, tracked = door.truth(Subject.ROW), type(Item.objects.all())
     fetch_all, acts = tracked._fetch_all, [write]
 
-    def write_and_fetch(queryset) -> None:
+    def write_and_fetch(queryset: Any) -> None:
         if acts and queryset.model is Item and queryset._result_cache is None:
             acts.pop()()
         fetch_all(queryset)

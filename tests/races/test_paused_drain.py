@@ -29,7 +29,7 @@ MAX_LAG = 0.3
 
 
 def test_a_drain_that_paused_does_not_vouch_for_what_was_committed_meanwhile(
-    world: World, door: Door, settings
+    world: World, door: Door, settings: Any
 ) -> None:
     settings.CACHECONTROL = {**settings.CACHECONTROL, "MAX_LAG": MAX_LAG}
     door.ask(Subject.ROW)

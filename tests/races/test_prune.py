@@ -21,6 +21,7 @@ from cachecontrol.models import Epoch
 from cachecontrol.reasons import Outcome
 from cachecontrol.redis import protocol
 from tests.patience import LONG
+from tests.replies import in_bytes
 from tests.shelf.reads import CHANGES, Subject
 from tests.shelf.world import DOORS, Door, World
 
@@ -31,10 +32,9 @@ door = DOORS["query"]
 
 
 @pytest.fixture(autouse=True)
-def at_once(world: World, settings: Any) -> Iterator[None]:
+def at_once(world: World, settings: Any) -> None:
     """Whatever a recorded snapshot saw may go at once."""
     settings.CACHECONTROL = {**settings.CACHECONTROL, "PRUNE_AFTER": 0.0}
-    return
 
 
 def _changes(world: World) -> int:
@@ -72,7 +72,7 @@ def _prune_with_the_recorded_snapshot(world: World) -> None:
 def test_a_clock_drained_less_far_than_the_log_was_pruned_is_not_believed(world: World, door: Door) -> None:
     """Redis comes back with a clock of yesterday, whose changes are gone."""
     door.ask(Subject.ROW)
-    before = world.redis.dump("cc:{0}:clock")
+    before = in_bytes(world.redis.dump("cc:{0}:clock"))
     world.change(Subject.ROW)
     prune.prune()
     assert _changes(world) == 0
@@ -125,7 +125,7 @@ def test_a_commit_with_a_lower_id_after_a_higher_one_is_carried(world: World, do
 
 def test_a_drain_that_died_between_moving_and_advancing_is_done_again(world: World, door: Door) -> None:
     door.ask(Subject.ROW)
-    before = world.redis.dump("cc:{0}:clock")
+    before = in_bytes(world.redis.dump("cc:{0}:clock"))
     world.change_and_drain(Subject.ROW)
     world.redis.restore("cc:{0}:clock", 0, before, replace=True)
     door.ask(Subject.ROW)

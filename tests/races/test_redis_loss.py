@@ -45,7 +45,7 @@ def lose(world: World, valkey: Valkey, settings: Any) -> Iterator[Callable[[], N
     saved.unlink(missing_ok=True)
 
 
-def test_moves_that_redis_lost_are_replayed(world: World, door: Door, lose) -> None:
+def test_moves_that_redis_lost_are_replayed(world: World, door: Door, lose: Callable[[], None]) -> None:
     door.ask(Subject.LIST)
     world.redis.save()
     world.change_and_drain(Subject.LIST)
@@ -55,7 +55,9 @@ def test_moves_that_redis_lost_are_replayed(world: World, door: Door, lose) -> N
     assert door.ask(Subject.LIST) == door.truth(Subject.LIST)
 
 
-def test_an_entry_that_nothing_moved_survives_the_restart(world: World, door: Door, lose) -> None:
+def test_an_entry_that_nothing_moved_survives_the_restart(
+    world: World, door: Door, lose: Callable[[], None]
+) -> None:
     door.ask(Subject.ROW)
     world.redis.save()
     lose()
@@ -64,7 +66,9 @@ def test_an_entry_that_nothing_moved_survives_the_restart(world: World, door: Do
     assert world.last.outcome is Outcome.HIT
 
 
-def test_a_drain_that_spans_the_loss_does_not_skip_what_was_lost(world: World, door: Door, lose) -> None:
+def test_a_drain_that_spans_the_loss_does_not_skip_what_was_lost(
+    world: World, door: Door, lose: Callable[[], None]
+) -> None:
     door.ask(Subject.ROW)
     world.redis.save()
     world.change_and_drain(Subject.ROW)
@@ -76,7 +80,7 @@ def test_a_drain_that_spans_the_loss_does_not_skip_what_was_lost(world: World, d
 
 
 def test_a_loss_between_two_chunks_of_a_drain_skips_nothing(
-    world: World, door: Door, lose, monkeypatch
+    world: World, door: Door, lose: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first chunk's moves are gone, and the clock is as the drain saw it."""
     door.ask(Subject.LIST)
@@ -93,7 +97,9 @@ def test_a_loss_between_two_chunks_of_a_drain_skips_nothing(
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
 
 
-def test_a_fill_that_spans_the_loss_is_moved_by_the_replay(world: World, door: Door, lose) -> None:
+def test_a_fill_that_spans_the_loss_is_moved_by_the_replay(
+    world: World, door: Door, lose: Callable[[], None]
+) -> None:
     world.redis.save()
 
     def rival() -> None:
@@ -107,7 +113,7 @@ def test_a_fill_that_spans_the_loss_is_moved_by_the_replay(world: World, door: D
 
 
 def test_a_redis_that_is_gone_costs_no_answer_and_no_write(
-    world: World, door: Door, valkey: Valkey, settings
+    world: World, door: Door, valkey: Valkey, settings: Any
 ) -> None:
     """Only the database answers, and what was written meanwhile is seen once Redis is back."""
     settings.CACHECONTROL = {**settings.CACHECONTROL, "BREAKER_SECONDS": 0.0}
@@ -121,7 +127,7 @@ def test_a_redis_that_is_gone_costs_no_answer_and_no_write(
 
 
 def test_a_writer_cut_off_from_redis_is_carried_by_the_next_drain(
-    world: World, door: Door, monkeypatch
+    world: World, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its commit stands, and another drain carries it. See docs/races.md, "A writer cut off from Redis"."""
     door.ask(Subject.LIST)

@@ -20,6 +20,7 @@ from cachecontrol.exceptions import StoreDown
 from cachecontrol.frontends import frontend
 from cachecontrol.reasons import Outcome
 from cachecontrol.redis import protocol
+from tests.replies import one_row
 from tests.shelf import cluster
 from tests.shelf.models import Item
 from tests.shelf.reads import Subject
@@ -68,7 +69,7 @@ def _follow(world: World, replica: psycopg.Connection[Any]) -> None:
     (position,) = world.run("SELECT pg_current_wal_insert_lsn()").fetchone()
     replayed = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
     world.run("SELECT pg_switch_wal()")
-    cluster._wait(lambda: replica.execute(replayed, [position]).fetchone()[0])
+    cluster._wait(lambda: one_row(replica.execute(replayed, [position]))[0])
 
 
 def _price(world: World) -> str:

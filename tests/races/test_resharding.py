@@ -53,7 +53,7 @@ class Node:
         }
         self.server = Valkey(home, settings=settings | {"cluster-node-timeout": MILLISECONDS})
         self.server.start()
-        self.client = Redis(port=self.port)
+        self.client: Any = Redis(port=self.port)
         self.name = self.cluster("MYID").decode()
 
     def cluster(self, *arguments: Any) -> Any:

@@ -27,6 +27,7 @@ from cachecontrol.reasons import Outcome
 from cachecontrol.redis import keys
 from cachecontrol.stats import recording
 from tests.patience import LONG
+from tests.replies import one_row
 from tests.shelf import reads, urls
 from tests.shelf.models import Item
 from tests.shelf.reads import Subject
@@ -105,7 +106,7 @@ def _named() -> Any:
 
 def _server_side() -> Any:
     with transaction.atomic(), psycopg.ServerCursor(raw(), "named") as cursor:
-        return cursor.execute(SUM).fetchone()[0]
+        return one_row(cursor.execute(SUM))[0]
 
 
 def _copied() -> Any:
@@ -136,7 +137,7 @@ PAST_DJANGO: dict[str, Callable[[], Any]] = {
     "executemany": _executed_many,
     "named cursor": _named,
     "server-side cursor": _server_side,
-    "cursor of another class": lambda: psycopg.ClientCursor(raw()).execute(SUM).fetchone()[0],
+    "cursor of another class": lambda: one_row(psycopg.ClientCursor(raw()).execute(SUM))[0],
     "copy": _copied,
     "stream": lambda: next(iter(raw().cursor().stream(SUM)))[0],
     "pipeline": _pipelined,
@@ -210,7 +211,7 @@ def test_a_second_connection_to_the_same_database_is_not_covered(world: World) -
 def test_a_connection_with_our_cursors_is_not_covered(world: World) -> None:
     def read() -> Any:
         with psycopg.connect(world.rival.info.dsn, cursor_factory=raw().cursor_factory) as other:
-            return other.execute(SUM).fetchone()[0]
+            return one_row(other.execute(SUM))[0]
 
     assert ask(read) == ("60", {"database"})
 

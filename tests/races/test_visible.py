@@ -12,6 +12,7 @@ import pytest
 
 from cachecontrol.drain.runner import DrainRunner
 from tests.patience import LONG
+from tests.replies import one_row
 from tests.shelf import cluster
 from tests.shelf.reads import CHANGES, Subject
 
@@ -54,9 +55,9 @@ def test_a_quiet_database_is_drained_without_writing_to_it(world: World, server:
     drain.run()
     with cluster.connect(server) as own:
         own.execute("CHECKPOINT")
-        (began,) = own.execute(WHERE).fetchone()
+        (began,) = one_row(own.execute(WHERE))
         for _ in range(DRAINS):
             drain.run()
-        (ended,) = own.execute(WHERE).fetchone()
+        (ended,) = one_row(own.execute(WHERE))
     drain.close()
     assert ended - began < DRAINS * SMALLEST_MESSAGE

@@ -20,6 +20,7 @@ from cachecontrol.postgres import read_point
 from cachecontrol.reasons import Outcome
 from cachecontrol.redis import keys
 from tests.patience import LONG
+from tests.replies import in_bytes
 from tests.shelf import urls
 from tests.shelf.reads import Subject
 from tests.shelf.staging import staged
@@ -30,12 +31,16 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
+    from tests.replies import ClientResponse
     from tests.shelf.world import Door, World
 
 
 def _depends_on(world: World) -> dict[str, set[str]]:
     """What each entry depends on, by what it holds."""
-    heads = [Head.unpack(world.redis.hget(key, "head")) for key in world.redis.scan_iter(f"{keys.ENTRY}*")]
+    heads = [
+        Head.unpack(in_bytes(world.redis.hget(key, "head")))
+        for key in world.redis.scan_iter(f"{keys.ENTRY}*")
+    ]
     return {"list" if "shelf_item.shelf_id=1" in head.tags else "row": {*head.tags} for head in heads}
 
 
@@ -51,7 +56,7 @@ def test_a_fill_in_the_middle_of_another_takes_nothing_of_it(world: World, door:
 
 
 def _other(door: Door) -> str:
-    return elsewhere(lambda: door.ask(Subject.LIST))
+    return str(elsewhere(lambda: door.ask(Subject.LIST)))
 
 
 def test_what_one_visitor_is_refused_is_not_refused_to_another(world: World, door: Door) -> None:
@@ -119,7 +124,8 @@ def test_who_waits_for_the_fill_of_a_form_gets_a_form_of_their_own(world: World,
     first, other = Client(enforce_csrf_checks=True), Client(enforce_csrf_checks=True)
     other.handler = first.handler
     first.cookies["name"], other.cookies["name"] = "first", "other"
-    waits, told = threading.Event(), {}
+    waits = threading.Event()
+    told: dict[str, ClientResponse] = {}
     visit = threading.Thread(target=elsewhere, args=[lambda: told.update(other=other.get("/form/"))])
 
     def come() -> None:

@@ -22,6 +22,7 @@ from cachecontrol.core.entry import Head
 from cachecontrol.reasons import LeaseState, Outcome, Verdict
 from cachecontrol.redis import leases, protocol
 from tests.patience import LONG
+from tests.replies import in_bytes
 from tests.shelf import reads
 from tests.shelf.reads import Subject
 from tests.shelf.staging import let_pass, staged
@@ -89,7 +90,7 @@ def test_a_late_holder_of_a_lease_that_passed_on_does_not_replace_the_newer_entr
 def test_a_stale_answer_is_given_for_as_long_as_the_policy_says(world: World) -> None:
     _patient()
     world.change_and_drain(Subject.ROW)
-    key = world.redis.keys("cc:{0}:e:shelf.patient:*")[0]
+    key = in_bytes(world.redis.keys("cc:{0}:e:shelf.patient:*")[0])
     world.redis.set(key.replace(b":e:", b":l:"), "somebody")
     assert _patient() == "10"
     assert world.last.outcome is Outcome.STALE
@@ -101,12 +102,12 @@ def test_a_tag_that_moves_again_does_not_lengthen_the_time_of_a_stale_answer(
     """What counts is when the entry first was not fresh any more."""
     settings.CACHECONTROL = {**settings.CACHECONTROL, "WAIT": 0.05}
     _patient()
-    key = world.redis.keys("cc:{0}:e:shelf.patient:*")[0]
+    key = in_bytes(world.redis.keys("cc:{0}:e:shelf.patient:*")[0])
     world.redis.set(key.replace(b":e:", b":l:"), "somebody")
     world.change_and_drain(Subject.ROW)
     long_ago = 3600_000_000
     for tag in world.redis.keys("cc:{0}:t:*"):
-        position, at, *rest = world.redis.get(tag).split(b" ")
+        position, at, *rest = in_bytes(world.redis.get(tag)).split(b" ")
         world.redis.set(tag, b" ".join([position, b"%d" % (int(at) - long_ago), *rest]))
     world.change_and_drain(Subject.ROW)
     assert _patient() == page.truth(Subject.ROW)
@@ -138,14 +139,15 @@ def _ask(door: str) -> str:
 def test_a_refused_answer_is_not_shared_beyond_its_moment(world: World, settings: Any) -> None:
     """It was computed before the sale began, and somebody asks after."""
     page.ask(Subject.ROW)
-    key = world.redis.keys("cc:{0}:e:shelf.page:*")[0].decode()
+    key = in_bytes(world.redis.keys("cc:{0}:e:shelf.page:*")[0]).decode()
     reading = protocol.read(key)
+    assert reading.entry
     known = Head.unpack(reading.entry.head)
     ended = Head(
         epoch=known.epoch, as_of=known.as_of, expires=reading.now - 1, ends=reading.now - 1, tags=known.tags
     )
     answer = key.replace(":e:", ":a:")
-    fields = {
+    fields: dict[Any, Any] = {
         "epoch": known.epoch,
         "position": "9",
         "head": ended.pack(),

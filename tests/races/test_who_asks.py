@@ -190,7 +190,7 @@ def _turn() -> None:
     raw("SELECT set_config('shop.shelf', '1', false)")
 
 
-ALTERATIONS = {
+ALTERATIONS: dict[str, Callable[[], object]] = {
     "set": lambda: connection.cursor().execute(ALTERED),
     "psycopg": lambda: raw(ALTERED),
     "set_config": lambda: connection.cursor().execute(
@@ -282,7 +282,7 @@ def test_a_session_that_forgot_its_settings_still_hears_of_its_writes(
 
 
 def test_what_the_server_reports_needs_no_sign_in_the_sql(world: World, schema: None, door: Door) -> None:
-    if connection.pg_version < 180000:
+    if connection.pg_version < 180000:  # type: ignore[attr-defined]  # of PostgreSQL alone
         pytest.skip("reported from PostgreSQL 18 on")
     world.run(f"CREATE FUNCTION elsewhere.turn() RETURNS void LANGUAGE plpgsql AS $$ BEGIN {ALTERED}; END $$")
     elsewhere(lambda: door.ask(Subject.ROW))

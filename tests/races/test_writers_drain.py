@@ -14,6 +14,7 @@ import pytest
 from cachecontrol.drain import catch_up, runner
 from cachecontrol.postgres import drain_query
 from cachecontrol.redis import keys, protocol
+from tests.replies import fields_of, in_bytes
 from tests.shelf.reads import Subject
 from tests.shelf.staging import staged
 
@@ -89,6 +90,7 @@ def test_it_becomes_a_whole_one_on_another_backend(world: World) -> None:
     See docs/races.md, "A crash of PostgreSQL".
     """
     own = runner.runner.drainer.primary.connection()
+    assert own.last_state
     own.last_state = dataclasses.replace(own.last_state, backend=0)
     with staged(protocol, "_clock", after=lambda: None):
         runner.runner.run(certify=False)
@@ -139,17 +141,17 @@ def test_it_replays_nothing_but_vouches_for_nothing_either_where_redis_lost_move
 ) -> None:
     """The clock fell behind what this process drained: a whole drain moves what was lost."""
     door.ask(Subject.ROW)
-    before, entries = world.redis.hgetall("cc:{0}:clock"), _strings(world)
+    before, entries = fields_of(world.redis, "cc:{0}:clock"), _strings(world)
     world.change(Subject.ROW)
     runner.runner.run(certify=False)
-    world.redis.hset("cc:{0}:clock", mapping=before)
+    world.redis.hset("cc:{0}:clock", mapping=dict[Any, Any](before))
     for key, value in entries.items():
         world.redis.set(key, value, keepttl=True)
     runner.runner.run(certify=False)
-    assert protocol.clock().rank == before[b"rank"].decode()
+    assert protocol.clock().rank == before["rank"].decode()
     world.drain()
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
 
 
 def _strings(world: World) -> dict[bytes, bytes]:
-    return {key: world.redis.get(key) for key in world.redis.keys("cc:{0}:t:*")}
+    return {in_bytes(key): in_bytes(world.redis.get(key)) for key in world.redis.keys("cc:{0}:t:*")}

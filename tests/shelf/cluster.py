@@ -24,7 +24,7 @@ from project.local.postgres import Postgres
 from tests.patience import LONG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PLACE = ("HOST", "PORT")
 WAL_WRITER = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"
@@ -50,7 +50,17 @@ def _copy(server: Postgres, *, standby: bool) -> None:
     target = server._data
     make_private(server._place, place=server._place)
     source = " ".join(f"{name}={value}" for name, value in parameters().items() if name != "dbname")
-    command = [server._programs / "pg_basebackup", "-d", source, "-D", target, "-c", "fast", "-X", "stream"]
+    command = [
+        str(server._programs / "pg_basebackup"),
+        "-d",
+        source,
+        "-D",
+        str(target),
+        "-c",
+        "fast",
+        "-X",
+        "stream",
+    ]
     done = subprocess.run(
         [*command, *(["-R"] if standby else [])], check=False, capture_output=True, timeout=LONG
     )
@@ -70,7 +80,8 @@ def forgetful(server: Postgres) -> Iterator[None]:
 
 def _wal_writer(server: Postgres) -> int:
     with connect(server) as own:
-        return int(own.execute(WAL_WRITER).fetchone()[0])
+        ((pid,),) = own.execute(WAL_WRITER).fetchall()
+    return int(pid)
 
 
 def crash(server: Postgres) -> None:
@@ -111,7 +122,7 @@ def promote(server: Postgres) -> None:
     """Make a standby a primary with a timeline of its own, and wait until it takes writes."""
     with connect(server) as own:
         own.execute("SELECT pg_promote()")
-        _wait(lambda: not own.execute("SELECT pg_is_in_recovery()").fetchone()[0])
+        _wait(lambda: own.execute("SELECT WHERE NOT pg_is_in_recovery()").rowcount)
 
 
 def connect(server: Postgres) -> psycopg.Connection[Any]:
@@ -144,7 +155,7 @@ def parameters() -> dict[str, Any]:
     return {name: given[name] for name in ("dbname", "user", "host", "port", "password") if name in given}
 
 
-def _wait(until: Any) -> None:
+def _wait(until: Callable[[], object]) -> None:
     deadline = time.monotonic() + LONG
     while not until():
         assert time.monotonic() < deadline, "the server did not follow in time"

@@ -12,6 +12,7 @@ from unittest import mock
 from cachecontrol.core.entry import Head
 from cachecontrol.prove.processes import suspended
 from cachecontrol.redis import keys, redis_client
+from tests.replies import in_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +52,7 @@ def staged(owner: Any, name: str, *, before: Act | None = None, after: Act | Non
 @contextmanager
 def silent(valkey: Valkey) -> Iterator[None]:
     """Let Redis answer nobody within the block, where this thread's connection waits for an answer once, and not long."""
-    line, pid = redis_client.thread_connection._current(), valkey.pid()
+    line, pid = redis_client.thread_connection.renew(), valkey.pid()
     line.connect()
     line._sock.settimeout(MOMENT)
     assert pid is not None
@@ -63,7 +64,7 @@ def let_pass(redis: Redis, time: timedelta) -> None:
     """Bring the end of every entry that much nearer, as if the time had passed for Redis."""
     micros = time // timedelta(microseconds=1)
     for key in redis.scan_iter(f"{keys.ENTRY}*"):
-        head = Head.unpack(redis.hget(key, "head"))
+        head = Head.unpack(in_bytes(redis.hget(key, "head")))
         redis.hset(key, "head", replace(head, expires=head.expires - micros).pack())
 
 

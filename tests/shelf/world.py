@@ -138,7 +138,8 @@ def door(request: pytest.FixtureRequest) -> Door:
 
 @pytest.fixture(params=list(Subject))
 def subject(request: pytest.FixtureRequest) -> Subject:
-    return request.param
+    subject: Subject = request.param
+    return subject
 
 
 def _record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from cachecontrol.prove.checker import ViolationKind
 from cachecontrol.prove.faults.injector import FAULTS
@@ -29,7 +30,8 @@ def test_every_kind_of_violation_is_documented() -> None:
 
 def test_every_option_is_documented() -> None:
     parser = Command().create_parser("manage.py", "prove")
-    ours = [action.option_strings[0] for action in parser._actions if action.container.title == "options"]
+    actions: list[Any] = parser._actions
+    ours = [action.option_strings[0] for action in actions if action.container.title == "options"]
     assert {"--seconds", "--celery-app"} <= {*ours}
     inherited = {"-h", "-v", "--version", "--settings", "--pythonpath", "--traceback", "--no-color"}
     inherited |= {"--force-color", "--skip-checks"}

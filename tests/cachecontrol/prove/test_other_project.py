@@ -73,7 +73,7 @@ def test_another_project_proves_its_installation(
     folder: Path, database: str, valkey: Valkey, redis: Redis
 ) -> None:
     report = folder / "report.json"
-    options = [*PROOF, *PATIENT, "--celery-app", "kiosk.background", "--report", report]
+    options = [*PROOF, *PATIENT, "--celery-app", "kiosk.background", "--report", str(report)]
     process = run("prove", *options, folder=folder, database=database, valkey=valkey)
     assert process.returncode == 0, process.stdout + process.stderr
     figures = json.loads(report.read_text())

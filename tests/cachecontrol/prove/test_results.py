@@ -17,7 +17,7 @@ from cachecontrol.prove.workload.reports import reported
 def received(output: bytes) -> Results:
     """Return the results of these messages."""
     results = Results()
-    for message in messages.receive(io.BytesIO(output)):  # type: ignore[arg-type]
+    for message in messages.receive(io.BytesIO(output)):
         results.receive(message)
     return results
 

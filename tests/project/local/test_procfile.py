@@ -1,8 +1,11 @@
 """Programs of a Procfile run together, are started again when they end, and end with the process that started them."""
 
+from __future__ import annotations
+
 import signal
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -10,6 +13,10 @@ import pytest
 from project.local.folders import BASE_DIR
 from project.local.processes import alive, await_end
 from tests.patience import LONG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 STARTER = """
 import os, sys, time
@@ -33,10 +40,10 @@ print("stopped" if started else "failed", flush=True)
 
 
 @pytest.fixture
-def start(tmp_path):
-    starters = []
+def start(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    starters: list[subprocess.Popen[str]] = []
 
-    def start(procfile):
+    def start(procfile: str) -> subprocess.Popen[str]:
         (tmp_path / "Procfile").write_text(procfile)
         command = [sys.executable, "-c", STARTER, str(tmp_path / "Procfile"), str(tmp_path / "lock")]
         starters.append(subprocess.Popen(command, cwd=BASE_DIR, stdout=subprocess.PIPE, text=True))
@@ -44,34 +51,41 @@ def start(tmp_path):
 
     yield start
     for starter in starters:
-        starter.kill()
-        starter.wait()
-        starter.stdout.close()
+        with starter:
+            starter.kill()
+
+
+def line(starter: subprocess.Popen[str]) -> str:
+    """Return the next line that a process writes."""
+    assert starter.stdout
+    return starter.stdout.readline()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_no_signal_leaves_a_program_or_its_children_behind(start, number):
+def test_no_signal_leaves_a_program_or_its_children_behind(
+    start: Callable[[str], subprocess.Popen[str]], number: signal.Signals
+) -> None:
     starter = start("one: sh -c 'sleep 77 & echo $!; wait'\n")
-    child = int(starter.stdout.readline().removeprefix("one "))
+    child = int(line(starter).removeprefix("one "))
     assert alive(child)
     starter.send_signal(number)
     assert await_end([child], seconds=LONG)
 
 
-def test_a_killed_program_comes_back(start, tmp_path):
+def test_a_killed_program_comes_back(start: Callable[[str], subprocess.Popen[str]], tmp_path: Path) -> None:
     starter = start("one: sh -c 'echo $$; exec sleep 77'\n")
-    first = int(starter.stdout.readline().removeprefix("one "))
+    first = int(line(starter).removeprefix("one "))
     psutil.Process(first).kill()
-    assert starter.stdout.readline() == "up one ended (-9), starting it again\n"
-    second = int(starter.stdout.readline().removeprefix("one "))
+    assert line(starter) == "up one ended (-9), starting it again\n"
+    second = int(line(starter).removeprefix("one "))
     assert second != first
     starter.terminate()
     assert await_end([second], seconds=LONG)
 
 
-def test_a_program_that_never_starts_ends_all_of_them(start):
+def test_a_program_that_never_starts_ends_all_of_them(start: Callable[[str], subprocess.Popen[str]]) -> None:
     starter = start("good: sleep 77\nbad: sh -c 'echo no; exit 3'\n")
-    lines = starter.stdout.read().splitlines()
+    lines = starter.communicate(timeout=LONG)[0].splitlines()
     assert lines.count("bad no") == 3
     assert lines[-1] == "failed"
     assert starter.wait(timeout=LONG) == 0

@@ -1,9 +1,12 @@
 """Local services start when they are needed, survive what may happen, and leave nothing behind."""
 
+from __future__ import annotations
+
 import shutil
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -15,6 +18,10 @@ from project.local.postgres import Postgres
 from project.local.processes import alive, await_end
 from project.local.valkey import Valkey
 from tests.patience import LONG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 USER = """
 import sys
@@ -32,11 +39,11 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def user(home):
+def user(home: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
     """Starts processes that use services under ``home``, and ends them."""
-    processes = []
+    processes: list[subprocess.Popen[str]] = []
 
-    def start():
+    def start() -> subprocess.Popen[str]:
         processes.append(
             subprocess.Popen(
                 [sys.executable, "-c", USER, str(home)],
@@ -50,18 +57,19 @@ def user(home):
 
     yield start
     for process in processes:
-        process.kill()
-        process.wait()
-        process.stdin.close()
-        process.stdout.close()
+        with process:
+            process.kill()
     services.stop(home)
 
 
-def pids(process):
+def pids(process: subprocess.Popen[str]) -> list[int]:
+    assert process.stdout
     return [int(word) for word in process.stdout.readline().split()]
 
 
-def test_services_stop_after_their_last_user_was_killed(user, home):
+def test_services_stop_after_their_last_user_was_killed(
+    user: Callable[[], subprocess.Popen[str]], home: Path
+) -> None:
     first, second = user(), user()
     servers = pids(first)
     assert pids(second) == servers
@@ -74,25 +82,27 @@ def test_services_stop_after_their_last_user_was_killed(user, home):
     assert await_end(servers, seconds=LONG)
 
 
-def test_many_processes_that_start_at_once_share_one_pair_of_servers(user):
+def test_many_processes_that_start_at_once_share_one_pair_of_servers(
+    user: Callable[[], subprocess.Popen[str]],
+) -> None:
     processes = [user() for _ in range(6)]
     assert len({tuple(pids(process)) for process in processes}) == 1
 
 
-def test_servers_whose_folder_is_deleted_end(user, home):
+def test_servers_whose_folder_is_deleted_end(user: Callable[[], subprocess.Popen[str]], home: Path) -> None:
     servers = pids(user())
     while home.exists():
         shutil.rmtree(home, ignore_errors=True)  # again, if a server wrote a file meanwhile
     assert await_end(servers, seconds=LONG)
 
 
-def test_a_path_too_long_for_a_socket_gets_a_short_one(home):
+def test_a_path_too_long_for_a_socket_gets_a_short_one(home: Path) -> None:
     deep = home / ("a-long-name-" * 10)
-    servers = [Postgres(deep / "postgres"), Valkey(deep / "valkey")]
+    postgres, valkey = servers = (Postgres(deep / "postgres"), Valkey(deep / "valkey"))
     try:
         for server in servers:
             server.start()
-        with psycopg.connect(servers[0].url) as connection, Redis.from_url(servers[1].url) as client:
+        with psycopg.connect(postgres.url) as connection, Redis.from_url(valkey.url) as client:
             assert connection.execute("SELECT 1").fetchone() == (1,)
             assert client.ping()
     finally:
