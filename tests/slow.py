@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 WHY = {
     "start processes or servers of their own": """
-        test_breaks test_cost test_oracle test_prove test_procfile test_services test_postgres test_up test_web test_deploy
-        test_full_broker test_logs test_settings test_tls test_tasks test_health test_crash test_replica test_restore
+        test_mutations test_cost test_other_project test_prove test_procfile test_services test_postgres test_up test_web
+        test_deploy test_full_broker test_logs test_settings test_tls test_tasks test_health test_crash test_replica test_restore
         test_history test_visible test_resharding test_locale test_killed_writer test_slow_redis test_damaged_clock
         test_encodings test_two_databases
         test_counts_are_sent_at_exit
@@ -22,9 +22,9 @@ WHY = {
         test_a_child_process_counts_its_own_reads_only
         test_a_form_is_posted_by_a_browser""",
     "try many cases": """
-        test_depend_fuzz test_membership test_protocol_stateful test_damage test_unseen test_capture test_recipes
+        test_query_walk_fuzz test_queries_after_writes test_protocol_stateful test_damage test_unseen test_capture test_recipes
         test_own_transaction test_promise test_attacks test_lost_tags test_nesting
-        test_an_inner_query_is_refused_for_what_decides_it
+        test_an_inner_query_is_refused_for_untrusted_sql_that_decides
         test_altered_bytes_are_damaged_or_a_value_of_known_types
         test_every_truncation_and_addition_is_damaged
         test_every_value_comes_back_to_the_bit""",

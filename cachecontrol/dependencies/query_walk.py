@@ -77,7 +77,7 @@ class QueryWalk:
     """By identity. It keeps the expressions alive, so that no other one gets their identity."""
 
     def compile(self, node: Any, compile_node: Callable[[Any], Any]) -> Any:
-        """Visit a part of the query, and compile it."""
+        """Visit a part of the query, and compile it. See Note [Why columns that are only selected count by row]."""
         match node:
             case BaseTable() | Join() if not self._enclosing:
                 self.sources[str(node.table_alias)] = node

@@ -72,9 +72,7 @@ def recomputation(entry_key: str, fields: dict[str, Any]) -> Recomputation | Non
     """Return how to compute the entry of this key again, given its recipe as ``read_recipe`` returns it.
 
     None if this release cannot compute it: its policy is not registered, or its recipe is of another kind, scope or release.
-    Raises DamagedData if the recipe describes the entry of another key.
-
-    See Note [Why a recipe is bound three times].
+    Raises DamagedData if the recipe describes the entry of another key. See Note [Why a recipe is bound three times].
     """
     policy = find_policy(keys.policy_of(entry_key))
     front_end = frontend.find(policy.kind) if policy else None

@@ -131,7 +131,7 @@ def test_a_failing_table_leaves_the_rest_of_the_page(logged_in, reads):
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE away RENAME TO cachecontrol_rollup")
-    assert "Shown is what Redis has" in text
+    assert "These are the figures that Redis has" in text
     assert "90.0 %" in text
 
 
@@ -140,7 +140,7 @@ def test_counters_are_shown_with_their_meaning_whatever_the_policy(logged_in, re
     recording.flush()
     for policy in ("", "catalog.search"):
         text = logged_in.get(DATA, {"policy": policy}).json()["sections"]["counters"]
-        assert "nothing cached before counted any more" in text
+        assert "entries from before are not used" in text
         assert ">3<" in text
 
 

@@ -56,7 +56,7 @@ def test_degraded_without_a_drain_process_though_readers_keep_the_clock_going(cl
 def test_the_dashboard_misses_a_drain_process_too(client, redis, operator):
     client.force_login(operator)
     state, text = on_dashboard(client, "Drain process")
-    assert (state, text.partition(":")[0]) == ("warning", "none drains")
+    assert (state, text.partition(":")[0]) == ("warning", "none runs")
     server_state.note_drain()
     assert on_dashboard(client, "Drain process") == ("good", "at work")
 

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 MEANINGS = {
-    "drain.failed": _("drains that failed; nothing is lost, the next one does it"),
-    "drain.altered": _("tables of which the definition changed"),
-    "epoch.renewed": _("new epochs: nothing cached before counted any more"),
-    "codec.damaged": _("damaged entries, found out and computed anew"),
-    "stats.lost": _("counts dropped while Redis was away for long"),
+    "drain.failed": _("drains that failed; nothing is lost, the next drain carries the changes"),
+    "drain.altered": _("changed definitions of tables"),
+    "epoch.renewed": _("new epochs: entries from before are not used"),
+    "codec.damaged": _("damaged entries, which were noticed and computed again"),
+    "stats.lost": _("counts dropped because Redis did not answer for long"),
     "prune.deleted": _("changes deleted that every drain has seen"),
     "reconcile.same": _("entries that were computed again and did not differ"),
     "reconcile.moved": _("entries that were not fresh any more when they were compared"),

@@ -110,7 +110,7 @@ def _drain(server: Server | None) -> Check:
         case DrainState.UNKNOWN:
             return Check(name, State.WARNING, _("cannot be asked while Redis does not answer"))
         case DrainState.MISSING:
-            text = _("none drains: readers do, and other programs' writes are seen as late as MAX_LAG")
+            text = _("none runs: readers drain, and see writes of other programs up to MAX_LAG late")
             return Check(name, State.WARNING, text)
     return Check(name, State.GOOD, _("at work"))
 
@@ -142,7 +142,7 @@ def _triggers(clock: Clock | None) -> Check:
     if bare := state.tables_without_triggers(clock):
         text = _(
             "missing, disabled or not set to ALWAYS (as after ENABLE TRIGGER ALL) on {tables}, so that nothing cached of them is"
-            " used for long: the mend job puts them back within a minute; if it has no rights to, run migrate"
+            " used for long: the mend job restores them within a minute; if its role may not, run migrate"
         )
         return Check(name, State.BAD, text.format(tables=", ".join(bare)))
     count = failsafe(Tracked.objects.count)
