@@ -238,7 +238,7 @@ class Refusal(NamedTuple):
     """Why a computed value must not be stored."""
 
     reason: Reason
-    blame: str = ""
+    cause: str = ""
     """What caused it, for a person: SQL, a table, a database."""
 
 

@@ -146,9 +146,11 @@ def test_tests_cite_a_race_by_its_name_and_by_no_number() -> None:
 
 def test_races_and_the_tests_that_stage_them_name_each_other() -> None:
     sections = re.findall(r"^### (.+)\n((?:(?!#).*\n)*)", DOCS["races.md"], re.MULTILINE)
-    told = {title: re.findall(r"^Staged in .*", text, re.MULTILINE) for title, text in sections}
-    assert [title for title, lines in told.items() if len(lines) != 1] == []
-    staged = {(name, title) for title in told for name in re.findall(r"`(\w+)`", told[title][0])}
+    staged_lines = {title: re.findall(r"^Staged in .*", text, re.MULTILINE) for title, text in sections}
+    assert [title for title, lines in staged_lines.items() if len(lines) != 1] == []
+    staged = {
+        (name, title) for title in staged_lines for name in re.findall(r"`(\w+)`", staged_lines[title][0])
+    }
     cited = {
         (name, title) for name, path in RACES.items() for page, title in _cited(path) if page == "races.md"
     }

@@ -102,9 +102,9 @@ class Collection:
         if nested.refusal:
             self.refuse(*nested.refusal)
 
-    def refuse(self, reason: Reason, blame: str = "") -> None:
-        """Refuse to store the value. The first refusal remains. ``blame`` tells a person what caused it."""
-        self.refusal = self.refusal or Refusal(reason, blame)
+    def refuse(self, reason: Reason, cause: str = "") -> None:
+        """Refuse to store the value. The first refusal remains. ``cause`` tells a person what caused it."""
+        self.refusal = self.refusal or Refusal(reason, cause)
 
     def refuse_other_thread(self) -> bool:
         """Refuse the collection and return True if the current thread does not own it.

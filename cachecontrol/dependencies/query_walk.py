@@ -116,9 +116,9 @@ class QueryWalk:
         for part in getattr(node, "get_source_expressions", list)():
             self.visit(part)
 
-    def refuse(self, reason: Reason, blame: str) -> None:
+    def refuse(self, reason: Reason, cause: str) -> None:
         """Refuse to store the result. The first refusal remains."""
-        self.refusal = self.refusal or Refusal(reason, blame)
+        self.refusal = self.refusal or Refusal(reason, cause)
 
     def add_parents(self, by_row: Iterable[str]) -> None:
         """Mark the tables whose columns join a table that decides. Joins by primary key do not count: keys do not change.

@@ -91,12 +91,12 @@ def refuse_after_write(alias: str) -> None:
         collection.refuse(Reason.TRANSACTION, alias)
 
 
-def refuse_for_unknown_thread(blame: Any) -> None:
+def refuse_for_unknown_thread(cause: Any) -> None:
     """Refuse all open fills if this thread may work for one of them. See Note [Why a thread must say for whom it reads]."""
     collections = open_collections()
     if collections and current_collection() is None and not declarations.is_independent():
         for collection in collections:
-            collection.refuse(Reason.THREAD, _text(blame))
+            collection.refuse(Reason.THREAD, _text(cause))
 
 
 def _text(sql: Any) -> str:

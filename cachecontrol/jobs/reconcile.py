@@ -147,8 +147,8 @@ def _judge_and_repair(run: RunningJob, key: str) -> Finding:
     return finding
 
 
-def _in_one_snapshot(act: Callable[[], bool]) -> bool:
-    """Return the result of ``act``, all of whose queries see one snapshot of the database."""
+def _in_one_snapshot(function: Callable[[], bool]) -> bool:
+    """Return the result of ``function``, all of whose queries see one snapshot of the database."""
     with transaction.atomic(using=conf.database), connections[conf.database].cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        return act()
+        return function()

@@ -15,9 +15,9 @@ T = TypeVar("T")
 D = TypeVar("D")
 
 
-def failsafe(act: Callable[[], T], otherwise: D = None) -> T | D:  # type: ignore[assignment]  # the default of D
-    """Return the result of ``act``; ``otherwise`` if Redis or PostgreSQL does not answer."""
+def failsafe(function: Callable[[], T], otherwise: D = None) -> T | D:  # type: ignore[assignment]  # the default of D
+    """Return the result of ``function``; ``otherwise`` if Redis or PostgreSQL does not answer."""
     try:
-        return act()
+        return function()
     except (StoreDown, DatabaseError):
         return otherwise

@@ -69,7 +69,7 @@ def _max_lag() -> None:
 def _epoch() -> None:
     """Take entries of any epoch for fresh, and store into any epoch."""
     _edit_script("read", "head_epoch ~= epoch", "false")
-    _edit_script("fill", "clock_epoch ~= epoch or not is_same_place", "false")
+    _edit_script("fill", "clock_epoch ~= epoch or not is_same_database", "false")
     _edit_script(
         "read",
         "string.sub(tag, 1, POSITION_LENGTH) > position",

@@ -26,11 +26,11 @@ from cachecontrol.redis.keys import (
     SCAN,
     SCAN_SECONDS,
     STATS,
-    STATS_BLAME,
-    STATS_BLAME_SECONDS,
     STATS_HOT_SECONDS,
     STATS_MARK_SECONDS,
     STATS_MINUTE_SECONDS,
+    STATS_REFUSALS,
+    STATS_REFUSALS_SECONDS,
     STATS_TOTAL,
     TAG,
     TAG_OUTLIVES_ENTRY,
@@ -59,7 +59,7 @@ FAMILIES = (
     Family(
         key=CLOCK,
         type="hash",
-        holds="`epoch`; `identity` (place, timeline, incarnation); `snapshot` drained up to and its `rank`; `position` of the"
+        holds="`epoch`; `identity` (database, timeline, incarnation); `snapshot` drained up to and its `rank`; `position` of the"
         " last drain that moved a tag; `seen`, the furthest position of any drain; `time`, the start of the last whole drain"
         " (microseconds of Redis' clock); `tables`, JSON: of each tracked table whether its triggers are in place, and a"
         " fingerprint of its catalog rows",
@@ -198,12 +198,12 @@ FAMILIES = (
         size="400 a key",
     ),
     Family(
-        key=STATS_BLAME,
+        key=STATS_REFUSALS,
         type="hash",
         holds="`refusals||reason|policy` to JSON: `detail` and time `at` (seconds) of the last refusal",
         writers="count",
         readers="dashboard",
-        lifetime=f"{STATS_BLAME_SECONDS // 86_400} d",
+        lifetime=f"{STATS_REFUSALS_SECONDS // 86_400} d",
         size="up to 2,000 a field",
     ),
 )

@@ -30,7 +30,7 @@ SCAN = f"{PREFIX}scan"
 DRAIN = f"{PREFIX}drain"
 STATS = f"{PREFIX}s:"
 STATS_TOTAL = f"{STATS}total"
-STATS_BLAME = f"{STATS}blame"
+STATS_REFUSALS = f"{STATS}refusals"
 
 DIGEST_LENGTH, RELEASE_LENGTH = 40, 8
 """Hexadecimal digits at the end of the key of an entry: the digest of its parts, and before it the mark of the release."""
@@ -48,7 +48,7 @@ SCAN_SECONDS = 86_400
 ASKED_SECONDS = 86_400
 MEMBER_COUNTS_AFTER = 3600
 """Seconds after its end for which an entry may still count against the limit of its policy."""
-STATS_MARK_SECONDS, STATS_MINUTE_SECONDS, STATS_HOT_SECONDS, STATS_BLAME_SECONDS = (
+STATS_MARK_SECONDS, STATS_MINUTE_SECONDS, STATS_HOT_SECONDS, STATS_REFUSALS_SECONDS = (
     3600,
     3 * 3600,
     3600,
@@ -70,7 +70,7 @@ SCRIPT_CONSTANTS: dict[str, int | str] = {
     "STATS_MARK_SECONDS": STATS_MARK_SECONDS,
     "STATS_MINUTE_SECONDS": STATS_MINUTE_SECONDS,
     "STATS_HOT_SECONDS": STATS_HOT_SECONDS,
-    "STATS_BLAME_SECONDS": STATS_BLAME_SECONDS,
+    "STATS_REFUSALS_SECONDS": STATS_REFUSALS_SECONDS,
 }
 """Constants that every script sees under these names."""
 

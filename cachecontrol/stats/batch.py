@@ -86,7 +86,7 @@ class Batch:
         """Return the keys for the script ``count``."""
         minutes = [keys.stats_minute(minute) for minute in self.minutes]
         windows = [keys.stats_hot(policy, window) for policy, window in self.hot_keys]
-        return [keys.stats_mark(self.identifier), keys.STATS_TOTAL, keys.STATS_BLAME, *minutes, *windows]
+        return [keys.stats_mark(self.identifier), keys.STATS_TOTAL, keys.STATS_REFUSALS, *minutes, *windows]
 
     def to_json(self) -> str:
         """Return the first argument for the script ``count``."""
@@ -99,7 +99,7 @@ class Batch:
         ]
         minutes = [{str(name): n for name, n in counts.items()} for counts in self.minutes.values()]
         details = {str(name): text for name, text in self.details.items()}
-        return json.dumps({"minutes": minutes, "hot": hot, "blame": details})
+        return json.dumps({"minutes": minutes, "hot": hot, "refusals": details})
 
     def _add(self, counts: dict[CountName, int], now: float) -> None:
         self.minutes.setdefault(int(now) // MINUTE, Counter()).update(counts)

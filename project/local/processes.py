@@ -1,4 +1,4 @@
-"""Whether processes run, and how they end; and a leash, which ends them when the process that started them is gone."""
+"""Whether processes run, and how they end; and a watcher that ends them when the process that started them is gone."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def end(groups: Sequence[int], *, patience: float = PATIENCE) -> None:
             os.killpg(group, signal.SIGKILL)
 
 
-class Leash:
-    """Ends the processes that it was told of when the process that holds it is gone, even by ``kill -9``."""
+class ParentWatch:
+    """End the processes that were reported to it when the process that created it is gone, even by ``kill -9``."""
 
     def __init__(self, *, hold: Sequence[int] = ()) -> None:
         """``hold``: descriptors of files that stay open until the last of the processes has ended."""
@@ -59,16 +59,16 @@ class Leash:
             command, cwd=BASE_DIR, stdin=subprocess.PIPE, pass_fds=hold, start_new_session=True
         )
         assert watcher.stdin
-        self._line = watcher.stdin
+        self._pipe = watcher.stdin
 
-    def tell(self, pid: int) -> None:
-        """Tell it that a process, the leader of a group, has started, or that it has ended."""
-        self._line.write(b"%d\n" % pid)
-        self._line.flush()
+    def toggle(self, pid: int) -> None:
+        """Report that a process, the leader of a group, has started, or that it has ended."""
+        self._pipe.write(b"%d\n" % pid)
+        self._pipe.flush()
 
 
-def hold_leash() -> None:
-    """Read the pids of processes, as they start and as they end, until the holder is gone; end those that run."""
+def watch_parent() -> None:
+    """Read the pids of processes, as they start and as they end, until the parent is gone; end those that run."""
     running: set[int] = set()
     for line in sys.stdin:
         running ^= {int(line)}
@@ -76,4 +76,4 @@ def hold_leash() -> None:
 
 
 if __name__ == "__main__":
-    hold_leash()
+    watch_parent()

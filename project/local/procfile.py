@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from project.local.folders import BASE_DIR
-from project.local.processes import Leash, end
+from project.local.processes import ParentWatch, end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ class Runner:
 
     programs: list[Program]
     say: Callable[[str, str], None]
-    leash: Leash | None = None
+    watch: ParentWatch | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
@@ -65,7 +65,7 @@ class Runner:
         """Start every program. However this process ends, ``lock`` stays held until the last program is gone."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, lambda *_: self.stopping.set())
-        self.leash = Leash(hold=[lock])
+        self.watch = ParentWatch(hold=[lock])
         for program in self.programs:
             self._start(program)
 
@@ -84,23 +84,23 @@ class Runner:
         end([process.pid for process in processes])
         for process in processes:
             process.wait()
-            self._tell(process.pid)
+            self._report(process.pid)
         for program in self.programs:
-            self._hear_out(program)
+            self._finish_relay(program)
 
     def _start(self, program: Program) -> None:
         process = program.start()
         assert process.stdout
-        self._tell(process.pid)
+        self._report(process.pid)
         program.relay = threading.Thread(target=self._relay, args=(program.name, process.stdout), daemon=True)
         program.relay.start()
 
     def _restart(self, program: Program) -> bool:
         assert program.process
         end([program.process.pid])  # what it left behind
-        self._tell(program.process.pid)
+        self._report(program.process.pid)
         failed = time.monotonic() - program.started < SOON
-        self._hear_out(program)
+        self._finish_relay(program)
         program.failures = program.failures + 1 if failed else 0
         if program.failures == ATTEMPTS:
             return False
@@ -108,14 +108,14 @@ class Runner:
         self._start(program)
         return True
 
-    def _hear_out(self, program: Program) -> None:
-        """Let the last words of an ended process be said first: why it ended stands among them."""
+    def _finish_relay(self, program: Program) -> None:
+        """Print the last lines of an ended process first: they say why it ended."""
         if program.relay:
             program.relay.join(SOON)  # what left its group may hold the pipe for ever
 
-    def _tell(self, pid: int) -> None:
-        assert self.leash
-        self.leash.tell(pid)
+    def _report(self, pid: int) -> None:
+        assert self.watch
+        self.watch.toggle(pid)
 
     def _relay(self, name: str, output: IO[bytes]) -> None:
         for line in output:

@@ -101,11 +101,11 @@ def _peers(divisor: int) -> list[Measured]:
     for peer in PEERS:
         command = [sys.executable, "-m", "tests.bench", "peer"]
         environ = os.environ | {"BENCH_PEER": peer}
-        said = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-        if said.returncode:
-            print(f"{peer} does not run here: {said.stderr.strip().splitlines()[-1:]}")
+        process = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        if process.returncode:
+            print(f"{peer} does not run here: {process.stderr.strip().splitlines()[-1:]}")
             continue
-        median, ratio = json.loads(said.stdout.splitlines()[-1])
+        median, ratio = json.loads(process.stdout.splitlines()[-1])
         found.append(Measured(f"save with {peer}", median, ratio))
     return _print(found)
 

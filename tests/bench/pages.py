@@ -20,11 +20,11 @@ HIT_BAR = 0.5
 
 def get(handler: WSGIHandler, path: str, query: str = "") -> tuple[bytes, dict[str, str]]:
     """Ask for a page as a browser would; the body as it is sent, and the headers."""
-    told: dict[str, str] = {}
+    response_headers: dict[str, str] = {}
 
     def start(status: str, headers: list[tuple[str, str]], *_: Any) -> Callable[[bytes], object]:
         assert status == "200 OK", status
-        told.update(headers)
+        response_headers.update(headers)
         return io.BytesIO().write
 
     environ = {
@@ -46,7 +46,7 @@ def get(handler: WSGIHandler, path: str, query: str = "") -> tuple[bytes, dict[s
     }
     response = handler(environ, start)
     try:
-        return b"".join(response), told
+        return b"".join(response), response_headers
     finally:
         response.close()
 

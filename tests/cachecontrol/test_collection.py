@@ -104,7 +104,7 @@ def test_a_server_that_fails_to_tell_what_is_captured_refuses(
             cursor.execute("ALTER TABLE cachecontrol_tracked_away RENAME TO cachecontrol_tracked")
     assert collection.refusal
     assert collection.refusal.reason == "position_unknown"
-    assert "cachecontrol_tracked" in collection.refusal.blame
+    assert "cachecontrol_tracked" in collection.refusal.cause
 
 
 def test_the_end_of_a_transaction_that_has_written_refuses(collection: Collection) -> None:

@@ -200,12 +200,12 @@ def test_a_parameter_that_is_no_text_in_the_visitors_charset_gets_a_page(
 def test_a_view_sees_nothing_of_its_visitor(client: Client, django_user_model: Any) -> None:
     client.force_login(django_user_model.objects.create_user("alice"))
     client.cookies["mood"] = "happy"
-    told: dict[str, Any] = {
+    headers: dict[str, Any] = {
         "HTTP_USER_AGENT": "spy",
         "HTTP_X_FORWARDED_HOST": "evil.example",
         "HTTP_ACCEPT_LANGUAGE": "en",
     }
-    response = client.get("/nosy/?a=1", **told)
+    response = client.get("/nosy/?a=1", **headers)
     assert response.content.decode() == "en AnonymousUser [{}, <QueryDict: {}>, None, None] testserver"
 
 

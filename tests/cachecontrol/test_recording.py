@@ -191,7 +191,7 @@ def test_the_last_detail_of_a_refusal_is_kept(policy: str) -> None:
     recording.record_refusal(policy, "uncovered", "SELECT 1")
     recording.record_refusal(policy, "uncovered", "SELECT 2" + " " * 5000)
     recording.flush()
-    text = in_bytes(redis_client.client().hget(keys.STATS_BLAME, f"refusals||uncovered|{policy}")).decode()
+    text = in_bytes(redis_client.client().hget(keys.STATS_REFUSALS, f"refusals||uncovered|{policy}")).decode()
     assert '"detail": "SELECT 2' in text
     assert len(text) < LONGEST_DETAIL + 100
 

@@ -173,9 +173,12 @@ def test_a_form_can_be_posted_without_redis(valkey: Any) -> None:
 def test_the_first_visit_computes_the_page_twice_and_later_visits_once(client: Client) -> None:
     client.cookies["name"] = "alice"
     with recording.trace() as trace:
-        told = [status(client.get("/form/")) for _ in range(3)]
+        statuses = [status(client.get("/form/")) for _ in range(3)]
     assert runs == ["", "alice", "alice", "alice"]
-    assert told == ["larder; fwd=uri-miss; detail=csrf_token", *["larder; fwd=bypass; detail=csrf_token"] * 2]
+    assert statuses == [
+        "larder; fwd=uri-miss; detail=csrf_token",
+        *["larder; fwd=bypass; detail=csrf_token"] * 2,
+    ]
     assert [(read.outcome, read.reason) for read in trace.reads] == [
         (Outcome.MISS, "absent"),
         *[(Outcome.BYPASS, "csrf_token")] * 2,
@@ -278,8 +281,8 @@ def test_the_oldest_pages_are_forgotten_when_there_are_too_many(monkeypatch: pyt
 def test_a_page_with_too_long_a_key_is_not_remembered(client: Client, settings: Any) -> None:
     """A thousand URLs of the greatest length would fill the memory."""
     settings.CACHECONTROL = {**settings.CACHECONTROL, "MAX_KEY_BYTES": 10}
-    told = [status(client.get("/form/")) for _ in range(2)]
-    assert told == ["larder; fwd=bypass; detail=key_too_long"] * 2
+    statuses = [status(client.get("/form/")) for _ in range(2)]
+    assert statuses == ["larder; fwd=bypass; detail=key_too_long"] * 2
 
 
 def test_a_form_in_a_cached_fragment_is_an_error() -> None:

@@ -49,8 +49,8 @@ def without_autocommit() -> Iterator[None]:
 def _lock_timeout() -> str:
     with connection.cursor() as cursor:
         cursor.execute("SHOW lock_timeout")
-        (told,) = cursor.fetchone()
-    return str(told)
+        (value,) = cursor.fetchone()
+    return str(value)
 
 
 def test_a_read_that_begins_a_transaction_leaves_its_lock_timeout(world: World, door: Door) -> None:

@@ -259,8 +259,8 @@ def test_a_locked_table_of_the_cache_holds_up_one_reader_once(
         cursor.execute("SHOW lock_timeout")
         assert cursor.fetchone() == ("59s",)
     assert answers == [door.truth(Subject.ROW)] * READS
-    told = [message for message in caplog.messages if "are locked" in message]
-    assert len(told) == len(charged) == 1
+    warnings = [message for message in caplog.messages if "are locked" in message]
+    assert len(warnings) == len(charged) == 1
     assert charged[0] >= 0.05
     read_point.breaker.answered()
     connection.cursor().execute("RESET lock_timeout")

@@ -122,8 +122,11 @@ def test_entries_are_stored_as_soon_as_there_is_room(
         for _ in range(2):
             door.ask(Subject.ROW)
     assert world.last.outcome is Outcome.HIT
-    told = [record.getMessage() for record in caplog.records if record.name == "cachecontrol"]
-    assert [message.partition(" (")[0] for message in told] == ["Redis is full", "Redis takes writes again"]
+    messages = [record.getMessage() for record in caplog.records if record.name == "cachecontrol"]
+    assert [message.partition(" (")[0] for message in messages] == [
+        "Redis is full",
+        "Redis takes writes again",
+    ]
 
 
 def test_everybody_is_told(world: World, memory: Memory, settings: Any) -> None:

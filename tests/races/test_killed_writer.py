@@ -33,26 +33,26 @@ def lag(world: World, settings: Any) -> None:
 @pytest.fixture
 def readers(world: World) -> Iterator[list[tuple[float, str, str]]]:
     """Readers who never stop asking at each door: when they asked, where, and what they were told, each once at least."""
-    told: list[tuple[float, str, str]] = []
+    answers: list[tuple[float, str, str]] = []
     is_over = threading.Event()
 
     def ask(name: str) -> None:
         while not is_over.wait(PAUSE):
             asked = time.monotonic()
-            told.append((asked, name, DOORS[name].ask(Subject.ROW)))
+            answers.append((asked, name, DOORS[name].ask(Subject.ROW)))
 
     threads = [threading.Thread(target=elsewhere, args=[lambda name=name: ask(name)]) for name in DOORS]
     for thread in threads:
         thread.start()
-    _wait(lambda: _doors(told) == {*DOORS})
-    yield told
+    _wait(lambda: _doors(answers) == {*DOORS})
+    yield answers
     is_over.set()
     for thread in threads:
         thread.join(LONG)
 
 
-def _doors(told: list[tuple[float, str, str]]) -> set[str]:
-    return {name for _, name, _ in told}
+def _doors(answers: list[tuple[float, str, str]]) -> set[str]:
+    return {name for _, name, _ in answers}
 
 
 def _price(world: World) -> str:

@@ -82,11 +82,11 @@ def test_a_hook_before_it_that_raises_keeps_no_commit_from_being_carried(world: 
 def test_a_hook_that_asks_another_process_finds_the_commit_carried(world: World, door: Door) -> None:
     """The drain comes before every hook, even those that were there before the write."""
     door.ask(Subject.ROW)
-    told: list[str] = []
+    answers: list[str] = []
     with transaction.atomic():
-        transaction.on_commit(lambda: told.append(elsewhere(lambda: door.ask(Subject.ROW))))
+        transaction.on_commit(lambda: answers.append(elsewhere(lambda: door.ask(Subject.ROW))))
         _raise_price()
-    assert told == ["11"]
+    assert answers == ["11"]
 
 
 def test_more_savepoints_than_a_snapshot_lists_hide_nothing(world: World, door: Door) -> None:

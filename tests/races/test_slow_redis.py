@@ -98,7 +98,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return commands
 
 
-def _told(caplog: pytest.LogCaptureFixture, words: str) -> int:
+def _count_logged(caplog: pytest.LogCaptureFixture, words: str) -> int:
     return sum(words in record.getMessage() for record in caplog.records)
 
 
@@ -114,7 +114,7 @@ def test_a_slow_redis_is_asked_once_and_then_left_alone_for_a_while(
             assert door.ask(Subject.ROW) == str(11 + number)
             assert world.last.outcome is Outcome.BYPASS
         assert len(asked) == 1
-    assert _told(caplog, "does not answer") == 1
+    assert _count_logged(caplog, "does not answer") == 1
 
 
 def test_what_was_written_meanwhile_is_seen_once_redis_is_quick_again(
@@ -129,7 +129,7 @@ def test_what_was_written_meanwhile_is_seen_once_redis_is_quick_again(
         for _ in range(3):
             assert door.ask(Subject.ROW) == elsewhere(lambda: door.ask(Subject.ROW)) == "11"
     assert world.last.outcome is Outcome.HIT
-    assert _told(caplog, "answers again") == 1
+    assert _count_logged(caplog, "answers again") == 1
 
 
 def test_only_one_of_many_asks_a_slow_redis_whether_it_is_back(
@@ -139,13 +139,13 @@ def test_only_one_of_many_asks_a_slow_redis_whether_it_is_back(
     door = DOORS["page"]
     door.ask(Subject.ROW)
     leave_alone_for(0.0, settings)
-    told: list[str] = []
+    answers: list[str] = []
     begin = threading.Barrier(READERS)
 
     def ask() -> None:
         connection.ensure_connection()
         begin.wait(LONG)
-        told.append(door.ask(Subject.ROW))
+        answers.append(door.ask(Subject.ROW))
 
     with slow(line, settings):
         door.ask(Subject.ROW)
@@ -157,7 +157,7 @@ def test_only_one_of_many_asks_a_slow_redis_whether_it_is_back(
         for thread in threads:
             thread.join(LONG)
         assert len(asked) == 1
-    assert told == ["10"] * READERS
+    assert answers == ["10"] * READERS
 
 
 def test_nothing_is_stale_while_redis_comes_and_goes(world: World, line: Line, settings: Any) -> None:
@@ -166,13 +166,13 @@ def test_nothing_is_stale_while_redis_comes_and_goes(world: World, line: Line, s
     settings.CACHECONTROL = {**settings.CACHECONTROL, **short}
     lose_patience(line, settings)
     commits: list[tuple[float, int]] = [(0.0, 10)]
-    told: list[tuple[float, int]] = []
+    answers: list[tuple[float, int]] = []
     is_over = threading.Event()
 
     def read(name: str) -> None:
         while not is_over.wait(PAUSE):
             asked = time.monotonic()
-            told.append((asked, int(DOORS[name].ask(Subject.ROW))))
+            answers.append((asked, int(DOORS[name].ask(Subject.ROW))))
 
     threads = [threading.Thread(target=elsewhere, args=[lambda name=name: read(name)]) for name in DOORS]
     for thread in threads:
@@ -191,6 +191,6 @@ def test_nothing_is_stale_while_redis_comes_and_goes(world: World, line: Line, s
     is_over.set()
     for thread in threads:
         thread.join(LONG)
-    assert told
-    for asked, answer in told:
+    assert answers
+    for asked, answer in answers:
         assert answer >= max(price for at, price in commits if at <= asked - MAX_LAG)

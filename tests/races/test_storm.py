@@ -38,7 +38,7 @@ ALL = "UPDATE shelf_item SET price = price + 1000"
 class Crowd:
     """Visitors who ask for hot pages without a pause: when each asked, for what, and what it was told."""
 
-    told: list[tuple[float, tuple[str, Subject], str]] = field(default_factory=list)
+    answers: list[tuple[float, tuple[str, Subject], str]] = field(default_factory=list)
     is_over: threading.Event = field(default_factory=threading.Event)
 
     def visit(self) -> None:
@@ -46,7 +46,7 @@ class Crowd:
             if self.is_over.is_set():
                 return
             asked = time.monotonic()
-            self.told.append((asked, page, _ask(page)))
+            self.answers.append((asked, page, _ask(page)))
 
     def drain(self, world: World) -> None:
         while not self.is_over.wait(0.05):
@@ -83,9 +83,9 @@ def _until_over(act: Callable[[], None]) -> None:
         connections.close_all()
 
 
-def _wait_for(crowd: Crowd, answers: int) -> None:
-    deadline, known = time.monotonic() + LONG, len(crowd.told)
-    while len(crowd.told) < known + answers:
+def _wait_for(crowd: Crowd, more: int) -> None:
+    deadline, known = time.monotonic() + LONG, len(crowd.answers)
+    while len(crowd.answers) < known + more:
         assert time.monotonic() < deadline, "the visitors were told nothing"
         time.sleep(0.01)
 
@@ -96,7 +96,7 @@ def test_a_storm_leaves_nothing_stale_keeps_redis_answering_and_passes(
     _wait_for(crowd, 3 * len(PAGES))
     before = {page: _ask(page) for page in PAGES}
     world.run(f"BEGIN; {ONE_BY_ONE.format(singles=SINGLES)}; {ALL}")
-    known = len(crowd.told)
+    known = len(crowd.answers)
     world.run("COMMIT")
     committed = time.monotonic()
     time.sleep(MAX_LAG)
@@ -105,9 +105,9 @@ def test_a_storm_leaves_nothing_stale_keeps_redis_answering_and_passes(
     _wait_for(crowd, 6 * len(PAGES))
     after = {page: DOORS[page[0]].truth(page[1]) for page in PAGES}
     assert sum(before[page] != after[page] for page in PAGES) == 2 * len(DOORS), "nothing could be stale"
-    assert all(answer == before[page] for _, page, answer in crowd.told[:known]), "uncommitted"
-    assert all(answer in (before[page], after[page]) for _, page, answer in crowd.told)
-    late = [(page, answer) for asked, page, answer in crowd.told if asked >= committed + MAX_LAG]
+    assert all(answer == before[page] for _, page, answer in crowd.answers[:known]), "uncommitted"
+    assert all(answer in (before[page], after[page]) for _, page, answer in crowd.answers)
+    late = [(page, answer) for asked, page, answer in crowd.answers if asked >= committed + MAX_LAG]
     assert {page for page, _ in late} == {*PAGES}
     assert all(answer == after[page] for page, answer in late), "stale"
     assert max(tags_moved) <= keys.TAGS_PER_CALL, "Redis answered nobody else for too long"

@@ -45,10 +45,10 @@ def _depends_on(world: World) -> dict[str, set[str]]:
 
 
 def test_a_fill_in_the_middle_of_another_takes_nothing_of_it(world: World, door: Door) -> None:
-    told: list[str] = []
-    with staged(read_point, "read_point", after=lambda: told.append(_other(door))):
+    answers: list[str] = []
+    with staged(read_point, "read_point", after=lambda: answers.append(_other(door))):
         assert door.ask(Subject.ROW) == "10"
-    assert told == ["[10, 20]"]
+    assert answers == ["[10, 20]"]
     assert _depends_on(world) == {
         "row": {"shelf_item#1", "shelf_item*"},
         "list": {"shelf_item.shelf_id=1", "shelf_item*"},
@@ -74,7 +74,7 @@ def test_what_one_visitor_is_refused_is_not_refused_to_another(world: World, doo
 def test_visitors_at_the_same_time_are_each_told_their_own(world: World) -> None:
     """Cookies, names and unknown parameters of one are nowhere in what the other gets, whichever of them computes."""
     visitors, begin = 6, threading.Barrier(6)
-    told: dict[int, Any] = {}
+    answers: dict[int, Any] = {}
 
     def visit(number: int) -> None:
         client = Client(
@@ -82,7 +82,7 @@ def test_visitors_at_the_same_time_are_each_told_their_own(world: World) -> None
         )
         client.cookies["sessionid"] = f"secret {number}"
         begin.wait(LONG)
-        told[number] = client.get(f"/seen/?declared={number % 3}&secret={number}").json()
+        answers[number] = client.get(f"/seen/?declared={number % 3}&secret={number}").json()
 
     threads = [threading.Thread(target=elsewhere, args=[lambda n=n: visit(n)]) for n in range(visitors)]
     for thread in threads:
@@ -90,7 +90,7 @@ def test_visitors_at_the_same_time_are_each_told_their_own(world: World) -> None
     for thread in threads:
         thread.join(LONG)
     for number in range(visitors):
-        assert told[number] == {
+        assert answers[number] == {
             "GET": {"declared": [str(number % 3)]},
             "cookies": {},
             "headers": {"Host": "testserver"},
@@ -125,8 +125,8 @@ def test_who_waits_for_the_fill_of_a_form_gets_a_form_of_their_own(world: World,
     other.handler = first.handler
     first.cookies["name"], other.cookies["name"] = "first", "other"
     waits = threading.Event()
-    told: dict[str, ClientResponse] = {}
-    visit = threading.Thread(target=elsewhere, args=[lambda: told.update(other=other.get("/form/"))])
+    answers: dict[str, ClientResponse] = {}
+    visit = threading.Thread(target=elsewhere, args=[lambda: answers.update(other=other.get("/form/"))])
 
     def come() -> None:
         visit.start()
@@ -134,11 +134,11 @@ def test_who_waits_for_the_fill_of_a_form_gets_a_form_of_their_own(world: World,
 
     _meanwhile.append(come)
     with staged(engine, "_wait_for_fill", before=waits.set):
-        told["first"] = first.get("/form/")
+        answers["first"] = first.get("/form/")
         visit.join(LONG)
     assert sorted(_runs) == ["", "first", "other"], "one hermetic run, and one for each"
     for name, visitor in (("first", first), ("other", other)):
-        token = told[name].content.decode()
-        assert told[name].cookies["csrftoken"].value == visitor.cookies["csrftoken"].value
+        token = answers[name].content.decode()
+        assert answers[name].cookies["csrftoken"].value == visitor.cookies["csrftoken"].value
         assert visitor.post("/form/", {"csrfmiddlewaretoken": token}).content == b"thanks"
     assert first.cookies["csrftoken"].value != other.cookies["csrftoken"].value

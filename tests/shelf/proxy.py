@@ -32,7 +32,7 @@ class Line:
     arrives: bool = True
 
     def cut_at(self, word: bytes, *, arrives: bool) -> None:
-        """Cut the next connection on which a program says this word, whether or not the server still hears it."""
+        """Cut the next connection on which a program sends this word, whether or not the server still receives it."""
         self.cut.clear()
         self.word, self.arrives = word, arrives
 
@@ -46,39 +46,39 @@ class _Connection:
     server: socket.socket
     is_cut: bool = False
     answered: threading.Event = field(default_factory=threading.Event)
-    """Set once the server has done with what it heard last: it may tell of it before."""
+    """Set once the server has done with what it received last: it may answer before."""
 
     def ask(self) -> None:
-        """Carry what the program says."""
-        while said := _heard(self.program):
-            if self.line.word and self.line.word in said:
-                self._cut(said)
+        """Carry what the program sends."""
+        while data := _receive(self.program):
+            if self.line.word and self.line.word in data:
+                self._cut(data)
                 return
-            _say(self.server, said)
-        _end(self.server)
+            _send(self.server, data)
+        _shut_down(self.server)
 
-    def _cut(self, said: bytes) -> None:
-        """Let the server act on the last words or hear nothing of them; its answer goes nowhere."""
+    def _cut(self, data: bytes) -> None:
+        """Let the server receive the last data or not; its answer goes nowhere."""
         self.line.word, self.is_cut = b"", True
         if self.line.arrives:
-            _say(self.server, said)
+            _send(self.server, data)
             assert self.answered.wait(LONG), "the server did not answer"
-        _end(self.server)
-        _end(self.program)
+        _shut_down(self.server)
+        _shut_down(self.program)
         self.line.cut.set()
 
     def answer(self) -> None:
         """Carry what the server answers."""
-        while said := _heard(self.server):
+        while data := _receive(self.server):
             if not self.is_cut:
-                self._answer(said)
-            elif READY in said:
+                self._answer(data)
+            elif READY in data:
                 self.answered.set()
-        _end(self.program)
+        _shut_down(self.program)
 
-    def _answer(self, said: bytes) -> None:
+    def _answer(self, data: bytes) -> None:
         self.line.flows.wait()
-        _say(self.program, said)
+        _send(self.program, data)
 
 
 @contextmanager
@@ -91,10 +91,10 @@ def line_to(path: Path) -> Iterator[Line]:
         threading.Thread(target=_let_in, args=[door, path, line, connections], daemon=True).start()
         yield line
         line.flows.set()
-        _end(door)
+        _shut_down(door)
     for connection in connections:
         for end in (connection.program, connection.server):
-            _end(end)
+            _shut_down(end)
             end.close()
 
 
@@ -105,22 +105,22 @@ def _let_in(door: socket.socket, path: Path, line: Line, connections: list[_Conn
             server = socket.socket(socket.AF_UNIX)
             server.connect(str(path))
             connections.append(connection := _Connection(line, program, server))
-            for act in (connection.ask, connection.answer):
-                threading.Thread(target=act, daemon=True).start()
+            for carry in (connection.ask, connection.answer):
+                threading.Thread(target=carry, daemon=True).start()
 
 
-def _heard(end: socket.socket) -> bytes:
+def _receive(end: socket.socket) -> bytes:
     try:
         return end.recv(MOST_BYTES)
     except OSError:
         return b""
 
 
-def _say(end: socket.socket, words: bytes) -> None:
+def _send(end: socket.socket, data: bytes) -> None:
     with suppress(OSError):
-        end.sendall(words)
+        end.sendall(data)
 
 
-def _end(end: socket.socket) -> None:
+def _shut_down(end: socket.socket) -> None:
     with suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)

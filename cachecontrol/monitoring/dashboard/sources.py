@@ -105,7 +105,7 @@ def total_counts() -> dict[str, int]:
 def refusal_details() -> dict[tuple[str, str], RefusalDetail]:
     """Return the detail of the last refusal, by policy and reason. Raises StoreDown."""
     with redis_client.translating_errors():
-        fields: Any = redis_client.client().hgetall(keys.STATS_BLAME)
+        fields: Any = redis_client.client().hgetall(keys.STATS_REFUSALS)
     details = {}
     for text, value in fields.items():
         name, plain = CountName.parse(text.decode()), json.loads(value)

@@ -1,10 +1,10 @@
 #!lua
 -- Add one batch of statistics, once: a repeat after a timeout finds the batch's mark and adds nothing.
--- KEYS: mark, total, blame, then a hash for each minute, then a sorted set for each policy's hot keys
--- ARGV: JSON {minutes: [{field: n}], hot: [{member: n}], blame: {field: text}},
+-- KEYS: mark, total, refusals, then a hash for each minute, then a sorted set for each policy's hot keys
+-- ARGV: JSON {minutes: [{field: n}], hot: [{member: n}], refusals: {field: text}},
 --       most hot keys of a policy and window
 -- Returns 1, or 0 if the batch was added before
-local mark_key, total_key, blame_key = KEYS[1], KEYS[2], KEYS[3]
+local mark_key, total_key, refusals_key = KEYS[1], KEYS[2], KEYS[3]
 local batch, most_hot = cjson.decode(ARGV[1]), tonumber(ARGV[2])
 local FIRST_MINUTE = 4
 if not redis.call('SET', mark_key, '1', 'NX', 'EX', STATS_MARK_SECONDS) then return 0 end
@@ -25,8 +25,8 @@ for i, members in ipairs(batch.hot) do
   redis.call('ZREMRANGEBYRANK', hot_key, 0, -1 - most_hot)
   redis.call('EXPIRE', hot_key, STATS_HOT_SECONDS)
 end
-for field, text in pairs(batch.blame) do
-  redis.call('HSET', blame_key, field, text)
-  redis.call('EXPIRE', blame_key, STATS_BLAME_SECONDS)
+for field, text in pairs(batch.refusals) do
+  redis.call('HSET', refusals_key, field, text)
+  redis.call('EXPIRE', refusals_key, STATS_REFUSALS_SECONDS)
 end
 return 1

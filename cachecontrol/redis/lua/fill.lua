@@ -1,11 +1,11 @@
 #!lua
 -- Store a computed value unless something moved past it, and release the lease.
 -- KEYS: clock, entry, lease, answer, members of the policy, keys asked for once, then the tags
--- ARGV: token of the lease, epoch, place, as_of, earliest position, head, body, recipe, ttl (milliseconds),
+-- ARGV: token of the lease, epoch, database, as_of, earliest position, head, body, recipe, ttl (milliseconds),
 --       lifetime of the answer (milliseconds), most members, then the position of each tag
 -- Returns 'stored' or the reason of the refusal: 'clock_gone', 'epoch', 'moved', 'newer', 'full'
 local clock_key, entry_key, lease_key, answer_key, members_key, asked_key = unpack(KEYS, 1, 6)
-local token, epoch, place, as_of, earliest, head, body, recipe = unpack(ARGV, 1, 8)
+local token, epoch, database, as_of, earliest, head, body, recipe = unpack(ARGV, 1, 8)
 local ttl, answer_lifetime, most_members = tonumber(ARGV[9]), ARGV[10], tonumber(ARGV[11])
 local FIRST_TAG, FIRST_POSITION = 7, 12
 
@@ -14,9 +14,9 @@ local time = redis.call('TIME')
 local now, seconds = string.format('%.0f', time[1] * 1000000 + time[2]), tonumber(time[1])
 if redis.call('GET', lease_key) == token then redis.call('DEL', lease_key) end
 if not (clock_epoch and identity and clock_position) then return 'clock_gone' end
--- An identity begins with the place: whose history it is.
-local is_same_place = string.sub(identity, 1, #place + 1) == place .. ' '
-if clock_epoch ~= epoch or not is_same_place then return 'epoch' end
+-- An identity begins with the id of the database.
+local is_same_database = string.sub(identity, 1, #database + 1) == database .. ' '
+if clock_epoch ~= epoch or not is_same_database then return 'epoch' end
 
 -- The mark of the release stands in a key between the policy and the digest.
 local function release_of(key) return string.sub(key, -DIGEST_LENGTH - RELEASE_LENGTH, -DIGEST_LENGTH - 1) end

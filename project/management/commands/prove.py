@@ -14,7 +14,7 @@ from cachecontrol.conf import conf
 from cachecontrol.prove.installation import Installation
 from cachecontrol.prove.management.commands import prove
 from project.local.pair import Pair
-from project.local.processes import Leash
+from project.local.processes import ParentWatch
 
 SETTINGS = "project.proving"
 
@@ -29,7 +29,7 @@ class Command(prove.Command):
 
     def prepare(self, celery_app: str) -> Installation:
         """Return the installation: the servers of the environment, or a pair of PostgreSQLs and a Valkey that vanish with it."""
-        watch = Leash().tell
+        watch = ParentWatch().toggle
         os.environ["LOCAL"] = "1"
         if os.environ.get("DATABASE_URL"):
             if not os.environ.get("REDIS_URL"):
