@@ -25,6 +25,7 @@ SECRET_KEY = env.str("SECRET_KEY", default="") or (
 )
 if not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY is missing: production signs its sessions with one of its own.")
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", cast=str.strip, default=[])
 ALLOWED_HOSTS = env.list(
     "ALLOWED_HOSTS", cast=str.strip, default=["localhost", "127.0.0.1", "[::1]"] if LOCAL else []
 )
@@ -175,6 +176,7 @@ LOGGING = logs.configure(
     level=env.log_level("LOG_LEVEL", default="INFO"),
     secrets=[
         SECRET_KEY,
+        *SECRET_KEY_FALLBACKS,
         CACHECONTROL["METRICS_TOKEN"],
         env.str("ADMIN_PASSWORD", default=""),
         *(secret for url in (_urls.database, _urls.redis, CELERY_BROKER_URL) for secret in url_secrets(url)),

@@ -129,7 +129,11 @@ def test_a_broken_database_url_is_one_line() -> None:
             {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/x"},
             "does not answer, see DATABASE_URL: conn",
         ),
-        ("drain --once", {"REDIS_URL": "redis://127.0.0.1:1"}, "does not answer, see REDIS_URL: Error 111"),
+        (
+            "drain --once",
+            {"REDIS_URL": "redis://127.0.0.1:1"},
+            "Redis does not answer: Error 111 connecting to 127",
+        ),
         ("demo", {"DATABASE_URL": EMPTY}, "not up to date, run “manage.py migrate”: relation"),
         ("demo", {"REDIS_URL": "redis://host:port"}, "REDIS_URL: Port could not be cast"),
     ],
@@ -186,6 +190,14 @@ def test_names_may_stand_apart() -> None:
 
 def test_a_secret_key_may_begin_with_a_dollar() -> None:
     assert setting("settings.SECRET_KEY", SECRET_KEY="$5kdj39") == "$5kdj39"
+
+
+def test_what_an_earlier_secret_key_signed_stays_valid() -> None:
+    earlier, signing = secrets.token_urlsafe(50), "__import__('django.core.signing').core.signing"
+    signed = setting(f"{signing}.dumps(7)", SECRET_KEY=earlier)
+    fallbacks = f"{secrets.token_urlsafe(50)}, {earlier}"
+    environment = {"SECRET_KEY": secrets.token_urlsafe(50), "SECRET_KEY_FALLBACKS": fallbacks}
+    assert setting(f"{signing}.loads({signed!r})", **environment) == 7
 
 
 def test_ctrl_c_ends_a_command_without_a_traceback() -> None:
