@@ -184,15 +184,15 @@ def broker(url: str, *, database: int | None = None) -> tuple[str, dict[str, Any
     names = (quote(options.get(name, ""), safe="") for name in ("username", "password"))
     login = f"{credentials}@" if (credentials := ":".join(names)) != ":" else ""
     given = {name: value for name, value in options.items() if name in Channel.from_transport_options}
-    known = BROKER_PATIENCE | given
+    broker_options = BROKER_PATIENCE | given
     if "path" in options:
-        return f"redis+socket://{login}{quote(options['path'])}?virtual_host={number}", known
+        return f"redis+socket://{login}{quote(options['path'])}?virtual_host={number}", broker_options
     host = options.get("host", "localhost")
     address = f"{f'[{host}]' if ':' in host else host}:{options.get('port', 6379)}"
     if not url.startswith("rediss://"):
-        return f"redis://{login}{address}/{number}", known
+        return f"redis://{login}{address}/{number}", broker_options
     tls = {"ssl_cert_reqs": "required"} | {n: v for n, v in options.items() if n.startswith("ssl_")}
-    return f"rediss://{login}{address}/{number}?{urlencode(tls)}", known
+    return f"rediss://{login}{address}/{number}?{urlencode(tls)}", broker_options
 
 
 def broker_of(url: str, *, redis_url: str) -> tuple[str, dict[str, Any]]:

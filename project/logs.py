@@ -37,15 +37,17 @@ class Sparing(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: dict[str, float] = {}
+        self._last_logged: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is to be logged."""
         if not record.name.startswith(BROKER):
             return True
         text, now = record.getMessage(), time.monotonic()
-        self._said = {known: moment for known, moment in self._said.items() if now < moment + self.EVERY}
-        return self._said.setdefault(text, now) == now
+        self._last_logged = {
+            key: moment for key, moment in self._last_logged.items() if now < moment + self.EVERY
+        }
+        return self._last_logged.setdefault(text, now) == now
 
 
 SHARED: list[Any] = [

@@ -28,8 +28,8 @@ def hide(text: str) -> str:
 def hider(secrets: Iterable[str]) -> Callable[[str], str]:
     """Return a function like ``hide`` that also hides these values, as they stand and as JSON writes them."""
     spellings = {form for secret in secrets for form in (secret, unquote(secret), json.dumps(secret)[1:-1])}
-    known = sorted((text for text in spellings if len(text) >= SHORTEST), key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, known)) or r"(?!)")
+    secrets = sorted((text for text in spellings if len(text) >= SHORTEST), key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, secrets)) or r"(?!)")
     return lambda text: hide(pattern.sub(HIDDEN, text))
 
 
@@ -37,4 +37,4 @@ def url_secrets(url: str) -> list[str]:
     """Return the password of a URL, in both of the places where one may stand."""
     in_front = re.search(r"://[^\s:/@]*:([^/?#]*)@", url)
     as_option = re.search(r"[?&]password=([^&]+)", url)
-    return [found[1] for found in (in_front, as_option) if found]
+    return [match[1] for match in (in_front, as_option) if match]

@@ -94,8 +94,8 @@ def attempt(name: str) -> bool:
 
 def wait(name: str) -> timedelta:
     """Return how long the next attempt with this user name has to wait."""
-    found = LoginAttempts.objects.filter(name_digest=_digest(name)).first()
-    return max(found.blocked_until - timezone.now(), timedelta()) if found else timedelta()
+    attempts = LoginAttempts.objects.filter(name_digest=_digest(name)).first()
+    return max(attempts.blocked_until - timezone.now(), timedelta()) if attempts else timedelta()
 
 
 def _wait_after(count: int) -> timedelta:

@@ -78,8 +78,8 @@ def definition(tracking: TrackedTable, schema: str) -> str:
 def _tags(tracking: TrackedTable, row: str) -> sql.Composed:
     """Return the tags of a row, each an expression: its own tag, and those of its slices."""
     key = _value(tracking, row, tracking.pk)
-    own = sql_files.fragment("capture.row_tag", prefix=f"{tracking.relation}#", key=key)
-    return sql.SQL(", ").join([own, *(_slice_tag(tracking, row, column) for column in tracking.slices)])
+    row_tag = sql_files.fragment("capture.row_tag", prefix=f"{tracking.relation}#", key=key)
+    return sql.SQL(", ").join([row_tag, *(_slice_tag(tracking, row, column) for column in tracking.slices)])
 
 
 def _slice_tag(tracking: TrackedTable, row: str, column: str) -> sql.Composed:

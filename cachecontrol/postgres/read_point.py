@@ -93,14 +93,14 @@ def read_point(connection: BaseDatabaseWrapper) -> ReadPoint:
         return _unknown("the server did not answer in time a moment ago")
     begun = time.monotonic()
     try:
-        found = guarded.query(connection, READ_POINT_SQL, ReadPointRow)
+        rows = guarded.query(connection, READ_POINT_SQL, ReadPointRow)
     except DatabaseError as error:
         if getattr(error.__cause__, "sqlstate", "") == LOCKED:
             breaker.failed(error)
             budget.charge(time.monotonic() - begun)
         return _unknown(str(error))
     breaker.answered()
-    return _known(connection, found[0]) if found else _unknown("cachecontrol_epoch has no row; run migrate")
+    return _known(connection, rows[0]) if rows else _unknown("cachecontrol_epoch has no row; run migrate")
 
 
 def _known(connection: BaseDatabaseWrapper, row: ReadPointRow) -> ReadPoint:

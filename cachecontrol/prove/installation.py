@@ -59,11 +59,11 @@ def connection_string(database: Mapping[str, Any]) -> str:
     """Return how libpq connects to a database of Django's ``DATABASES``, without options of the session."""
     names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
     parts = {part: database[name] for name, part in names.items() if database.get(name)}
-    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()} - {
+    keywords = {option.keyword.decode() for option in pq.Conninfo.get_defaults()} - {
         "options",
         "application_name",
     }
-    options = {name: value for name, value in database.get("OPTIONS", {}).items() if name in known}
+    options = {name: value for name, value in database.get("OPTIONS", {}).items() if name in keywords}
     return make_conninfo(**parts, **options)
 
 

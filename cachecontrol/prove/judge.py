@@ -75,8 +75,8 @@ class Judge:
             violations[number] = self._with_evidence(violations[number])
 
     def _with_evidence(self, violation: Violation) -> Violation:
-        found = evidence(self.installation.database_url, self.installation.redis_url, violation)
-        return replace(violation, evidence=found)
+        report = evidence(self.installation.database_url, self.installation.redis_url, violation)
+        return replace(violation, evidence=report)
 
     def _limits(self, answer: Answer) -> Limits:
         cost = self.max_cost if answer.asked_at > self.costs_count_from else math.inf

@@ -45,8 +45,8 @@ class Report:
     def hit_rate(self) -> float:
         """The share of hits among the answers whose outcome is known."""
         outcomes = self.checker.outcomes
-        known = outcomes["hit"] + outcomes["miss"] + outcomes["bypass"]
-        return outcomes["hit"] / known if known else 0.0
+        counted = outcomes["hit"] + outcomes["miss"] + outcomes["bypass"]
+        return outcomes["hit"] / counted if counted else 0.0
 
     @property
     def has_hits(self) -> bool:

@@ -125,7 +125,7 @@ def members(policy: str) -> str:
     return MEMBERS + policy
 
 
-def asked(policy: str) -> str:
+def asked_once(policy: str) -> str:
     return ASKED + policy
 
 

@@ -173,7 +173,7 @@ def fill(
         raise StoreFull("Redis was full when it was last asked")
     policy = keys.policy_of(entry_key)
     names = [keys.CLOCK, entry_key, keys.lease(entry_key), keys.answer(entry_key)]
-    names += [keys.members(policy), keys.asked(policy), *map(keys.tag, head.tags)]
+    names += [keys.members(policy), keys.asked_once(policy), *map(keys.tag, head.tags)]
     value = [token, head.epoch, database_id, head.as_of, head.earliest(), head.pack(), body, recipe]
     lifetimes = [max(1, int(ttl * 1000)), max(1, int(wait * 1000))]
     reply = _fill(names, [*value, *lifetimes, conf.entries_per_policy, *head.tags.values()]).decode()

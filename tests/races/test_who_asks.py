@@ -52,7 +52,7 @@ def shelf_in_sight() -> str:
 
 
 @pytest.fixture
-def clerk(world: World) -> Iterator[None]:
+def clerk_role(world: World) -> Iterator[None]:
     """A role that may read, and that row-level security holds for."""
     world.run(ROLE)
     yield
@@ -70,7 +70,7 @@ def schema(world: World) -> Iterator[None]:
 
 
 @pytest.fixture
-def policy(world: World, clerk: None) -> Iterator[None]:
+def policy(world: World, clerk_role: None) -> Iterator[None]:
     """Row-level security: who asks sees the items of one shelf."""
     world.run(POLICY)
     world.drain()
@@ -138,7 +138,7 @@ def test_what_row_level_security_may_hide_is_not_stored(world: World, policy: No
     assert entries(world) == []
 
 
-def test_entries_end_when_row_level_security_begins(world: World, clerk: None, door: Door) -> None:
+def test_entries_end_when_row_level_security_begins(world: World, clerk_role: None, door: Door) -> None:
     door.ask(Subject.TABLE)
     door.ask(Subject.TABLE)
     assert world.last.outcome is Outcome.HIT
@@ -294,7 +294,7 @@ def test_what_the_server_reports_needs_no_sign_in_the_sql(world: World, schema: 
 
 @pytest.mark.parametrize("local", [False, True])
 def test_a_role_that_may_not_read_a_table_is_not_shown_what_others_read(
-    world: World, clerk: None, door: Door, local: bool
+    world: World, clerk_role: None, door: Door, local: bool
 ) -> None:
     world.run(f"REVOKE SELECT ON shelf_item FROM {CLERK}")
     elsewhere(lambda: door.ask(Subject.ROW))
@@ -410,7 +410,7 @@ def test_a_schema_whose_tables_nobody_watches_is_not_stored(world: World, schema
 
 @pytest.mark.parametrize("given", [{"USER": CLERK}, {"OPTIONS": {"options": "-c search_path=public"}}])
 def test_who_connects_otherwise_has_entries_of_his_own(
-    world: World, clerk: None, door: Door, given: dict[str, Any]
+    world: World, clerk_role: None, door: Door, given: dict[str, Any]
 ) -> None:
     door.ask(Subject.ROW)
     with connecting(**given):

@@ -48,7 +48,7 @@ def clone(*, standby: bool = False, **settings: str) -> Iterator[Postgres]:
 
 def _copy(server: Postgres, *, standby: bool) -> None:
     target = server._data
-    make_private(server._place, place=server._place)
+    make_private(server._data_folder, data_folder=server._data_folder)
     source = " ".join(f"{name}={value}" for name, value in parameters().items() if name != "dbname")
     command = [
         str(server._programs / "pg_basebackup"),
@@ -65,7 +65,7 @@ def _copy(server: Postgres, *, standby: bool) -> None:
         [*command, *(["-R"] if standby else [])], check=False, capture_output=True, timeout=LONG
     )
     assert done.returncode == 0, done.stderr
-    make_private(target, place=server._place, recursive=True)
+    make_private(target, data_folder=server._data_folder, recursive=True)
 
 
 @contextmanager

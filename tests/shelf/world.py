@@ -121,8 +121,8 @@ def world(transactional_db: None, redis: Redis, settings: Any, monkeypatch: Any)
         yield world
         connection.close()
         runner.runner.close()
-    with psycopg.connect(**parameters(), autocommit=True) as broom:
-        broom.execute(EMPTY)
+    with psycopg.connect(**parameters(), autocommit=True) as other:
+        other.execute(EMPTY)
 
 
 def fill_shelves(connection: psycopg.Connection[Any]) -> None:
