@@ -11,13 +11,14 @@ from django.core.signals import setting_changed
 from django_redis import get_redis_connection
 from redis.exceptions import (
     ConnectionError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
 )
 
 from cachecontrol.conf import conf
-from cachecontrol.exceptions import StoreDown
+from cachecontrol.exceptions import StoreDown, StoreFull
 from cachecontrol.limits.breaker import Breaker
 
 if TYPE_CHECKING:
@@ -46,9 +47,11 @@ def client() -> Redis:
 
 @contextmanager
 def translating_errors() -> Iterator[None]:
-    """Raise StoreDown in place of the errors by which redis-py reports that Redis does not answer."""
+    """Raise StoreFull or StoreDown in place of the errors by which redis-py reports that Redis is full or does not answer."""
     try:
         yield
+    except OutOfMemoryError as error:
+        raise StoreFull(str(error)) from error
     except (RedisError, OSError) as error:
         raise StoreDown(str(error)) from error
 

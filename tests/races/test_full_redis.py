@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import path
 
@@ -142,3 +143,10 @@ def test_everybody_is_told(world: World, memory: Memory, settings: Any) -> None:
         "degraded",
         "full",
     )
+
+
+@pytest.mark.parametrize("command", [["reconcile"], ["warm", "--all"]])
+def test_jobs_that_cannot_write_say_that_it_is_full(world: World, memory: Memory, command: list[str]) -> None:
+    memory.fill()
+    with pytest.raises(CommandError, match=r"^Redis is full: "):
+        call_command(*command)

@@ -32,7 +32,10 @@ ITEMS = """INSERT INTO shelf_item (shelf_id, name, price, looks)
            VALUES (1, 'one', 10, 0), (1, 'two', 20, 0), (2, 'three', 30, 0)"""
 CLERK = f"clerk_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 """Another role: of each worker's own, as a role belongs to the whole server."""
-EMPTY = "TRUNCATE shelf_shelf, shelf_item, cachecontrol_change, cachecontrol_snapshot RESTART IDENTITY"
+EMPTY = (
+    "TRUNCATE shelf_shelf, shelf_item, cachecontrol_change, cachecontrol_snapshot, cachecontrol_keeperrun"
+    " RESTART IDENTITY"
+)
 
 
 @dataclass(frozen=True, slots=True)
