@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connection
@@ -10,12 +11,14 @@ from django.db.utils import ConnectionHandler
 
 from cachecontrol.drain import after_commit
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 @pytest.mark.django_db
-def test_a_connection_to_another_database_system_stays_as_it_is() -> None:
-    other = ConnectionHandler({"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}})[
-        "default"
-    ]
+def test_a_connection_to_another_database_system_stays_as_it_is(tmp_path: Path) -> None:
+    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": tmp_path / "other"}
+    other = ConnectionHandler({"default": database})["default"]
     other.ensure_connection()
     assert isinstance(other.connection, sqlite3.Connection)
     assert not isinstance(other.connection, after_commit._Connection)

@@ -35,6 +35,7 @@ from tests.shelf.world import World, elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 SUM = "SELECT sum(price) FROM shelf_item"
 _pool = ThreadPoolExecutor(1)
@@ -217,11 +218,11 @@ def test_a_connection_with_our_cursors_is_not_covered(world: World) -> None:
 
 
 @pytest.fixture
-def sqlite() -> Iterator[Any]:
+def sqlite(tmp_path: Path) -> Iterator[Any]:
     connections.settings["lite"] = {
         **connections.settings["default"],
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": ":memory:",
+        "NAME": tmp_path / "lite",
         "OPTIONS": {},
     }
     yield connections["lite"]
