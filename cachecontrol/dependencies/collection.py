@@ -173,6 +173,17 @@ def open_collections() -> list[Collection]:
     return list(_open)
 
 
+def may_read_for_another_thread() -> bool:
+    """Whether the current thread reads for a fill of another thread, or nothing tells that it does not.
+
+    See Note [Why a thread must say for whom it reads].
+    """
+    collection = _current.get()
+    if collection is None:
+        return bool(_open) and not declarations.is_independent()
+    return collection.thread != threading.get_ident()
+
+
 @contextlib.contextmanager
 def collecting(collection: Collection) -> Iterator[Collection]:
     """Collect what this block reads. At its end, the collection around it depends on the same."""

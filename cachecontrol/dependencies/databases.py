@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from cachecontrol.conf import conf
+from cachecontrol.dependencies.collection import may_read_for_another_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,5 +37,10 @@ def reads_primary() -> bool:
 
 
 def database_for(alias: str) -> str:
-    """Return the alias of the database that a query meant for ``alias`` goes to."""
-    return conf.database if reads_primary() and alias in conf.replicas else alias
+    """Return the alias of the database that a query meant for ``alias`` goes to.
+
+    A thread that may read for a fill of another thread reads the primary: that fill cannot tell whether a replica lags.
+    """
+    if alias in conf.replicas and (reads_primary() or may_read_for_another_thread()):
+        return conf.database
+    return alias

@@ -5,6 +5,8 @@ See docs/races.md, "A replica that lags behind".
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,7 +29,7 @@ from tests.shelf.reads import Subject
 from tests.shelf.world import DOORS, Door, World, elsewhere
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import psycopg
 
@@ -149,6 +151,32 @@ def test_sql_that_always_asks_a_replica_runs_twice_at_most(world: World, replica
     request = ReadRequest(policy=kept, key=key, compute=compute, database="default", recipe=None)
     result = engine.read(request)
     assert (result.value, result.refusal, len(runs)) == (10, "moved", 2)
+
+
+@pytest.mark.parametrize("context", [Context, copy_context], ids=["empty", "copied"])
+def test_a_thread_of_a_fill_is_not_answered_by_a_replica_that_lags_behind(
+    world: World, replica: Any, context: Callable[[], Context]
+) -> None:
+    """The fill does not see what its thread reads, so that it cannot ask the primary afterwards."""
+
+    def read() -> Any:
+        try:
+            return Item.objects.get(pk=1).price
+        finally:
+            connections.close_all()
+
+    def compute() -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(context().run, read).result()
+
+    replica.execute("SELECT pg_wal_replay_pause()")
+    world.change_and_drain(Subject.ROW)
+    policy = register_policy(Policy(name="shelf.thread", kind="query", ttl=60.0))
+    key = frontend.entry_key(policy, "", "thread")
+    result = engine.read(
+        ReadRequest(policy=policy, key=key, compute=compute, database="default", recipe=None)
+    )
+    assert (str(result.value), result.refusal) == (_price(world), "thread")
 
 
 def _noting(used: list[str], take: Any) -> Any:
