@@ -32,12 +32,12 @@ def measure(*, writes: int) -> list[Measured]:
 
 def _delay(write: Callable[[int, Decimal], None], number: int) -> float:
     pk, price = number % 40 + 1, Decimal(number) + 1000
-    kept = Kept.objects.cached()
-    kept.get(pk=pk)
+    cached = Kept.objects.cached()
+    cached.get(pk=pk)
     time.sleep(number % 7 / 200)  # so that writes fall anywhere between two drains
     begun = time.perf_counter()
     write(pk, price)
-    while kept.get(pk=pk).price != price:
+    while cached.get(pk=pk).price != price:
         assert time.perf_counter() - begun < PATIENCE, "the write was never seen"
         time.sleep(0.0005)
     return time.perf_counter() - begun

@@ -21,13 +21,13 @@ def measure(*, rounds: int) -> list[Measured]:
 
 def _measure(shape: str, *, rounds: int) -> list[Measured]:
     numbers = itertools.cycle(range(1, SHELVES + 1))
-    plain, kept = Kept.objects.all(), Kept.objects.cached()
+    plain, cached = Kept.objects.all(), Kept.objects.cached()
     for number in range(1, SHELVES + 1):
-        _read(shape, kept, number)
+        _read(shape, cached, number)
     found = medians(
         {
             f"{shape}, uncached": lambda: _read(shape, plain, next(numbers)),
-            f"{shape}, cached": lambda: _read(shape, kept, next(numbers)),
+            f"{shape}, cached": lambda: _read(shape, cached, next(numbers)),
         },
         rounds=rounds,
     )

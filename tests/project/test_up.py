@@ -235,14 +235,14 @@ def test_what_is_wrong_is_one_clear_line(checkout: Checkout, variables: dict[str
 
 def test_a_place_where_nothing_can_be_kept_is_one_clear_line(checkout: Checkout) -> None:
     var = checkout.folder / "var"
-    kept = var.rename(checkout.folder / "kept") if var.exists() else None
+    earlier_var = var.rename(checkout.folder / "kept") if var.exists() else None
     var.write_text("in the way")  # root may write everywhere else
     try:
         assert checkout.make().wait(timeout=LONG) != 0
     finally:
         var.unlink()
-        if kept:
-            kept.rename(var)
+        if earlier_var:
+            earlier_var.rename(var)
     lines = [text for text in checkout.log.splitlines() if not text.startswith("make:")]
     assert len(lines) == 1, checkout.log
     assert lines[0].startswith(f"manage.py: Not a directory: {var}")

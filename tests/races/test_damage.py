@@ -54,7 +54,7 @@ def altered(data: st.DataObject, before: bytes) -> bytes:
 
 
 @pytest.fixture
-def kept(world: World, door: Door, settings: Any) -> tuple[bytes, dict[str, bytes]]:
+def entry_fields(world: World, door: Door, settings: Any) -> tuple[bytes, dict[str, bytes]]:
     """The key of a fresh entry, and what is in it."""
     settings.CACHECONTROL = {**settings.CACHECONTROL, "SIGN_BODIES": True, "WAIT": 0.1}
     door.ask(Subject.LIST)
@@ -70,9 +70,9 @@ def put(world: World, key: bytes, fields: Mapping[Any, bytes]) -> None:
 @few
 @given(data=st.data())
 def test_any_accident_to_an_entry_is_a_clean_miss(
-    world: World, door: Door, kept: Any, data: st.DataObject
+    world: World, door: Door, entry_fields: Any, data: st.DataObject
 ) -> None:
-    key, fields = kept
+    key, fields = entry_fields
     name = data.draw(st.sampled_from(FIELDS))
     put(world, key, fields | {name: altered(data, fields[name])})
     assert door.ask(Subject.LIST) == "[10, 20]"
@@ -82,9 +82,9 @@ def test_any_accident_to_an_entry_is_a_clean_miss(
 @few
 @given(parts=st.lists(plain, min_size=6, max_size=6), chosen=st.sets(st.integers(1, 5), max_size=3))
 def test_any_head_is_a_clean_miss(
-    world: World, door: Door, kept: Any, parts: list[Any], chosen: set[int]
+    world: World, door: Door, entry_fields: Any, parts: list[Any], chosen: set[int]
 ) -> None:
-    key, fields = kept
+    key, fields = entry_fields
     head = msgpack.unpackb(fields["head"])
     forged = [parts[n] if n in chosen else part for n, part in enumerate(head)]
     put(world, key, fields | {"head": msgpack.packb(forged)})
@@ -107,9 +107,9 @@ def test_any_head_is_a_clean_miss(
     ids=["expires", "tag", "map", "positions", "fewer positions", "no positions", "as_of", "ends"],
 )
 def test_a_head_of_other_types_is_damaged(
-    world: World, door: Door, kept: Any, forge: Callable[[list[Any]], list[Any]]
+    world: World, door: Door, entry_fields: Any, forge: Callable[[list[Any]], list[Any]]
 ) -> None:
-    key, fields = kept
+    key, fields = entry_fields
     put(world, key, fields | {"head": msgpack.packb(forge(msgpack.unpackb(fields["head"])))})
     assert door.ask(Subject.LIST) == "[10, 20]"
     assert (world.last.outcome, world.last.reason) == (Outcome.MISS, "damaged")
@@ -118,15 +118,15 @@ def test_a_head_of_other_types_is_damaged(
 
 
 @pytest.mark.parametrize("stored", [b"", b"x", b"-1", b"1e9", b"9" * 5000])
-def test_a_time_that_is_none_is_damaged(world: World, door: Door, kept: Any, stored: bytes) -> None:
-    key, fields = kept
+def test_a_time_that_is_none_is_damaged(world: World, door: Door, entry_fields: Any, stored: bytes) -> None:
+    key, fields = entry_fields
     put(world, key, fields | {"stored": stored})
     assert door.ask(Subject.LIST) == "[10, 20]"
     assert world.last.outcome is Outcome.MISS
 
 
-def test_a_damaged_body_is_counted(world: World, door: Door, kept: Any) -> None:
-    key, fields = kept
+def test_a_damaged_body_is_counted(world: World, door: Door, entry_fields: Any) -> None:
+    key, fields = entry_fields
     recording.flush()
     before = int(world.redis.hget(keys.STATS_TOTAL, "counter||codec.damaged|") or 0)
     put(world, key, fields | {"body": b"\x01" + fields["body"]})
@@ -164,9 +164,9 @@ def test_what_the_codec_can_read_and_no_page_holds_reaches_nobody(
 @few
 @given(data=st.data())
 def test_any_accident_to_a_recipe_is_refused(
-    world: World, door: Door, kept: Any, data: st.DataObject
+    world: World, door: Door, entry_fields: Any, data: st.DataObject
 ) -> None:
-    key, fields = kept
+    key, fields = entry_fields
     forged = altered(data, fields["recipe"])
     put(world, key, fields | {"recipe": forged})
     if forged not in (fields["recipe"], b""):

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from cachecontrol.core.reading import ReadResult
+
 
 class Reads:
     """Sends every read to the replica."""
@@ -146,10 +148,7 @@ def test_sql_that_always_asks_a_replica_runs_twice_at_most(world: World, replica
 
     replica.execute("SELECT pg_wal_replay_pause()")
     world.change_and_drain(Subject.ROW)
-    kept = register_policy(Policy(name="shelf.declared", kind="query", ttl=60.0))
-    key = frontend.entry_key(kept, "", "declared")
-    request = ReadRequest(policy=kept, key=key, compute=compute, database="default", recipe=None)
-    result = engine.read(request)
+    result = _read(compute)
     assert (result.value, result.refusal, len(runs)) == (10, "moved", 2)
 
 
@@ -177,6 +176,13 @@ def test_a_thread_of_a_fill_is_not_answered_by_a_replica_that_lags_behind(
         ReadRequest(policy=policy, key=key, compute=compute, database="default", recipe=None)
     )
     assert (str(result.value), result.refusal) == (_price(world), "thread")
+
+
+def _read(compute: Callable[[], Any]) -> ReadResult[Any]:
+    """Read a value of a front end that computes it in this way."""
+    policy = register_policy(Policy(name="shelf.declared", kind="query", ttl=60.0))
+    key = frontend.entry_key(policy, "", "declared")
+    return engine.read(ReadRequest(policy=policy, key=key, compute=compute, database="default", recipe=None))
 
 
 def _noting(used: list[str], take: Any) -> Any:

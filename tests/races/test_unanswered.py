@@ -59,13 +59,15 @@ def _without_tables(world: World) -> Iterator[None]:
 
 @contextmanager
 def _without_an_epoch(world: World) -> Iterator[None]:
-    (kept,) = world.run("DELETE FROM cachecontrol_epoch RETURNING to_json(cachecontrol_epoch)").fetchall()
+    (epoch_row,) = world.run(
+        "DELETE FROM cachecontrol_epoch RETURNING to_json(cachecontrol_epoch)"
+    ).fetchall()
     try:
         yield
     finally:
         world.rival.execute(
             "INSERT INTO cachecontrol_epoch SELECT (json_populate_record(NULL::cachecontrol_epoch, %s)).*",
-            [psycopg.types.json.Json(kept[0])],
+            [psycopg.types.json.Json(epoch_row[0])],
         )
 
 
