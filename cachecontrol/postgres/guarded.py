@@ -49,11 +49,6 @@ def query(connection: BaseDatabaseWrapper, statement: str, row_type: type[Row]) 
     return _query_in_savepoint(connection, statement, row_type)
 
 
-def in_savepoint(statement: str) -> str:
-    """Return SQL that runs a statement and leaves the transaction as it was, its ``lock_timeout`` too."""
-    return _guarded("guarded.in_savepoint", statement, _lock_timeout())
-
-
 def _query_alone(connection: BaseDatabaseWrapper, statement: str, row_type: type[Row]) -> list[Row]:
     with _cursor(connection) as cursor:
         cursor.execute(_guarded("guarded.alone", statement, _lock_timeout()))
@@ -64,7 +59,7 @@ def _query_alone(connection: BaseDatabaseWrapper, statement: str, row_type: type
 def _query_in_savepoint(connection: BaseDatabaseWrapper, statement: str, row_type: type[Row]) -> list[Row]:
     with _cursor(connection) as cursor:
         try:
-            cursor.execute(in_savepoint(statement))
+            cursor.execute(_guarded("guarded.in_savepoint", statement, _lock_timeout()))
             cursor.nextset()  # after SAVEPOINT
             cursor.nextset()  # after SET
             return sql_files.rows(cursor, row_type)

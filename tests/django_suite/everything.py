@@ -19,16 +19,15 @@ from cachecontrol.dependencies.databases import is_captured
 from cachecontrol.exceptions import Misconfigured
 from cachecontrol.frontends.queries import TrackedQuery
 from cachecontrol.frontends.query_recipes import QueryRecipe
-from cachecontrol.postgres import captured, guarded, read_point, tracked_models
+from cachecontrol.postgres import captured, read_point, tracked_models
 from cachecontrol.reasons import Outcome, PolicyKind
 from cachecontrol.stats import recording
 
 if TYPE_CHECKING:
     from cachecontrol.core.reading import ReadRequest, ReadResult
 
-_ASKED = {read_point.READ_POINT_SQL, captured.CAPTURED_SQL}
-OWN_STATEMENTS = frozenset(_ASKED | {*map(guarded.in_savepoint, _ASKED)})
-"""What a fill asks beside its query."""
+OWN_STATEMENTS = (read_point.READ_POINT_SQL, captured.CAPTURED_SQL)
+"""What a fill asks beside its query. ``guarded`` sends each within a longer text."""
 
 outcomes: Counter[str] = Counter()
 refusals: Counter[str] = Counter()
@@ -91,13 +90,18 @@ def twice(request: ReadRequest[Any]) -> ReadResult[Any]:
     before = [*log]
     first = _get(request)
     if first.outcome is not Outcome.HIT:
-        _ran[request.key] = [entry for entry in [*log][len(before) :] if entry["sql"] not in OWN_STATEMENTS]
+        _ran[request.key] = [entry for entry in [*log][len(before) :] if not _is_own(entry["sql"])]
     second = _get(request) if first.outcome is Outcome.MISS else first
     if Outcome.HIT in (first.outcome, second.outcome):
         _judge(request, first, second)
     log.clear()
     log.extend([*before, *_ran.get(request.key, [])])
     return second
+
+
+def _is_own(statement: str) -> bool:
+    """Whether the cache itself executed this."""
+    return any(own in statement for own in OWN_STATEMENTS)
 
 
 class _NotFreshError(Exception):
