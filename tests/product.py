@@ -40,16 +40,16 @@ FOREIGN = ("LOCAL", "DEBUG", "DJANGO_SETTINGS_MODULE", "DJANGO_ALLOW_ASYNC_UNSAF
 
 def database_url(*, user: str = "postgres", password: str = "", host: str = "") -> str:
     """Return the URL of the test database; its server asks nobody for a password, and takes any."""
-    known = connection.settings_dict
+    settings_dict = connection.settings_dict
     login = f"{user}:{quote(password, safe='')}" if password else user
-    return f"postgresql://{login}@/{known['NAME']}?host={quote(host or known['HOST'])}"
+    return f"postgresql://{login}@/{settings_dict['NAME']}?host={quote(host or settings_dict['HOST'])}"
 
 
 def environment(**variables: str) -> dict[str, str]:
     """Return the environment of a production that trusts its proxy and answers to shop.example."""
-    own = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{own['PATH']}"
-    return own | SETTINGS | {"DATABASE_URL": database_url(), "PATH": path} | variables
+    environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    return environment | SETTINGS | {"DATABASE_URL": database_url(), "PATH": path} | variables
 
 
 @dataclass
@@ -123,11 +123,11 @@ def ask(
     port: int, path: str, *, method: str = "GET", body: str | None = None, **headers: str
 ) -> tuple[int, str]:
     """Ask a web process as its proxy would; underscores in the names of headers become hyphens. Return status and body."""
-    known = {"Host": "shop.example", "Forwarded": "proto=https"}
+    headers = {"Host": "shop.example", "Forwarded": "proto=https"}
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=LONG)
     try:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        client.request(method, path, body=body, headers=known | named)
+        client.request(method, path, body=body, headers=headers | named)
         answer = client.getresponse()
         return answer.status, answer.read().decode(errors="replace")
     finally:

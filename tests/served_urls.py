@@ -18,8 +18,8 @@ def broken(request: HttpRequest) -> HttpResponse:
     """Fail with secrets at hand, and with some of them in the message."""
     cookie = request.COOKIES.get("sessionid", "")
     password = request.GET.get("password", "")
-    known = [os.environ[name] for name in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "METRICS_TOKEN")]
-    raise RuntimeError(f"broken on purpose: {known} sessionid={cookie} password={password!r}")
+    secrets = [os.environ[name] for name in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "METRICS_TOKEN")]
+    raise RuntimeError(f"broken on purpose: {secrets} sessionid={cookie} password={password!r}")
 
 
 def scheme(request: HttpRequest) -> HttpResponse:

@@ -121,8 +121,8 @@ def _joined(path: Path) -> str:
 
 def _cited(path: Path) -> list[tuple[str, str]]:
     """The pages and sections that a file cites."""
-    found = CITATION.findall(_joined(path))
-    return [(page, title) for page, titles in found for title in re.findall(r'"([^"]+)"', titles)]
+    citations = CITATION.findall(_joined(path))
+    return [(page, title) for page, titles in citations for title in re.findall(r'"([^"]+)"', titles)]
 
 
 def test_every_section_that_code_and_tests_cite_exists() -> None:
@@ -162,16 +162,16 @@ def _defined(path: Path) -> set[str]:
     """Every function, class, method and variable of a module, with the class before a dot."""
 
     def names(body: list[ast.stmt], prefix: str = "") -> set[str]:
-        found = set()
+        qualified: set[str] = set()
         for node in body:
             match node:
                 case ast.FunctionDef(name=name):
-                    found.add(prefix + name)
+                    qualified.add(prefix + name)
                 case ast.ClassDef(name=name):
-                    found |= {prefix + name} | names(node.body, f"{name}.")
+                    qualified |= {prefix + name} | names(node.body, f"{name}.")
                 case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
-                    found.add(prefix + name)
-        return found
+                    qualified.add(prefix + name)
+        return qualified
 
     return names(ast.parse(path.read_text()).body)
 

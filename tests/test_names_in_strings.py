@@ -27,5 +27,5 @@ def test_a_name_is_found_in_any_text() -> None:
 def test_no_text_of_a_package_names_a_module_above_it(package: str) -> None:
     files = [path for path in (ROOT / package).rglob("*") if path.suffix in SUFFIXES]
     assert len(files) > 50
-    found = {path.relative_to(ROOT): named(path.read_text(), ABOVE[package]) for path in files}
-    assert {path: names for path, names in found.items() if names} == {}
+    names_by_path = {path.relative_to(ROOT): named(path.read_text(), ABOVE[package]) for path in files}
+    assert {path: names for path, names in names_by_path.items() if names} == {}

@@ -18,8 +18,8 @@ TTL = 600.0
 
 @cached_page("tests.brands", ttl=TTL, params=["q"], vary=["language"])
 def brands(request: HttpRequest) -> HttpResponse:
-    found = Brand.objects.filter(slug__startswith=request.GET.get("q", "")).order_by("slug")
-    return HttpResponse(", ".join(brand.name for brand in found) + " " * 300)
+    brands = Brand.objects.filter(slug__startswith=request.GET.get("q", "")).order_by("slug")
+    return HttpResponse(", ".join(brand.name for brand in brands) + " " * 300)
 
 
 @cached_page("tests.brand", ttl=TTL)

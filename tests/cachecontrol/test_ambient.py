@@ -299,12 +299,12 @@ def test_a_fragment_has_the_links_of_its_mount() -> None:
     for url in ("/links/", "/hours/"):
         for mount in ("/shop", "", "/shop", ""):
             assert mounted(mount, url).endswith(f"{mount}/hours/")
-    found = [
+    entry_keys = [
         key for key in entry_store.scan_entry_keys(at_least=100) if keys.policy_of(key) == "ambient.link"
     ]
-    assert len(found) == 2
+    assert len(entry_keys) == 2
     occupy()
-    assert {reconcile.judge(key) for key in found} == {Finding.SAME}
+    assert {reconcile.judge(key) for key in entry_keys} == {Finding.SAME}
 
 
 def test_a_fragment_has_the_links_of_its_urlconf(settings: Any) -> None:
@@ -312,12 +312,12 @@ def test_a_fragment_has_the_links_of_its_urlconf(settings: Any) -> None:
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.ByHost"]
     for host, link in [("a.example", "/hours/"), ("b.example", "/times/")] * 2:
         assert mounted("", "/links/", host) == link
-    found = [
+    entry_keys = [
         key for key in entry_store.scan_entry_keys(at_least=100) if keys.policy_of(key) == "ambient.link"
     ]
-    assert len(found) == 2
+    assert len(entry_keys) == 2
     occupy()
-    assert {reconcile.judge(key) for key in found} == {Finding.SAME}
+    assert {reconcile.judge(key) for key in entry_keys} == {Finding.SAME}
 
 
 def test_equal_urlconfs_and_mounts_share_a_fragment(other_urls: ModuleType) -> None:

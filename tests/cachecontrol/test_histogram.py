@@ -24,9 +24,9 @@ def test_a_quantile_is_within_a_tenth_of_the_exact_one() -> None:
         buckets[number] = buckets.get(number, 0) + 1
     for share in (0.5, 0.95, 0.99):
         exact = durations[int(share * len(durations)) - 1]
-        found = histogram.quantile(buckets, share)
-        assert found
-        assert abs(found / exact - 1) < 0.1
+        estimate = histogram.quantile(buckets, share)
+        assert estimate
+        assert abs(estimate / exact - 1) < 0.1
 
 
 def test_no_reads_have_no_quantile() -> None:

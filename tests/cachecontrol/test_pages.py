@@ -97,14 +97,14 @@ def failing_page(request: HttpRequest) -> HttpResponse:
 @cached_page("test.busy_page")
 def busy_page(request: HttpRequest, pk: int) -> HttpResponse:
     """During the fill, another program writes to a table that is not tracked, and a drain runs."""
-    found = Brand.objects.filter(pk=pk).exists()
+    exists = Brand.objects.filter(pk=pk).exists()
     parameters = connection.get_connection_params()
     with psycopg.connect(
         dbname=parameters["dbname"], user=parameters["user"], host=parameters["host"]
     ) as foreign:
         foreign.execute("INSERT INTO auth_group (name) VALUES (%s)", [str(uuid.uuid4())])
     runner.run()
-    return HttpResponse(str(found))
+    return HttpResponse(str(exists))
 
 
 @cached_page("test.slow_page")

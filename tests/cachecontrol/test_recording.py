@@ -156,9 +156,9 @@ def test_memory_stays_bounded_while_redis_is_away(policy: str) -> None:
             batch.add_count(f"{policy}.{number}", 1, now + 60 * minute)
         batch.drop_oldest(now)
         assert sum(map(len, batch.minutes.values())) <= MOST_COUNTS + 1
-    kept = sum(map(len, batch.minutes.values()))
+    counted = sum(map(len, batch.minutes.values()))
     lost = sum(counts[CountName("counter", "", "stats.lost", "")] for counts in batch.minutes.values())
-    assert lost + kept >= counters * minutes
+    assert lost + counted >= counters * minutes
 
 
 def test_the_sender_drops_the_oldest_minutes_when_it_aggregates(

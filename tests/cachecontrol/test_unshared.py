@@ -123,9 +123,9 @@ def status(response: HttpResponseBase) -> str:
 
 
 def token_in(response: ClientResponse) -> str:
-    found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', response.content.decode())
-    assert found
-    return found[1]
+    match = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', response.content.decode())
+    assert match
+    return match[1]
 
 
 def another(client: Client) -> Client:
@@ -263,8 +263,8 @@ def test_a_page_that_has_become_shareable_is_stored(client: Client, monkeypatch:
 def test_a_page_that_another_request_has_found_meanwhile_is_not_computed_twice(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = iter([None, Reason.SET_COOKIE])
-    monkeypatch.setattr(unshared.UnsharedPages, "reason", lambda pages, page: next(found))
+    reasons = iter([None, Reason.SET_COOKIE])
+    monkeypatch.setattr(unshared.UnsharedPages, "reason", lambda pages, page: next(reasons))
     client.cookies["name"] = "alice"
     assert status(client.get("/form/")) == "larder; fwd=uri-miss; detail=set_cookie"
     assert runs == ["alice"]
@@ -272,10 +272,16 @@ def test_a_page_that_another_request_has_found_meanwhile_is_not_computed_twice(
 
 def test_the_oldest_pages_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unshared, "PAGES", 3)
-    known = unshared.UnsharedPages()
+    unshared_pages = unshared.UnsharedPages()
     for page in (1, 2, 3, 1, 4):
-        known.remember(page, Reason.SET_COOKIE)
-    assert [known.reason(page) for page in range(5)] == [None, "set_cookie", None, "set_cookie", "set_cookie"]
+        unshared_pages.remember(page, Reason.SET_COOKIE)
+    assert [unshared_pages.reason(page) for page in range(5)] == [
+        None,
+        "set_cookie",
+        None,
+        "set_cookie",
+        "set_cookie",
+    ]
 
 
 def test_a_page_with_too_long_a_key_is_not_remembered(client: Client, settings: Any) -> None:

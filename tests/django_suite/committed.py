@@ -24,14 +24,14 @@ class Rows:
 
     def __init__(self) -> None:
         self.seen = 0
-        self.kept: dict[str, set[str]] = {BASE: set(), CLASS: set()}
+        self.saved_tables: dict[str, set[str]] = {BASE: set(), CLASS: set()}
 
     def keep(self, level: str) -> None:
         """Copy the tables that were written since the last look."""
         with connection.cursor() as cursor:
             cursor.execute(f"DROP SCHEMA IF EXISTS {level} CASCADE; CREATE SCHEMA {level}")
-            self.kept[level] = self._written(cursor)
-            for table in self.kept[level]:
+            self.saved_tables[level] = self._written(cursor)
+            for table in self.saved_tables[level]:
                 cursor.execute(f'CREATE TABLE {level}."{table}" AS TABLE public."{table}"')
 
     def restore(self, level: str) -> None:
@@ -39,8 +39,8 @@ class Rows:
         with connection.cursor() as cursor:
             written = self._written(cursor)
             if level == BASE:
-                written |= self.kept[CLASS]
-                self.kept[CLASS] = set()
+                written |= self.saved_tables[CLASS]
+                self.saved_tables[CLASS] = set()
             if not written:
                 return
             cursor.execute("SET session_replication_role = replica")
@@ -52,7 +52,7 @@ class Rows:
             self._written(cursor)
 
     def _copy_back(self, cursor: Any, table: str) -> None:
-        level = next((level for level in (CLASS, BASE) if table in self.kept[level]), None)
+        level = next((level for level in (CLASS, BASE) if table in self.saved_tables[level]), None)
         if level is None:
             return
         cursor.execute(

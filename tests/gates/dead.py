@@ -62,20 +62,21 @@ def unread(root: Path, packages: tuple[str, ...] = PACKAGES) -> dict[str, list[s
     """Return the names that no code, template or setting reads, each with the places where they are written."""
     vulture = Vulture(ignore_decorators=DECORATORS)
     vulture.scavenge([*(root / name for name in packages), root / "manage.py"], exclude=["*/migrations/*"])
-    used, found = used_elsewhere(root), defaultdict(list)
+    used, places_by_name = used_elsewhere(root), defaultdict(list)
     for item in vulture.get_unused_code(min_confidence=60):
         place = item.filename.resolve().relative_to(root).as_posix()
         if item.name not in used and not (place in SETTINGS and item.name.isupper()):
-            found[item.name].append(f"{place}:{item.first_lineno}: unused {item.typ} {item.name}")
-    return found
+            places_by_name[item.name].append(f"{place}:{item.first_lineno}: unused {item.typ} {item.name}")
+    return places_by_name
 
 
 def check(root: Path, readers: dict[str, str]) -> list[str]:
     """Return the places of unused code, and the entries of ``readers`` that excuse nothing."""
-    found, excused = unread(root), {name for names in readers.values() for name in names.split()}
-    unused = [place for name in sorted(found.keys() - excused) for place in found[name]]
+    places_by_name, excused = unread(root), {name for names in readers.values() for name in names.split()}
+    unused = [place for name in sorted(places_by_name.keys() - excused) for place in places_by_name[name]]
     return unused + [
-        f"{name} is excused in READERS and not found unused" for name in sorted(excused - found.keys())
+        f"{name} is excused in READERS and not found unused"
+        for name in sorted(excused - places_by_name.keys())
     ]
 
 

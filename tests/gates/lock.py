@@ -30,12 +30,12 @@ class Lock:
 
     @classmethod
     def parse(cls, text: str) -> Lock:
-        found = list(PACKAGE.finditer(text))
+        matches = list(PACKAGE.finditer(text))
         packages: dict[str, Requirement] = {
-            canonicalize_name(r.name): r for r in (Requirement(m["requirement"]) for m in found)
+            canonicalize_name(r.name): r for r in (Requirement(m["requirement"]) for m in matches)
         }
-        direct = [name for name, match in zip(packages, found, strict=True) if DIRECT in match["rest"]]
-        bare = [f"{m['requirement']} has no hash" for m in found if "--hash=sha256:" not in m["rest"]]
+        direct = [name for name, match in zip(packages, matches, strict=True) if DIRECT in match["rest"]]
+        bare = [f"{m['requirement']} has no hash" for m in matches if "--hash=sha256:" not in m["rest"]]
         places = [
             f"“{line.strip()}” names a place of this machine or a registry" for line in PLACE.findall(text)
         ]

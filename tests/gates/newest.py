@@ -72,12 +72,12 @@ def pythons() -> list[tuple[tuple[int, ...], str]]:
         *map(str, pyenv.glob("versions/3.*/bin/python")),
         sys.executable,
     ]
-    found = []
+    interpreters = []
     for path in dict.fromkeys(paths):
         probe = subprocess.run([path, "-c", PROBE], check=False, capture_output=True, text=True)
         if probe.returncode == 0:  # a shim of pyenv fails for a version that is not chosen
-            found.append((tuple(map(int, probe.stdout.split())), path))
-    return sorted((one for one in found if one[0] >= LEAST), reverse=True)
+            interpreters.append((tuple(map(int, probe.stdout.split())), path))
+    return sorted((one for one in interpreters if one[0] >= LEAST), reverse=True)
 
 
 def requirements() -> tuple[list[str], str]:

@@ -79,8 +79,8 @@ def forgetful(server: Postgres) -> Iterator[None]:
 
 
 def _wal_writer(server: Postgres) -> int:
-    with connect(server) as own:
-        ((pid,),) = own.execute(WAL_WRITER).fetchall()
+    with connect(server) as connection:
+        ((pid,),) = connection.execute(WAL_WRITER).fetchall()
     return int(pid)
 
 
@@ -120,9 +120,9 @@ def _answers(server: Postgres) -> bool:
 
 def promote(server: Postgres) -> None:
     """Make a standby a primary with a timeline of its own, and wait until it takes writes."""
-    with connect(server) as own:
-        own.execute("SELECT pg_promote()")
-        _wait(lambda: own.execute("SELECT WHERE NOT pg_is_in_recovery()").rowcount)
+    with connect(server) as connection:
+        connection.execute("SELECT pg_promote()")
+        _wait(lambda: connection.execute("SELECT WHERE NOT pg_is_in_recovery()").rowcount)
 
 
 def connect(server: Postgres) -> psycopg.Connection[Any]:
@@ -142,11 +142,11 @@ def at(server: Postgres) -> Iterator[None]:
         _point(before)
 
 
-def _point(place: dict[str, Any]) -> None:
+def _point(location: dict[str, Any]) -> None:
     connections.close_all()
     runner.runner.close()
-    connection.settings_dict.update(place)
-    connections.settings["default"].update(place)
+    connection.settings_dict.update(location)
+    connections.settings["default"].update(location)
 
 
 def parameters() -> dict[str, Any]:

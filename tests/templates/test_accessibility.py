@@ -75,16 +75,16 @@ def shown(context: Callable[..., BrowserContext]) -> Callable[..., Page]:
 def test_axe_finds_nothing(shown: Any, live_server: Any, scheme: str, size: tuple[int, int]) -> None:
     for name, path in PAGES.items():
         page = shown(live_server.url + path, size, color_scheme=scheme)
-        found = Axe().run(page, options={"runOnly": RULES})
-        assert found.violations_count == 0, f"{name}: {found.generate_report()}"
+        results = Axe().run(page, options={"runOnly": RULES})
+        assert results.violations_count == 0, f"{name}: {results.generate_report()}"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_in_the_filters_of_a_phone(shown: Any, live_server: Any, scheme: str) -> None:
     page = shown(f"{live_server.url}/c/kitchen/#filters", PHONE, color_scheme=scheme)
     page.locator("summary").first.click()
-    found = Axe().run(page, options={"runOnly": RULES})
-    assert found.violations_count == 0, found.generate_report()
+    results = Axe().run(page, options={"runOnly": RULES})
+    assert results.violations_count == 0, results.generate_report()
 
 
 def test_no_page_scrolls_horizontally_at_320_pixels(shown: Any, live_server: Any) -> None:
