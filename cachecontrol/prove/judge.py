@@ -66,7 +66,7 @@ class Judge:
             time.sleep(0.02)
 
     def _judge(self, answer: Answer) -> None:
-        if tolerance.was_affected(self.windows, Effect.MOVES_LOST, answer):
+        if answer.own_writes and tolerance.was_affected(self.windows, Effect.MOVES_LOST, answer):
             answer = replace(answer, own_writes=())
         violations = self.checker.violations
         first = len(violations)
@@ -79,6 +79,9 @@ class Judge:
         return replace(violation, evidence=report)
 
     def _limits(self, answer: Answer) -> Limits:
+        """Return the limits for an answer. Most answers cost so little that faults and stalls need not be looked up."""
+        if answer.cost <= self.max_cost and not answer.waited:
+            return Limits(cost=self.max_cost)
         cost = self.max_cost if answer.asked_at > self.costs_count_from else math.inf
         cost += tolerance.stalled_seconds(self.observer.slow_polls, answer)
         return tolerance.cost_limits(

@@ -21,6 +21,8 @@ class Options:
     max_cost: float = 0.1
     """What an answer may cost in addition to its computation."""
     readers: int = 3
+    burst: int = 1
+    """Pages that a reader requests at once."""
     writer_pause: float = 0.15
     """Between two writes of a writer, on average."""
     fault_pause: float = 4.0

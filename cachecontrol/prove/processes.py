@@ -61,6 +61,8 @@ class Processes:
     receive: Callable[[dict[str, Any]], None]
     """Is called with each message, from several threads."""
     readers: int = 3
+    burst: int = 1
+    """Pages that a reader requests at once."""
     writers: int = 2
     reader_pause: float = 0.002
     """Seconds between two reads of a reader on average."""
@@ -202,8 +204,10 @@ class Processes:
                 return [sys.executable, "-m", "celery", *app, "worker", *options]
             case "drain":
                 return entry
-        pause = self.reader_pause if role == "reader" else self.writer_pause
-        return [*entry, name.removeprefix(role), str(self.seed), str(self.port), str(pause)]
+        command = [*entry, name.removeprefix(role), str(self.seed), str(self.port)]
+        if role == "writer":
+            return [*command, str(self.writer_pause)]
+        return [*command, str(self.reader_pause), str(self.burst)]
 
     def _await_web(self) -> None:
         deadline = time.monotonic() + WEB_STARTS

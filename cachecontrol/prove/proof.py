@@ -83,6 +83,7 @@ class Proof:
             environment=environment,
             receive=self.results.receive,
             readers=self.options.readers,
+            burst=self.options.burst,
             writer_pause=self.options.writer_pause,
         )
 

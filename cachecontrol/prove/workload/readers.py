@@ -24,13 +24,13 @@ PAGE_SHARE = 0.75
 """The share of reads that are pages."""
 
 
-def run(number: str, seed: str, port: str, pause: str) -> None:
-    """Read until the process is killed, ``pause`` seconds apart on average."""
+def run(number: str, seed: str, port: str, pause: str, burst: str) -> None:
+    """Read until the process is killed, ``pause`` seconds apart on average. ``burst`` pages are requested at once."""
     rng = random.Random(f"{seed}/reader/{number}")  # noqa: S311
     visitor = Visitor(int(port), f"reader{number}")
     while True:
         if rng.random() < PAGE_SHARE:
-            visitor.read_page(random_path(rng))
+            visitor.read_pages([random_path(rng) for _ in range(int(burst))])
         else:
             read_queryset(rng, visitor.name)
         time.sleep(rng.random() * 2 * float(pause))

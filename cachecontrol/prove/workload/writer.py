@@ -56,7 +56,7 @@ class Writer:
 
     def _read_own(self, row: RowVersion) -> None:
         if self.rng.random() < 0.5:
-            self._visitor.read_page(f"/{row.kind}/{row.pk}/", [row])
+            self._visitor.read_pages([f"/{row.kind}/{row.pk}/"], [row])
         elif row.kind == "item":
             items = queries.items(cached=True)
             self._report(lambda: queries.item(items, 0, row.pk), f"own item {row.pk}", [row])

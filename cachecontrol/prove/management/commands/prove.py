@@ -55,6 +55,8 @@ class Command(BaseCommand):
             add(flag, dest=field, type=_positive, default=getattr(DEFAULTS, field), metavar="S", help=text)
         text = _("Number of processes that read.")
         add("--readers", type=_count, default=DEFAULTS.readers, metavar="N", help=text)
+        text = _("Pages that a reader requests at once.")
+        add("--burst", type=_count, default=DEFAULTS.burst, metavar="N", help=text)
         text = _("Number from which writes, reads and faults are drawn.")
         add("--seed", type=int, default=DEFAULTS.seed, metavar="N", help=text)
         text = _("all, none or some of: ") + ", ".join(FAULTS)
