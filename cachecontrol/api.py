@@ -13,6 +13,7 @@ from cachecontrol.drain import catch_up
 from cachecontrol.engine import bypass
 from cachecontrol.frontends.pages import cached_page
 from cachecontrol.frontends.querysets import TrackedManager, TrackedQuerySet
+from cachecontrol.local.tier import local_reads
 from cachecontrol.postgres import tracked_models
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "expire_at",
     "independent",
     "invalidate",
+    "local_reads",
     "track",
 ]
 

@@ -2,9 +2,10 @@
 
 A read goes straight down: front end → engine → ``redis.protocol`` → one script. Its steps:
 1. Decide whether the cache may be asked at all; if not, bypass it.
-2. Look the entry up: one round trip, which also takes the lease of an entry that is not fresh. If the clock is too old, drain
-   and look up again; if another reader holds the lease, wait for its fill.
-3. Serve the entry, or compute the value and store it under the lease.
+2. Ask the local tier, if this reader may be answered by it.
+3. Look the entry up in Redis: one round trip, which also takes the lease of an entry that is not fresh. If the clock is too
+   old, drain and look up again; if another reader holds the lease, wait for its fill.
+4. Serve the entry, or compute the value and store it under the lease.
 A cache that cannot prove freshness does not answer; the database does.
 """
 
@@ -29,6 +30,10 @@ from cachecontrol.drain import after_commit, catch_up
 from cachecontrol.exceptions import DamagedData, StoreDown
 from cachecontrol.filling import compute_without_cache, fill
 from cachecontrol.limits import budget
+from cachecontrol.local import puller
+from cachecontrol.local.mirror import now
+from cachecontrol.local.tier import is_allowed as is_local_allowed
+from cachecontrol.local.tier import tier
 from cachecontrol.postgres import read_point, sessions
 from cachecontrol.reasons import LeaseState, Outcome, Reason, Verdict
 from cachecontrol.redis import protocol, redis_client
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
 
     from cachecontrol.core.entry import Entry
     from cachecontrol.core.reading import ReadRequest
+    from cachecontrol.local.tier import Ticket
     from cachecontrol.redis.protocol import Lookup
 
 T = TypeVar("T")
@@ -63,6 +69,27 @@ def read(request: ReadRequest[T]) -> ReadResult[T]:
     statements.refuse_for_unknown_thread(request.policy.name)
     reason = _reason_to_bypass(request)
     result = compute_without_cache(request, reason) if reason else _read_or_fill(request)
+    _record(request, result, begun)
+    return result
+
+
+def find(request: ReadRequest[T]) -> ReadResult[T] | None:
+    """Return the value of a fresh entry; None if there is none. Nothing is computed, and no lease is taken.
+
+    The read is counted if it is answered. Raises nothing.
+    """
+    begun = time.perf_counter()
+    if _reason_to_bypass(request):
+        return None
+    result = _find_locally(request) if _may_be_local(request) else None
+    result = result or _find_in_redis(request)
+    if result is not None:
+        _record(request, result, begun)
+    return result
+
+
+def _record(request: ReadRequest[Any], result: ReadResult[Any], begun: float) -> None:
+    """Count a read that began at ``begun`` (``perf_counter``)."""
     is_hot = request.is_hot is not never and request.is_hot(result.value)
     recording.record_read(
         request.policy.name,
@@ -73,7 +100,6 @@ def read(request: ReadRequest[T]) -> ReadResult[T]:
         recipe=request.recipe if is_hot else None,
         tags=result.tags,
     )
-    return result
 
 
 def look_up(key: str, *, stale_for: float = 0.0, token: str = "", arrival: str = "") -> Lookup:
@@ -89,7 +115,11 @@ def look_up(key: str, *, stale_for: float = 0.0, token: str = "", arrival: str =
 
 def decode(key: str, entry: Entry) -> Any:
     """Return the stored value. Raises DamagedData."""
-    return codec.decode(signing.unseal("body", key, entry.body) if conf.sign_bodies else entry.body)
+    return _decode(key, entry.body)
+
+
+def _decode(key: str, body: bytes) -> Any:
+    return codec.decode(signing.unseal("body", key, body) if conf.sign_bodies else body)
 
 
 @contextlib.contextmanager
@@ -128,7 +158,9 @@ def _read_or_fill(request: ReadRequest[T]) -> ReadResult[T]:
     """Serve what is stored, or fill. Where Redis cannot tell what is fresh, bypass the cache."""
     surrounding = current_collection()
     stale_for = request.policy.stale_for if surrounding is None else 0.0
-    token = secrets.token_hex(8)
+    if (may_be_local := _may_be_local(request)) and (result := _find_locally(request)):
+        return result
+    token, ticket = secrets.token_hex(8), tier.ticket() if may_be_local else None
     try:
         lookup = look_up(request.key, stale_for=stale_for, token=token)
         if lookup.lease is LeaseState.HELD and lookup.verdict is Verdict.UNUSABLE:
@@ -140,7 +172,7 @@ def _read_or_fill(request: ReadRequest[T]) -> ReadResult[T]:
     if reason := _reason_to_fill(request, lookup):
         return fill(request, lookup, token, reason)
     try:
-        return _serve(request, lookup, surrounding)
+        return _serve(request, lookup, surrounding, ticket)
     except DamagedData:
         recording.count("codec.damaged")
         return fill(request, lookup, token, Reason.DAMAGED)
@@ -200,8 +232,48 @@ def _reason_to_fill(request: ReadRequest[Any], lookup: Lookup) -> Reason | None:
     return lookup.reason if lookup.verdict is Verdict.STALE and lookup.lease is LeaseState.GRANTED else None
 
 
-def _serve(request: ReadRequest[T], lookup: Lookup, surrounding: Collection | None) -> ReadResult[T]:
-    """Return the value that was found. The surrounding work depends on its tags, at their positions. Raises DamagedData."""
+def _may_be_local(request: ReadRequest[Any]) -> bool:
+    """Whether the local tier may answer this read. What is stored is built from what Redis says, so a fill asks Redis."""
+    is_allowed = request.policy.local and is_local_allowed() and current_collection() is None
+    if is_allowed:
+        puller.keep_up()
+    return is_allowed
+
+
+def _find_locally(request: ReadRequest[T]) -> ReadResult[T] | None:
+    """Return the value of an entry in this process that is provably fresh, or None."""
+    if (entry := tier.find(request.key)) is None:
+        return None
+    return ReadResult(
+        value=entry.value if request.is_shared else _decode(request.key, entry.value),
+        outcome=Outcome.HIT,
+        reason=Reason.LOCAL,
+        age=max(0.0, now() - entry.stored),
+        is_stored=True,
+        tags=entry.head.tags,
+        local_entry=entry,
+    )
+
+
+def _find_in_redis(request: ReadRequest[T]) -> ReadResult[T] | None:
+    """Return the value of an entry in Redis that is fresh, or None."""
+    ticket = tier.ticket() if _may_be_local(request) else None
+    try:
+        lookup = look_up(request.key)
+        if lookup.verdict is Verdict.FRESH:
+            return _serve(request, lookup, current_collection(), ticket)
+    except (StoreDown, DamagedData):
+        pass
+    return None
+
+
+def _serve(
+    request: ReadRequest[T], lookup: Lookup, surrounding: Collection | None, ticket: Ticket | None
+) -> ReadResult[T]:
+    """Return the value that was found, and offer it to the local tier if there is a ticket.
+
+    The surrounding work depends on its tags, at their positions. Raises DamagedData.
+    """
     assert lookup.entry is not None
     head = Head.unpack(lookup.entry.head)
     value: T = decode(request.key, lookup.entry)
@@ -210,6 +282,8 @@ def _serve(request: ReadRequest[T], lookup: Lookup, surrounding: Collection | No
     if surrounding is not None:
         ends = head.ends / MICROSECONDS if head.ends else None
         surrounding.add_positions(head.tags, ends, scope=sessions.scope_name())
+    if ticket is not None and lookup.verdict is Verdict.FRESH:
+        tier.offer(request.key, lookup, value if request.is_shared else lookup.entry.body, ticket)
     is_answer = lookup.verdict is Verdict.ANSWER
     return ReadResult(
         value=value,

@@ -20,10 +20,11 @@ from cachecontrol.conf import conf
 from cachecontrol.dependencies import declarations
 from cachecontrol.dependencies.collection import current_collection
 from cachecontrol.exceptions import DamagedData
-from cachecontrol.frontends import ambient, pages, responses, routing
+from cachecontrol.frontends import ambient, pages, responses, routing, visitors
 from cachecontrol.frontends.pages import Page
 from cachecontrol.frontends.unshared import UnsharedPages
 from cachecontrol.limits.failsafe import failsafe
+from cachecontrol.local.tier import local_reads
 from cachecontrol.reasons import Outcome, Reason
 from cachecontrol.redis import entry_store
 from cachecontrol.stats import recording
@@ -51,6 +52,10 @@ class CachedPageMiddleware:
         self.unshared = UnsharedPages()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        with local_reads(is_allowed=not visitors.may_have_written(request.META)):
+            return self._answer(request)
+
+    def _answer(self, request: HttpRequest) -> HttpResponseBase:
         declarations.mark_independent()
         policy = routing.policy_of(request)
         if policy is None:

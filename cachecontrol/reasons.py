@@ -54,8 +54,9 @@ class PolicyKind(StrEnum):
 
 
 class Use(StrEnum):
-    """Where a reason occurs: at a miss, at a bypass, or where a computed value was not stored."""
+    """Where a reason occurs: at a hit, at a miss, at a bypass, or where a computed value was not stored."""
 
+    HIT = "hit"
     MISS = "miss"
     BYPASS = "bypass"
     REFUSAL = "refusal"
@@ -66,7 +67,7 @@ _FOUND_NOT_SHARED = "found not to be shared in the last minute: the visitor's ow
 
 
 class Reason(StrEnum):
-    """Why a read was not a hit, or why a computed value was not stored. ``meanings`` explains each use."""
+    """How a read was answered, or why a computed value was not stored. ``meanings`` explains each use."""
 
     meanings: dict[Use, str]
 
@@ -76,6 +77,7 @@ class Reason(StrEnum):
         reason.meanings = meanings
         return reason
 
+    LOCAL = "local", {Use.HIT: "the process answered from its own memory"}
     ABSENT = "absent", {Use.MISS: "no entry under this key"}
     EXPIRED = "expired", {Use.MISS: "its ttl or its `expire_at` moment is over"}
     MOVED = (

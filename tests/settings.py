@@ -46,4 +46,5 @@ STORAGES = {
 }
 WHITENOISE_AUTOREFRESH = True  # or it warns of the folder that is not there
 CACHES["default"]["OPTIONS"] |= patience.REDIS  # noqa: F405
-CACHECONTROL = {**CACHECONTROL, **patience.CACHE}  # noqa: F405
+# Tests that damage what is in Redis expect that Redis is asked; those of the local tier switch it on.
+CACHECONTROL = {**CACHECONTROL, **patience.CACHE, "LOCAL_BYTES": 0}  # noqa: F405

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgpack
 
@@ -58,3 +59,21 @@ class Entry:
     """The encoded value, signed if ``SIGN_BODIES`` is set."""
     stored: int
     """Microseconds of Redis' clock when it was stored."""
+
+
+@dataclass(slots=True, eq=False)
+class LocalEntry:
+    """An entry that Redis judged to be fresh, in the memory of this process."""
+
+    key: str
+    head: Head
+    value: Any
+    """The value itself if all readers may share it, else its encoded body."""
+    stored: float
+    """When the value was stored, in seconds of ``local.mirror.now``."""
+    deadline: float
+    """When the entry ends by itself, in seconds of ``local.mirror.now``."""
+    size: int
+    """Bytes that count against the bound."""
+    ready: Any = None
+    """What a front end prepared from the value, to send it without further work."""

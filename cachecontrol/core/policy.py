@@ -24,6 +24,8 @@ class Policy:
     """Values of the visitor's request that a page varies by."""
     warm: bool = True
     """Whether the warm job fills hot entries."""
+    local: bool = True
+    """Whether the local tier of a process may hold the entries."""
     enabled: bool = True
     """If not, each read is a bypass (``disabled``)."""
 

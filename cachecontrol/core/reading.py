@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from cachecontrol.core.entry import LocalEntry
     from cachecontrol.core.policy import Policy
     from cachecontrol.core.recipe import Recipe
     from cachecontrol.reasons import Outcome, Reason
@@ -38,6 +39,8 @@ class ReadRequest(Generic[T]):
     """None for a value that nothing but its own code can compute."""
     is_hot: Callable[[Any], bool] = never
     """Whether the key counts among the hot keys that the warm job fills, given the value."""
+    is_shared: bool = False
+    """Whether all readers may share one value, since none changes it. Else each gets a value of its own."""
     is_sound: Callable[[Any], bool] = always
     """Whether a stored value has the form of the results of ``compute``; any other value counts as damaged."""
 
@@ -56,3 +59,5 @@ class ReadResult(Generic[T]):
     """Why a computed value was not stored."""
     tags: Iterable[str] = ()
     """The tags that the value depends on."""
+    local_entry: LocalEntry | None = None
+    """The entry of the local tier that answered."""

@@ -30,6 +30,7 @@ import psycopg
 from cachecontrol.conf import conf
 from cachecontrol.drain.primary import Primary
 from cachecontrol.exceptions import DrainRefused
+from cachecontrol.local.tier import tier
 from cachecontrol.postgres import clock_check
 from cachecontrol.redis import keys, protocol
 from cachecontrol.redis.protocol import Advance
@@ -37,7 +38,7 @@ from cachecontrol.stats import recording
 
 if TYPE_CHECKING:
     from cachecontrol.postgres.drain_query import PrimaryState
-    from cachecontrol.redis.protocol import Clock
+    from cachecontrol.redis.protocol import Clock, Moved
 
 
 logger = logging.getLogger("cachecontrol")
@@ -93,8 +94,9 @@ class Drainer:
         moved = protocol.move(state.epoch, state.position, state.moves, advance)
         if moved is None:
             return None
+        tier.require(moved.sequence)
         connection.last_state = state
-        return DrainResult(moved=moved, tags=len(state.moves), epoch=state.epoch)
+        return DrainResult(moved=moved.tags, tags=len(state.moves), epoch=state.epoch)
 
     def _drain_whole(self) -> DrainResult:
         """Carry all changes that the clock has not seen, and certify; begin a new epoch before if history broke.
@@ -113,13 +115,15 @@ class Drainer:
             moved = self.certify(clock, state)
             if moved is not None:
                 self.primary.connection().last_state = state
-                return DrainResult(moved=moved, tags=len(state.moves), epoch=state.epoch, renewed=renewed)
+                return DrainResult(
+                    moved=moved.tags, tags=len(state.moves), epoch=state.epoch, renewed=renewed
+                )
         raise DrainRefused(f"the epoch changed {ATTEMPTS} times during one drain")
 
-    def certify(self, clock: Clock, state: PrimaryState) -> int | None:
+    def certify(self, clock: Clock, state: PrimaryState) -> Moved | None:
         """Move the tags, and let the clock say that no change before its ``now`` is missing.
 
-        Return the number of tags that moved; None if the drain has to begin again.
+        Return what moved; None if the drain has to begin again.
         """
         position, moves = state.position, state.moves
         if altered := clock_check.moves_of_altered_tables(clock, state):
@@ -133,7 +137,10 @@ class Drainer:
             begun=clock.now,
             tables=json.dumps(state.tables),
         )
-        return protocol.move(state.epoch, position, moves, advance)
+        moved = protocol.move(state.epoch, position, moves, advance)
+        if moved is not None:
+            tier.require(moved.sequence)
+        return moved
 
     def _renew(self, clock: Clock, state: PrimaryState, reason: str) -> None:
         """Begin a new epoch under the lock of its row, unless another drain has done so meanwhile.

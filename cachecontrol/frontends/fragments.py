@@ -80,6 +80,7 @@ def parse_cached(parser: Parser, token: Token) -> CachedNode:
         value.name: a variable, which has the same dotted name in the body.
         name=value: an expression and its name in the body.
         ttl=600: seconds that an entry lives at most, as a literal. Default: 3600.
+        local=False: no process keeps the entry in its own memory.
         enabled=False: the body is rendered each time, which counts as a bypass (``disabled``).
 
     Raises:
@@ -104,13 +105,14 @@ def parse_cached(parser: Parser, token: Token) -> CachedNode:
         kind=PolicyKind.FRAGMENT,
         ttl=float(options.get("ttl", 3600.0)),
         warm=False,
+        local=bool(options.get("local", True)),
         enabled=bool(options.get("enabled", True)),
     )
     name = getattr(getattr(parser, "origin", None), "template_name", None) or ""
     return CachedNode(register_policy(policy), arguments, body, name, source)
 
 
-_OPTIONS = frozenset({"ttl", "enabled"})
+_OPTIONS = frozenset({"ttl", "local", "enabled"})
 """Arguments of the tag that describe the policy. The body does not see them."""
 
 

@@ -45,6 +45,7 @@ def cached_page(
     params: Sequence[str] = (),
     vary: Sequence[str] = (),
     warm: bool = True,
+    local: bool = True,
     enabled: bool = True,
 ) -> Callable[[V], V]:
     """Return a decorator that makes a cached view of a view. The responses of the cached view to GET and HEAD are stored.
@@ -64,6 +65,7 @@ def cached_page(
         params: names of the query parameters that the view sees. All others are dropped.
         vary: values of the visitor's request that the view sees: ``"language"``. Each value has its own entry.
         warm: whether the warm job fills pages that are often asked for.
+        local: whether each process may keep pages in its own memory, and answer visitors without a session from there.
         enabled: if False, the view runs for each request, still with a hermetic request. Each counts as a bypass
             (``disabled``).
 
@@ -98,6 +100,7 @@ def cached_page(
             params=tuple(params),
             vary=tuple(vary),
             warm=warm,
+            local=local,
             enabled=enabled,
         )
     )
@@ -204,6 +207,7 @@ class Page:
             database=frontend.default_database(),
             recipe=self.recipe,
             is_hot=is_hot,
+            is_shared=True,
             is_sound=responses.is_sound,
         )
 

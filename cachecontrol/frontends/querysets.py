@@ -60,7 +60,9 @@ class TrackedQuerySet(models.QuerySet[M]):
             model, query if query is not None or model is None else TrackedQuery(model), using, hints
         )
 
-    def cached(self, name: str = "", *, ttl: float = 3600.0, enabled: bool = True) -> Self:
+    def cached(
+        self, name: str = "", *, ttl: float = 3600.0, local: bool = True, enabled: bool = True
+    ) -> Self:
         """Return the queryset as one that the cache answers: its rows, ``count()``, ``exists()``, ``aggregate()`` and so on.
 
         Where no entry is provably fresh, the query runs and its result is stored. Columns of ``ignore`` fields are deferred.
@@ -69,6 +71,7 @@ class TrackedQuerySet(models.QuerySet[M]):
         Args:
             name: name of the policy; empty for the model's label in lower case (``shop.product``).
             ttl: seconds that an entry lives at most.
+            local: whether a process may keep the result in its own memory, for readers within ``local_reads``.
             enabled: if False, each read runs the query and counts as a bypass (``disabled``).
 
         Raises:
@@ -81,7 +84,7 @@ class TrackedQuerySet(models.QuerySet[M]):
         queryset: Any = self.all()
         name = name or queryset.model._meta.label_lower
         queryset.query.policy = register_policy(
-            Policy(name=name, kind=PolicyKind.QUERY, ttl=ttl, enabled=enabled)
+            Policy(name=name, kind=PolicyKind.QUERY, ttl=ttl, local=local, enabled=enabled)
         )
         if queryset._iterable_class is ModelIterable:
             queryset._iterable_class = _CachedModelIterable

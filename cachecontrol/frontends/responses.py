@@ -186,7 +186,7 @@ def cache_status(result: ReadResult[Any]) -> str:
     """Return the parameters of the header ``Cache-Status`` (RFC 9211): whether the cache answered, and if not, why."""
     match result.outcome:
         case Outcome.HIT:
-            return "hit"
+            return "hit; detail=local" if result.reason is Reason.LOCAL else "hit"
         case Outcome.STALE:
             return "hit; detail=stale"
         case Outcome.BYPASS:

@@ -244,7 +244,7 @@ def pause_before_moves(seconds: float) -> None:
 
     move = protocol.move
 
-    def move_late(*arguments: Any, **named: Any) -> int | None:
+    def move_late(*arguments: Any, **named: Any) -> protocol.Moved | None:
         time.sleep(seconds)
         return move(*arguments, **named)
 

@@ -28,6 +28,7 @@ ASKED = f"{PREFIX}q:"
 JOB = f"{PREFIX}k:"
 SCAN = f"{PREFIX}scan"
 DRAIN = f"{PREFIX}drain"
+LOG = f"{PREFIX}log"
 STATS = f"{PREFIX}s:"
 STATS_TOTAL = f"{STATS}total"
 STATS_REFUSALS = f"{STATS}refusals"
@@ -42,6 +43,10 @@ FREE = "-"
 TAG_OUTLIVES_ENTRY = 60_000
 """Milliseconds that a tag lives longer than the last entry that lists it."""
 PROGRESS_SECONDS = 60
+LOG_RECORDS = 1000
+"""Moves that the log keeps at least: those of some seconds. A process that slept longer forgets its local entries."""
+RECORDS_PER_PULL = 200
+"""Moves that one pull returns at most. A process that is further behind forgets its local entries."""
 DRAIN_SECONDS = 5
 """Seconds after its last drain for which a drain process counts as running."""
 SCAN_SECONDS = 86_400
@@ -63,6 +68,8 @@ SCRIPT_CONSTANTS: dict[str, int | str] = {
     "FREE": FREE,
     "TAG_OUTLIVES_ENTRY": TAG_OUTLIVES_ENTRY,
     "PROGRESS_SECONDS": PROGRESS_SECONDS,
+    "LOG_RECORDS": LOG_RECORDS,
+    "RECORDS_PER_PULL": RECORDS_PER_PULL,
     "ASKED_SECONDS": ASKED_SECONDS,
     "MEMBER_COUNTS_AFTER": MEMBER_COUNTS_AFTER,
     "EVICTION_SAMPLE": 16,

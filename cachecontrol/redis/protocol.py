@@ -1,4 +1,4 @@
-"""The protocol in Redis: read, fill, move, clock, renew, release, extend. Each is one script and one round trip a call.
+"""The protocol in Redis: read, fill, move, pull, clock, renew, release, extend. Each is one script and one round trip a call.
 
 ``keys`` describes what the scripts read and write.
 """
@@ -41,13 +41,15 @@ class Lookup:
     """The clock's epoch; empty if the clock is gone."""
     position: str
     """The clock's position; empty if the clock is gone."""
+    sequence: int
+    """The last record of the log when the entry was judged."""
     entry: Entry | None
     """The entry, or the answer of a fill that could not be stored."""
 
     @classmethod
     def of_reply(cls, reply: list[Any]) -> Self:
         """Return the lookup that a reply of the read script describes."""
-        verdict, reason, lease, now, epoch, position, *value = reply
+        verdict, reason, lease, now, epoch, position, sequence, *value = reply
         return cls(
             verdict=Verdict(verdict.decode()),
             reason=Reason(reason.decode()) if reason else None,  # type: ignore[call-arg]  # looks a member up
@@ -55,6 +57,7 @@ class Lookup:
             now=int(now),
             epoch=epoch.decode(TEXT),
             position=position.decode(TEXT),
+            sequence=int(sequence),
             entry=Entry(head=value[0], body=value[1], stored=int(value[2])) if value else None,
         )
 
@@ -107,11 +110,68 @@ class Advance:
     """JSON of the tables' state; empty for a writer's drain."""
 
 
+class Moved(NamedTuple):
+    """The effects of a move."""
+
+    tags: int
+    """Tags that Redis knew and that moved."""
+    sequence: int
+    """The last record of the log: every move up to this call has one up to there."""
+
+
+class LogRecord(NamedTuple):
+    """What one call of the move script moved."""
+
+    sequence: int
+    position: str
+    tags: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pull:
+    """The reply to a pull: the clock, and the moves since the record that the process knows."""
+
+    now: int
+    """Microseconds of Redis' clock."""
+    epoch: str
+    """Empty if the clock is gone."""
+    time: int | None
+    """The clock's time in microseconds; None if the clock is gone or unreadable."""
+    sequence: int
+    """The last record of the log."""
+    position: str
+    """The position of that record; empty if there is none."""
+    continues: bool
+    """Whether ``records`` are all moves since the record that the process knows."""
+    records: list[LogRecord]
+
+    @classmethod
+    def of_reply(cls, reply: list[Any]) -> Self:
+        """Return the pull that a reply of the pull script describes."""
+        now, epoch, clock_time, sequence, position, continues, records = reply
+        return cls(
+            now=int(now),
+            epoch=epoch.decode(TEXT),
+            time=int(clock_time) if clock_time.isdigit() else None,
+            sequence=sequence,
+            position=position.decode(TEXT),
+            continues=bool(continues),
+            records=[_record(*record) for record in records],
+        )
+
+
+def _record(number: bytes, fields: list[bytes]) -> LogRecord:
+    """Return a record of the stream: its id, and its fields with their values."""
+    tags = [tag.decode(errors="replace") for tag in fields[2::2]]
+    return LogRecord(int(number.partition(b"-")[0]), fields[1].decode(TEXT), tags)
+
+
 _read = Script("read")
 _read_without_lease = Script("read", flags="allow-oom")
 _fill = Script("fill")
 _clock = Script("clock")
 _move = Script("move")
+_pull = Script("pull", is_background=True)
 _renew = Script("renew")
 _release = Script("release")
 _extend = Script("extend")
@@ -197,28 +257,44 @@ def clock() -> Clock:
     return Clock(int(now), *("" if field is None else field.decode(TEXT) for field in fields))
 
 
-def move(epoch: str, position: str, moves: Sequence[TagMove], advance: Advance) -> int | None:
+def pull(epoch: str, sequence: int, position: str) -> Pull:
+    """Read the clock, and the moves since the record of this sequence and position. Raises StoreDown."""
+    return Pull.of_reply(_pull([keys.CLOCK, keys.LOG], [epoch, sequence, position]))
+
+
+def await_move(sequence: int, seconds: float) -> None:
+    """Wait until the log has a record after this one, at most ``seconds``. Raises StoreDown."""
+    after = f"{sequence}-0"
+    with redis_client.translating_errors():
+        redis_client.thread_connection.send(
+            "XREAD", "COUNT", 1, "BLOCK", max(1, int(seconds * 1000)), "STREAMS", keys.LOG, after
+        )
+
+
+def move(epoch: str, position: str, moves: Sequence[TagMove], advance: Advance) -> Moved | None:
     """Move the tags that Redis knows to ``position``, except where the clock has their change, and then advance the clock.
 
-    Return the number of tags that moved. None if the drain has to begin again: the epoch is over, or Redis lost a part of
+    None if the drain has to begin again: the epoch is over, or Redis lost a part of
     the moves meanwhile. Raises StoreDown.
     """
-    total, progress = 0, keys.progress(secrets.token_hex(8))
+    total, sequence, progress = 0, 0, keys.progress(secrets.token_hex(8))
     last = [advance.since_rank, advance.snapshot, advance.rank]
     last += ["", ""] if advance.begun is None else [advance.begun, advance.tables]
     size = keys.TAGS_PER_CALL
     chunks = [moves[first : first + size] for first in range(0, len(moves), size)] or [()]
     for number, chunk in enumerate(chunks, start=1):
-        names = [keys.CLOCK, progress, *(keys.tag(tag) for _, tag in chunk)]
+        names = [keys.CLOCK, progress, keys.LOG, *(keys.tag(tag) for _, tag in chunk)]
         advancing = last if number == len(chunks) else [""] * len(last)
-        is_valid, moved = _move(names, [epoch, position, number, *advancing, *(xid for xid, _ in chunk)])
+        is_valid, moved, sequence = _move(
+            names, [epoch, position, number, *advancing, *(xid for xid, _ in chunk)]
+        )
         if not is_valid:
             return None
         total += int(moved)
-    return total
+    return Moved(total, sequence)
 
 
 def renew(epoch: str, fields: Mapping[str, str]) -> bool:
     """Begin a new epoch with these fields of the clock, unless the clock's epoch is no longer ``epoch``. Raises StoreDown."""
     flat = [part for pair in fields.items() for part in pair]
-    return bool(_renew([keys.CLOCK], [epoch.encode(TEXT), *flat]))
+    return bool(_renew([keys.CLOCK, keys.LOG], [epoch.encode(TEXT), *flat]))

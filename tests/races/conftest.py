@@ -25,7 +25,7 @@ def tags_moved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     move = protocol._move
 
     def note(names: Sequence[str], arguments: Sequence[Any]) -> Any:
-        calls.append(len(names) - 2)
+        calls.append(len(names) - 3)
         return move(names, arguments)
 
     monkeypatch.setattr(protocol, "_move", note)

@@ -1,24 +1,24 @@
 #!lua flags=allow-oom
 -- Last step of a drain: raise the clock's position, move the known tags, and, with the last chunk, advance the clock.
--- KEYS: clock, progress of this drain, then the tags
+-- KEYS: clock, progress of this drain, log, then the tags
 -- ARGV: epoch, position, number of the chunk; then, with the last chunk only, else empty: rank of the snapshot that the drain
 --       began from, snapshot, rank, and, from a whole drain only, else empty: t0 (microseconds), tables; then of each tag the
 --       xid of its change
--- Returns {1, or 0 if the call is void; number of tags moved}
-local clock_key, progress_key = KEYS[1], KEYS[2]
+-- Returns {1, or 0 if the call is void; number of tags moved; sequence of the log}
+local clock_key, progress_key, log_key = KEYS[1], KEYS[2], KEYS[3]
 local epoch, position, chunk = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local since_rank, snapshot, rank, begun, tables = tonumber(ARGV[4]), ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8]
 local is_last = since_rank ~= nil
-local FIRST_TAG, FIRST_XID = 3, 9
+local FIRST_TAG, FIRST_XID = 4, 9
 
 local clock_epoch, clock_position, clock_rank, clock_time, seen, clock_snapshot =
   unpack(redis.call('HMGET', clock_key, 'epoch', 'position', 'rank', 'time', 'seen', 'snapshot'))
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local stamp = string.format('%.0f', now)
-if clock_epoch ~= epoch then return {0, 0} end
+if clock_epoch ~= epoch then return {0, 0, 0} end
 -- A Redis that lost the chunk before this one must not be told that all of it was moved.
-if chunk > 1 and (tonumber(redis.call('GET', progress_key) or '') or 0) < chunk - 1 then return {0, 0} end
+if chunk > 1 and (tonumber(redis.call('GET', progress_key) or '') or 0) < chunk - 1 then return {0, 0, 0} end
 if not is_last then redis.call('SET', progress_key, chunk, 'EX', PROGRESS_SECONDS) end
 
 -- Changes that the clock's snapshot sees were moved already, by the drain that came first: moved again, they would end entries
@@ -57,4 +57,20 @@ for _, tag_key in ipairs(due) do
     moved = moved + 1
   end
 end
-return {1, moved}
+-- The log tells the processes which tags moved, also those that Redis does not know: a process may still hold an entry with them.
+local sequence = tonumber(redis.call('HGET', clock_key, 'sequence') or '') or 0
+if #due > 0 then
+  sequence = redis.call('HINCRBY', clock_key, 'sequence', 1)
+  local record = {'position', position}
+  for _, tag_key in ipairs(due) do
+    record[#record + 1], record[#record + 2] = string.sub(tag_key, #log_key - #'log' + #'t:' + 1), ''
+  end
+  local id = sequence .. '-0'
+  local added = redis.pcall('XADD', log_key, 'MAXLEN', '~', LOG_RECORDS, id, unpack(record))
+  if type(added) == 'table' and added.err then
+    -- The log is older or newer than the clock, as after a part of the keys was lost: it begins again.
+    redis.call('DEL', log_key)
+    redis.call('XADD', log_key, id, unpack(record))
+  end
+end
+return {1, moved, sequence}

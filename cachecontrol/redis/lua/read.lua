@@ -5,16 +5,18 @@
 -- KEYS: clock, entry, lease, answer
 -- ARGV: MAX_LAG (microseconds), stale_for (microseconds), token of the lease or '' for none, lease (milliseconds),
 --       position of arrival or ''
--- Returns {verdict, reason, state of the lease, now (microseconds), clock epoch, clock position, head, body, stored}
+-- Returns {verdict, reason, state of the lease, now (microseconds), clock epoch, clock position, sequence of the log, head, body,
+--          stored}
 local clock_key, entry_key, lease_key, answer_key = unpack(KEYS)
 local max_lag, stale_for, token, lease, arrival = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 
-local epoch, clock_time, clock_position = unpack(redis.call('HMGET', clock_key, 'epoch', 'time', 'position'))
+local epoch, clock_time, clock_position, sequence =
+  unpack(redis.call('HMGET', clock_key, 'epoch', 'time', 'position', 'sequence'))
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local stamp = string.format('%.0f', now)
 local function reply(verdict, reason, lease_state, value)
-  return {verdict, reason, lease_state, stamp, epoch or '', clock_position or '', unpack(value or {})}
+  return {verdict, reason, lease_state, stamp, epoch or '', clock_position or '', sequence or '0', unpack(value or {})}
 end
 
 if not (epoch and clock_position and tonumber(clock_time or '')) then return reply('unprovable', 'clock_gone', '') end

@@ -1,0 +1,95 @@
+"""The store of the local tier: entries in memory, bounded in bytes, the least recently used out first."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cachecontrol.core.entry import LocalEntry
+
+ENTRY_BYTES, TAG_BYTES = 1200, 400
+"""Bytes that an entry and each of its tags take beside the value, as measured with tracemalloc."""
+ASKED_KEYS = 20_000
+"""Keys that were asked for once which are remembered."""
+
+
+@dataclass(slots=True)
+class Store:
+    """Entries by key. Whoever changes it holds the lock of the tier; ``find`` and ``touch`` need no lock."""
+
+    size: int = 0
+    """Bytes of all entries."""
+    _entries: OrderedDict[str, LocalEntry] = field(default_factory=OrderedDict)
+    _keys: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """By tag: the keys of the entries that depend on it."""
+    _asked: OrderedDict[str, None] = field(default_factory=OrderedDict)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def find(self, key: str) -> LocalEntry | None:
+        """Return the entry of this key, or None."""
+        return self._entries.get(key)
+
+    def touch(self, key: str) -> None:
+        """Note that an entry was used."""
+        with contextlib.suppress(KeyError):
+            self._entries.move_to_end(key)
+
+    def was_asked(self, key: str) -> bool:
+        """Whether this key was asked for before. From now on it was: a value that is used once does not get a place."""
+        if key in self._asked:
+            return True
+        self._asked[key] = None
+        if len(self._asked) > ASKED_KEYS:
+            self._asked.popitem(last=False)
+        return False
+
+    def add(self, entry: LocalEntry, limit: int) -> None:
+        """Add an entry in place of the one with its key. Drop others until all take at most ``limit`` bytes."""
+        self._drop(entry.key)
+        self._entries[entry.key] = entry
+        self.size += entry.size
+        for tag in entry.head.tags:
+            self._keys[tag].add(entry.key)
+        self._shrink(limit)
+
+    def grow(self, entry: LocalEntry, size: int, limit: int) -> None:
+        """Count ``size`` more bytes for an entry, if it is still there."""
+        if self._entries.get(entry.key) is entry:
+            entry.size += size
+            self.size += size
+            self._shrink(limit)
+
+    def move(self, tags: Iterable[str], position: str) -> None:
+        """Drop the entries that read one of these tags before it moved to ``position``."""
+        for tag in tags:
+            for key in [*self._keys.get(tag, ())]:
+                if position > self._entries[key].head.tags[tag]:
+                    self._drop(key)
+
+    def clear(self) -> None:
+        """Drop all entries."""
+        self._entries.clear()
+        self._keys.clear()
+        self.size = 0
+
+    def _shrink(self, limit: int) -> None:
+        while self.size > limit:
+            self._drop(next(iter(self._entries)))
+
+    def _drop(self, key: str) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return
+        self.size -= entry.size
+        for tag in entry.head.tags:
+            keys = self._keys[tag]
+            keys.discard(key)
+            if not keys:
+                del self._keys[tag]
