@@ -11,6 +11,7 @@ from cachecontrol.dependencies.collection import expire_at
 from cachecontrol.dependencies.declarations import independent
 from cachecontrol.drain import catch_up
 from cachecontrol.engine import bypass
+from cachecontrol.frontends.front import ASGIFront, WSGIFront
 from cachecontrol.frontends.pages import cached_page
 from cachecontrol.frontends.querysets import TrackedManager, TrackedQuerySet
 from cachecontrol.local.tier import local_reads
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=models.Model)
 
 __all__ = [
+    "ASGIFront",
     "TrackedManager",
     "TrackedQuerySet",
+    "WSGIFront",
     "bypass",
     "cached_page",
     "depends_on",

@@ -73,16 +73,26 @@ def read(request: ReadRequest[T]) -> ReadResult[T]:
     return result
 
 
-def find(request: ReadRequest[T]) -> ReadResult[T] | None:
-    """Return the value of a fresh entry; None if there is none. Nothing is computed, and no lease is taken.
+def find(request: ReadRequest[T], *, is_local: bool) -> ReadResult[T] | None:
+    """Return the value of a fresh entry to a visitor whose request has not reached Django yet; None if there is none.
 
-    The read is counted if it is answered. Raises nothing.
+    Nothing is computed, and no lease is taken. The read is counted if it is answered. No transaction or session of this thread
+    concerns this visitor, so they are not looked at.
+
+    Args:
+        request: what is read.
+        is_local: True asks the local tier only, False asks Redis only.
     """
     begun = time.perf_counter()
-    if _reason_to_bypass(request):
+    if not (conf.enabled and request.policy.enabled) or after_commit.has_undrained_write():
         return None
-    result = _find_locally(request) if _may_be_local(request) else None
-    result = result or _find_in_redis(request)
+    keeps_local = request.policy.local and conf.local_bytes > 0
+    if keeps_local:
+        puller.keep_up()
+    if is_local:
+        result = _find_locally(request) if keeps_local else None
+    else:
+        result = _find_in_redis(request, tier.ticket() if keeps_local else None)
     if result is not None:
         _record(request, result, begun)
     return result
@@ -255,15 +265,12 @@ def _find_locally(request: ReadRequest[T]) -> ReadResult[T] | None:
     )
 
 
-def _find_in_redis(request: ReadRequest[T]) -> ReadResult[T] | None:
+def _find_in_redis(request: ReadRequest[T], ticket: Ticket | None) -> ReadResult[T] | None:
     """Return the value of an entry in Redis that is fresh, or None."""
-    ticket = tier.ticket() if _may_be_local(request) else None
-    try:
+    with contextlib.suppress(StoreDown, DamagedData):
         lookup = look_up(request.key)
         if lookup.verdict is Verdict.FRESH:
-            return _serve(request, lookup, current_collection(), ticket)
-    except (StoreDown, DamagedData):
-        pass
+            return _serve(request, lookup, None, ticket)
     return None
 
 

@@ -21,6 +21,7 @@ from cachecontrol.dependencies import declarations
 from cachecontrol.dependencies.collection import current_collection
 from cachecontrol.exceptions import DamagedData
 from cachecontrol.frontends import ambient, pages, responses, routing, visitors
+from cachecontrol.frontends.known_pages import SIGNATURE, known_pages
 from cachecontrol.frontends.pages import Page
 from cachecontrol.frontends.unshared import UnsharedPages
 from cachecontrol.limits.failsafe import failsafe
@@ -79,6 +80,7 @@ class CachedPageMiddleware:
         if page.size > conf.max_key_bytes:
             with engine.bypass(Reason.KEY_TOO_LONG):
                 return self._read_and_send(request, page, may_warm=False)
+        self._remember(request, page)
         try:
             return self._read_and_send(request, page)
         except DamagedData:
@@ -86,6 +88,11 @@ class CachedPageMiddleware:
             failsafe(lambda: entry_store.delete(page.key))
             with engine.bypass(Reason.DAMAGED):
                 return self._read_and_send(request, page)
+
+    def _remember(self, request: HttpRequest, page: Page) -> None:
+        """Let the front know which page such a request asks for, if it was the front that passed the request on."""
+        if signature := getattr(request, "scope", request.META).get(SIGNATURE):
+            known_pages.remember(signature, page)
 
     def _read_and_send(self, request: HttpRequest, page: Page, *, may_warm: bool = True) -> HttpResponseBase:
         """Send the page from a fresh entry, or compute it and store it if that is allowed.
@@ -110,6 +117,7 @@ class CachedPageMiddleware:
             _refuse(page, result)
             if page.size <= conf.max_key_bytes:
                 self.unshared.remember(page, result)
+                known_pages.forget(page)
         return result
 
     def _run(self, page: Page) -> StoredResponse | Reason:

@@ -4,6 +4,7 @@ import os
 
 from django.core.asgi import get_asgi_application
 
+from cachecontrol.api import ASGIFront
 from project import celery, endpoints
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
@@ -11,4 +12,4 @@ endpoints.start()
 
 __all__ = ["application", "celery"]  # what sends tasks has to know the broker
 
-application = get_asgi_application()
+application = ASGIFront(get_asgi_application())

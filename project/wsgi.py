@@ -19,6 +19,7 @@ _end_at_once_while_starting()
 
 from django.core.wsgi import get_wsgi_application  # noqa: E402
 
+from cachecontrol.api import WSGIFront  # noqa: E402
 from project import celery, endpoints  # noqa: E402
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
@@ -26,4 +27,4 @@ endpoints.start()
 
 __all__ = ["application", "celery"]  # what sends tasks has to know the broker
 
-application = get_wsgi_application()
+application = WSGIFront(get_wsgi_application())

@@ -69,6 +69,8 @@ class LocalEntry:
     head: Head
     value: Any
     """The value itself if all readers may share it, else its encoded body."""
+    version: int
+    """When Redis stored it, in microseconds of Redis' clock: tells it from another entry of the same key."""
     stored: float
     """When the value was stored, in seconds of ``local.mirror.now``."""
     deadline: float

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from django.http import HttpRequest, HttpResponse
-from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_etags, quote_etag
 
 from cachecontrol.core import compression
@@ -15,7 +16,7 @@ from cachecontrol.exceptions import DamagedData
 from cachecontrol.reasons import Outcome, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from django.http.response import HttpResponseBase
 
@@ -33,6 +34,8 @@ PERSONAL: Final = frozenset(
     {Reason.STREAMING, Reason.CSRF_TOKEN, Reason.SET_COOKIE, Reason.CSP_NONCE, Reason.PRIVATE}
 )
 """The refusals of a response that is for one visitor."""
+HEADERS_SIZE: Final = 4000
+"""Bytes that the headers of a prepared response take, roughly."""
 CACHE_NAME: Final = "larder"
 """The name of this cache in the header ``Cache-Status``."""
 _UNSTORED_HEADERS: Final = frozenset({"content-length", "etag", "age", "cache-status", "vary", "date"})
@@ -125,6 +128,80 @@ def _directives(header: str) -> list[str]:
     return sorted(part.strip() for part in header.split(";"))
 
 
+class Answer(NamedTuple):
+    """What is sent to a visitor."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+@dataclass(slots=True)
+class PreparedResponse:
+    """A stored response in the forms in which it can be sent. Each answer only adds what differs from the others."""
+
+    status: int
+    etag: str
+    """Without the mark of weakness; empty unless the status is 200."""
+    headers: list[tuple[str, str]]
+    """What each form has in common."""
+    compressed: bytes
+    """The body in the gzip format, or empty."""
+    body: bytes | None
+    """The body as the view wrote it; None until a visitor needs it."""
+
+    @classmethod
+    def of_stored(cls, value: StoredResponse, vary_headers: Iterable[str]) -> Self:
+        """Prepare a stored response. ``vary_headers`` are the request headers by which the page varies."""
+        stored = StoredFields(*value)
+        has_etag = stored.status == HTTPStatus.OK
+        headers = dict(stored.headers)
+        if has_etag:
+            # Weak, since the compressed and the plain body have the same one.
+            headers["ETag"] = f"W/{stored.etag}"
+        if not any(name.lower() == "cache-control" for name in headers):
+            headers["Cache-Control"] = "no-cache"
+        headers["Vary"] = ", ".join(["Accept-Encoding", *vary_headers])
+        return cls(
+            status=stored.status,
+            etag=stored.etag if has_etag else "",
+            headers=[*headers.items()],
+            compressed=stored.compressed,
+            body=None if stored.compressed else stored.body,
+        )
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes beside the stored response, with the plain body, whose length ends the gzip format."""
+        return int.from_bytes(self.compressed[-4:], "little") + HEADERS_SIZE
+
+    def answer(self, meta: Mapping[str, Any], result: ReadResult[Any]) -> Answer:
+        """Return the answer to a visitor.
+
+        Args:
+            meta: the headers of the request, as ``request.META`` and WSGI's environment have them.
+            result: the read whose value is the stored response.
+
+        Raises DamagedData if the body cannot be decompressed.
+        """
+        headers = [*self.headers, ("Age", str(int(result.age)))]
+        headers.append(("Cache-Status", f"{CACHE_NAME}; {cache_status(result)}"))
+        if self.etag and (condition := meta.get("HTTP_IF_NONE_MATCH")) and _names(condition, self.etag):
+            return Answer(HTTPStatus.NOT_MODIFIED, headers, b"")
+        if self.compressed and _accepts_gzip(meta.get("HTTP_ACCEPT_ENCODING", "")):
+            headers.append(("Content-Encoding", "gzip"))
+            body = self.compressed
+        else:
+            body = self._plain_body()
+        headers.append(("Content-Length", str(len(body))))
+        return Answer(self.status, headers, body)
+
+    def _plain_body(self) -> bytes:
+        if self.body is None:
+            self.body = compression.decompress(self.compressed, LARGEST_PAGE)
+        return self.body
+
+
 def send(request: HttpRequest, result: ReadResult[Any], *, vary_headers: Iterable[str]) -> HttpResponse:
     """Return the response to a visitor, from the stored one.
 
@@ -135,27 +212,16 @@ def send(request: HttpRequest, result: ReadResult[Any], *, vary_headers: Iterabl
 
     Raises DamagedData if the body cannot be decompressed.
     """
-    stored = StoredFields(*result.value)
-    is_unchanged = stored.status == HTTPStatus.OK and _visitor_has(request, stored.etag)
-    response = HttpResponse(status=HTTPStatus.NOT_MODIFIED if is_unchanged else stored.status)
-    for name, value in stored.headers.items():
+    answer = PreparedResponse.of_stored(result.value, vary_headers).answer(request.META, result)
+    response = HttpResponse(answer.body, status=answer.status)
+    for name, value in answer.headers:
         response.headers[name] = value
-    if not is_unchanged:
-        _set_body(request, response, stored)
-    if stored.status == HTTPStatus.OK:
-        # Weak, since the compressed and the plain body have the same one.
-        response.headers["ETag"] = f"W/{stored.etag}"
-    response.headers.setdefault("Cache-Control", "no-cache")
-    response.headers["Age"] = str(int(result.age))
-    response.headers["Cache-Status"] = f"{CACHE_NAME}; {cache_status(result)}"
-    patch_vary_headers(response, ["Accept-Encoding", *vary_headers])
     return response
 
 
-def _visitor_has(request: HttpRequest, etag: str) -> bool:
+def _names(header: str, etag: str) -> bool:
     """Whether If-None-Match contains this ETag or ``*``. The comparison is weak (RFC 9110)."""
-    header = request.META.get("HTTP_IF_NONE_MATCH", "")
-    etags = parse_etags(header) if header else []
+    etags = parse_etags(header)
     return etags == ["*"] or etag in [each.removeprefix("W/") for each in etags]
 
 
@@ -164,15 +230,7 @@ def _body(stored: StoredFields) -> bytes:
     return compression.decompress(stored.compressed, LARGEST_PAGE) if stored.compressed else stored.body
 
 
-def _set_body(request: HttpRequest, response: HttpResponse, stored: StoredFields) -> None:
-    if stored.compressed and _accepts_gzip(request.META.get("HTTP_ACCEPT_ENCODING", "")):
-        response.headers["Content-Encoding"] = "gzip"
-        response.content = stored.compressed
-    else:
-        response.content = _body(stored)
-    response.headers["Content-Length"] = str(len(response.content))
-
-
+@functools.lru_cache(maxsize=256)  # browsers send few different ones
 def _accepts_gzip(header: str) -> bool:
     """Whether an Accept-Encoding header allows gzip."""
     for coding in header.lower().split(","):

@@ -94,6 +94,9 @@ class Tier:
             ticket: of the time before the read was sent.
         """
         assert lookup.entry is not None
+        existing = self.store.find(key)
+        if existing is not None and existing.version == lookup.entry.stored:
+            return
         head = Head.unpack(lookup.entry.head)
         size = ENTRY_BYTES + TAG_BYTES * len(head.tags) + len(lookup.entry.head) + len(lookup.entry.body)
         with self.lock:
@@ -105,6 +108,7 @@ class Tier:
                 key=key,
                 head=head,
                 value=value,
+                version=lookup.entry.stored,
                 stored=ticket.sent - lookup.age,
                 deadline=ticket.sent + (head.expires - lookup.now) / MICROSECONDS,
                 size=size,

@@ -223,9 +223,7 @@ def test_a_new_epoch_empties_the_tier_also_with_the_same_sequence(
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
 
 
-def test_a_process_that_is_stopped_in_a_pull_counts_the_time(
-    world: World, door: Door, settings: Any
-) -> None:
+def test_a_process_that_is_stopped_in_a_pull_counts_the_time(world: World, door: Door, settings: Any) -> None:
     settings.CACHECONTROL = {**settings.CACHECONTROL, "MAX_LAG": MAX_LAG}
     world.drain()
     hold(door, Subject.ROW)
