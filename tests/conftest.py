@@ -18,9 +18,11 @@ from redis.connection import AbstractConnection
 from cachecontrol.core import registry
 from cachecontrol.drain import catch_up
 from cachecontrol.drain.runner import runner
+from cachecontrol.frontends.known_pages import known_pages
 from cachecontrol.postgres import read_point
 from cachecontrol.redis import redis_client
 from tests import settings as test_settings
+from tests.front_client import FrontHandler
 from tests.patience import LONG
 from tests.slow import is_slow
 
@@ -98,6 +100,16 @@ def redis(valkey: Valkey) -> Iterator[Redis]:
         yield client
         valkey.start()
         client.flushall()
+
+
+@pytest.fixture(params=["handler", "front"])
+def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let test clients ask Django's handler, and in a second run the front before it, which knows each page after one request."""
+    way: str = request.param
+    if way == "front":
+        known_pages.clear()
+        monkeypatch.setattr("django.test.client.ClientHandler", FrontHandler)
+    return way
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["transactional_db"]
 
-pytestmark = [pytest.mark.urls(__name__), pytest.mark.usefixtures("transactional_db", "redis")]
+pytestmark = [pytest.mark.urls(__name__), pytest.mark.usefixtures("transactional_db", "redis", "each_way")]
 
 MOMENT = datetime(2026, 7, 1, 10, 0, tzinfo=UTC)
 LOCALE = "django.middleware.locale.LocaleMiddleware"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.urls(__name__),
-    pytest.mark.usefixtures("redis"),
+    pytest.mark.usefixtures("redis", "each_way"),
 ]
 
 STORED, HIT = "larder; fwd=uri-miss; stored", "larder; hit"

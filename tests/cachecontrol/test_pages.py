@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.urls(__name__),
-    pytest.mark.usefixtures("redis"),
+    pytest.mark.usefixtures("redis", "each_way"),
 ]
 
 TEXT = "word " * 100

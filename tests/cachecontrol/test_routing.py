@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["transactional_db"]
 
-pytestmark = pytest.mark.usefixtures("transactional_db", "redis")
+pytestmark = pytest.mark.usefixtures("transactional_db", "redis", "each_way")
 
 HIT, STORED = "larder; hit", "larder; fwd=uri-miss; stored"
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["transactional_db"]
 
-pytestmark = [pytest.mark.urls(__name__), pytest.mark.usefixtures("transactional_db", "redis")]
+pytestmark = [pytest.mark.urls(__name__), pytest.mark.usefixtures("transactional_db", "redis", "each_way")]
 
 FORM = "<form method='post'>{% csrf_token %}<button>Send</button></form>"
 runs: list[str] = []

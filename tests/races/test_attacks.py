@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from tests.replies import ClientResponse
     from tests.shelf.world import World
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 POISON = {
     "HTTP_X_FORWARDED_HOST": "evil.example",
     "HTTP_X_FORWARDED_FOR": "evil.example",

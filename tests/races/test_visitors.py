@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from django.http import HttpResponse
 from django.middleware.csrf import get_token
 from django.test import Client
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     from tests.replies import ClientResponse
     from tests.shelf.world import Door, World
+
+pytestmark = pytest.mark.usefixtures("each_way")
 
 
 def _depends_on(world: World) -> dict[str, set[str]]:
