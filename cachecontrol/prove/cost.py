@@ -74,6 +74,7 @@ def measured() -> Iterator[Cost]:
 def install() -> None:
     """Time every read of this process from now on."""
     engine.read = _timed(engine.read)  # type: ignore[assignment]
+    engine.find = _timed_find(engine.find)  # type: ignore[assignment]
     leases.RunningFill.wait = _uncharged(leases.RunningFill.wait)  # type: ignore[method-assign]
     budget.charge = _recorded(budget.charge)  # type: ignore[assignment]
     threading.Thread(target=_measure_stalls, name="heartbeat", daemon=True).start()
@@ -112,6 +113,19 @@ def _timed(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
             return read(replace(request, compute=compute))
         finally:
             _current.cost.added += time.monotonic() - begun - computing
+
+    return timed
+
+
+def _timed_find(find: Callable[..., Any]) -> Callable[..., Any]:
+    """Let ``engine.find``, which computes nothing, add its time to the cost."""
+
+    def timed(*arguments: Any, **named: Any) -> Any:
+        begun = time.monotonic()
+        try:
+            return find(*arguments, **named)
+        finally:
+            _current.cost.added += time.monotonic() - begun
 
     return timed
 

@@ -214,6 +214,59 @@ def _commit_prepared() -> None:
     _replace(after_commit._Connection, "drain_prepared", lambda self: None)
 
 
+def _local_moves() -> None:
+    """Keep entries in the memory of a process although their tags moved."""
+    from cachecontrol.local import store
+
+    _replace(store.Store, "move", lambda *_: None)
+
+
+def _local_age() -> None:
+    """Trust what a process knows of the moves, however long ago it learned it."""
+    from cachecontrol.local import mirror
+
+    def prove_for_ever(self: Any, pull: Any, sent: float) -> None:
+        self.proof = mirror.Proof(float("inf"), pull.sequence)
+
+    _replace(mirror.Mirror, "prove", prove_for_ever)
+    _replace(mirror.Mirror, "lose_track", lambda self: None)
+
+
+def _local_gap() -> None:
+    """Keep the entries in the memory of a process although it lost track of the moves."""
+    from cachecontrol.local import store
+
+    _replace(store.Store, "clear", lambda self: None)
+
+
+def _local_admission() -> None:
+    """Admit entries to the memory of a process late, and without looking at what moved since Redis judged them."""
+    from cachecontrol.local import mirror, tier
+
+    offer = tier.Tier.offer
+
+    def offer_late(*arguments: Any) -> None:
+        time.sleep(0.02)
+        offer(*arguments)
+
+    _replace(tier.Tier, "offer", offer_late)
+    _replace(mirror.Mirror, "shows_fresh", lambda *_: True)
+
+
+def _local_own_writes() -> None:
+    """Answer from the memory of a process before it has learned of its own moves."""
+    from cachecontrol.local import tier
+
+    _replace(tier.Tier, "require", lambda *_: None)
+
+
+def _local_session() -> None:
+    """Answer visitors who may have written from the memory of a process."""
+    from cachecontrol.frontends import visitors
+
+    _replace(visitors, "may_have_written", lambda meta: False)
+
+
 RULES: dict[str, Callable[[], None]] = {
     "position-before-the-query": _position_before_the_query,
     "tag-check": _tag_check,
@@ -234,6 +287,12 @@ RULES: dict[str, Callable[[], None]] = {
     "collected-reads": _collected_reads,
     "startup-option": _startup_option,
     "commit-prepared": _commit_prepared,
+    "local-moves": _local_moves,
+    "local-age": _local_age,
+    "local-gap": _local_gap,
+    "local-admission": _local_admission,
+    "local-own-writes": _local_own_writes,
+    "local-session": _local_session,
 }
 """By the name that ``--break`` takes."""
 

@@ -41,9 +41,10 @@ def application() -> Application:
     prepare()
     from django.core.handlers.wsgi import WSGIHandler
 
+    from cachecontrol.api import WSGIFront
     from cachecontrol.prove import cost
 
-    return cost.with_cost_header(WSGIHandler())
+    return cost.with_cost_header(WSGIFront(WSGIHandler()))
 
 
 def prepare() -> None:

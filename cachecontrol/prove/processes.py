@@ -143,9 +143,14 @@ class Processes:
 
     def kill_web_worker(self, rng: random.Random) -> None:
         """Kill one worker of the web server, which starts another."""
-        if workers := psutil.Process(self._running["web"].pid).children():
-            with suppress(psutil.NoSuchProcess):
-                rng.choice(workers).kill()
+        if pid := self.web_worker(rng):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def web_worker(self, rng: random.Random) -> int | None:
+        """Return the process id of one worker of the web server; None if it has none now."""
+        workers = psutil.Process(self._running["web"].pid).children()
+        return rng.choice(workers).pid if workers else None
 
     def suspended(self, name: str) -> AbstractContextManager[None]:
         """Suspend a process within a block."""

@@ -45,6 +45,7 @@ FAULTS: dict[str, Fault] = {
     "kill-web": _fault(process_faults.kill_web),
     "kill-drain": _fault(process_faults.kill_drain),
     "kill-celery": _fault(process_faults.kill_celery),
+    "freeze-web": _fault(process_faults.freeze_web),
     "freeze-drain": _fault(process_faults.freeze_drain),
     "slow-drain": _fault(process_faults.slow_drain, Effect.MOVES_LOST),
     "write-from-elsewhere": _fault(process_faults.external_writes),

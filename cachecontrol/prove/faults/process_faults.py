@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import redis
 
+from cachecontrol.prove.processes import suspended
+
 if TYPE_CHECKING:
     from cachecontrol.prove.faults.target import Target
 
@@ -30,6 +32,13 @@ def kill_celery(target: Target) -> None:
     """Kill the Celery worker with its children and start another. A proof without a worker has nothing to kill."""
     if target.processes.is_running("worker"):
         target.processes.restart("worker")
+
+
+def freeze_web(target: Target) -> None:
+    """Suspend a worker of the web server for some seconds, whatever its threads do at the moment."""
+    if pid := target.processes.web_worker(target.rng):
+        with suppress(ProcessLookupError), suspended(pid):
+            target.pause(2.5 * target.max_lag)
 
 
 def freeze_drain(target: Target) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from django.db import Error, close_old_connections, connection, transaction
 
+from cachecontrol.api import local_reads
 from cachecontrol.prove.cost import measured
 from cachecontrol.prove.facts import ITEMS, SHELVES
 from cachecontrol.prove.workload import queries
@@ -53,7 +54,8 @@ def read_queryset(rng: random.Random, client: str) -> None:
         return
     close_old_connections()  # as between two requests: replaces a connection that the server has ended
     with reported(client, f"queryset of shelf {shelf}, item {pk}") as answer:
-        with recording.trace() as trace, measured() as cost:
+        is_local = rng.random() < 0.5
+        with recording.trace() as trace, measured() as cost, local_reads(is_allowed=is_local):
             answer["facts"] = queries.random_query(rng, shelf, pk)
         answer |= {"outcome": _outcome(trace), "cost": cost.added, "waited": cost.waited}
 

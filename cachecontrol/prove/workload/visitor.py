@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
+
 from cachecontrol.prove import facts
 from cachecontrol.prove.cost import HEADER, Cost
 from cachecontrol.prove.messages import MessageKind, send
@@ -53,11 +55,14 @@ class Response:
 class Visitor:
     """Requests pages over one connection, with a cookie that no page may show.
 
+    A visitor with a session may have written, so that no process answers it from its own memory.
+
     It does not use Python's HTTP client, which takes longer for a request than the server takes for a page from the cache.
     """
 
-    def __init__(self, port: int, name: str) -> None:
+    def __init__(self, port: int, name: str, *, has_session: bool = False) -> None:
         self.port, self.name = port, name
+        self._cookie = f"who={name}" + (f"; {settings.SESSION_COOKIE_NAME}={name}" if has_session else "")
         self._connection: _Connection | None = None
 
     def get(self, paths: Sequence[str]) -> Iterator[Response]:
@@ -77,7 +82,7 @@ class Visitor:
             raise
 
     def _request(self, path: str) -> str:
-        return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nCookie: who={self.name}\r\n\r\n"
+        return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nCookie: {self._cookie}\r\n\r\n"
 
     def read_pages(self, paths: Sequence[str], own_writes: Sequence[RowVersion] = ()) -> None:
         """Request pages, all at once, and send the answers to the proof.

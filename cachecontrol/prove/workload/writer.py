@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from django.db import Error, close_old_connections
 
+from cachecontrol.api import local_reads
 from cachecontrol.prove.facts import ITEMS, SHELVES, RowVersion
 from cachecontrol.prove.messages import MessageKind, send
 from cachecontrol.prove.workload import queries
@@ -33,7 +34,7 @@ class Writer:
         self.name = f"writer{number}"
         self.rng = random.Random(f"{seed}/writer/{number}")  # noqa: S311
         self.psql = Psql()
-        self._visitor = Visitor(int(port), self.name)
+        self._visitor = Visitor(int(port), self.name, has_session=True)
 
     def perform(self, write: Callable[[Writer], list[RowVersion]]) -> None:
         """Write, send the result to the proof, and read some of the written rows."""
@@ -66,7 +67,7 @@ class Writer:
     def _report(
         self, query: Callable[[], list[Fact]], request: str, own_writes: Sequence[RowVersion] = ()
     ) -> None:
-        with reported(self.name, request) as answer:
+        with local_reads(is_allowed=self.rng.random() < 0.5), reported(self.name, request) as answer:
             answer |= {"facts": query(), "outcome": "own", "own_writes": list(own_writes)}
 
     def random_item(self) -> int:

@@ -38,6 +38,12 @@ FOUND = {
     "collected-reads": ("none", {STALE}),
     "startup-option": ("none", {OWN_WRITE}),
     "commit-prepared": ("none", {OWN_WRITE}),
+    "local-moves": ("none", {STALE, OWN_WRITE}),
+    "local-age": ("write-from-elsewhere", {STALE}),
+    "local-gap": ("redis-flush", {STALE, OWN_WRITE}),
+    "local-admission": ("none", {STALE, OWN_WRITE}),
+    "local-own-writes": ("none", {OWN_WRITE}),
+    "local-session": ("none", {OWN_WRITE}),
     "no-lease-when-full": ("redis-full", {COST}),
     "budget": ("kill-web,lock-table", {COST}),
 }
