@@ -41,10 +41,9 @@ class Conf:
     wait: float = 0.2
     """Seconds that a thread waits at most for fills of other processes and for drains, in total."""
     local_bytes: int = 64_000_000
-    """Bytes of entries that each process keeps in its own memory; 0: none. See ``local_reads``."""
+    """Bytes of entries that each process keeps in its own memory; 0: none."""
     ask_redis_for: tuple[str, ...] = ()
-    """Names of cookies and headers of visitors who may have written: no process answers them from its own memory. Those with a
-    session cookie, a CSRF cookie or the header ``Authorization`` are always among them."""
+    """Names of cookies and headers of visitors who may have written: no process answers them from its own memory."""
     max_entry_bytes: int = 2_000_000
     """Bytes of one stored value. A larger value is served and not stored (``too_large``)."""
     max_key_bytes: int = 2_000

@@ -183,8 +183,9 @@ def is_allowed() -> bool:
 def local_reads(is_allowed: bool = True) -> Iterator[None]:
     """Let the local tier answer cached reads within this block, for a reader who has not written just before.
 
-    An answer may then be some milliseconds behind what another process has committed, and never more than ``MAX_LAG``. Visitors
-    without a session read like this without further ado. Without effect if ``LOCAL_BYTES`` is 0.
+    See Note [Why only some readers ask the local tier]. An answer may then be some milliseconds behind what another process has
+    committed, and never more than ``MAX_LAG``. Requests of visitors without a session read like this by themselves. Without
+    effect if ``LOCAL_BYTES`` is 0.
 
     Args:
         is_allowed: False for a block whose reads ask Redis.

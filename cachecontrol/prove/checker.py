@@ -52,7 +52,7 @@ class Answer:
     request: str
     """The path of the page, or a description of the query."""
     outcome: str = ""
-    """``hit``, ``miss`` or ``bypass``; ``own`` for the reads of writers."""
+    """``local`` or ``hit`` (in Redis), ``miss`` or ``bypass``; ``own`` for the reads of writers."""
     own_writes: Sequence[RowVersion] = ()
     """Rows that the reader itself had committed before it asked."""
     cost: float = 0.0

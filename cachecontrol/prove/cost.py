@@ -74,7 +74,7 @@ def measured() -> Iterator[Cost]:
 def install() -> None:
     """Time every read of this process from now on."""
     engine.read = _timed(engine.read)  # type: ignore[assignment]
-    engine.find = _timed_find(engine.find)  # type: ignore[assignment]
+    engine.find = _timed_find(engine.find)
     leases.RunningFill.wait = _uncharged(leases.RunningFill.wait)  # type: ignore[method-assign]
     budget.charge = _recorded(budget.charge)  # type: ignore[assignment]
     threading.Thread(target=_measure_stalls, name="heartbeat", daemon=True).start()

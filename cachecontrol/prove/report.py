@@ -45,13 +45,14 @@ class Report:
     def hit_rate(self) -> float:
         """The share of hits among the answers whose outcome is known."""
         outcomes = self.checker.outcomes
-        counted = outcomes["hit"] + outcomes["miss"] + outcomes["bypass"]
-        return outcomes["hit"] / counted if counted else 0.0
+        hits = outcomes["hit"] + outcomes["local"]
+        counted = hits + outcomes["miss"] + outcomes["bypass"]
+        return hits / counted if counted else 0.0
 
     @property
     def has_hits(self) -> bool:
         """Whether any answer came from the cache. Without a hit nothing could be wrong, so that nothing is proven."""
-        return self.checker.outcomes["hit"] > 0
+        return self.checker.outcomes["hit"] + self.checker.outcomes["local"] > 0
 
     @property
     def wrong_share(self) -> float:

@@ -19,6 +19,8 @@ from cachecontrol.redis.keys import (
     FREE,
     JOB,
     LEASE,
+    LOG,
+    LOG_RECORDS,
     MEMBER_COUNTS_AFTER,
     MEMBERS,
     PROGRESS,
@@ -62,9 +64,9 @@ FAMILIES = (
         holds="`epoch`; `identity` (database, timeline, incarnation); `snapshot` drained up to and its `rank`; `position` of the"
         " last drain that moved a tag; `seen`, the furthest position of any drain; `time`, the start of the last whole drain"
         " (microseconds of Redis' clock); `tables`, JSON: of each tracked table whether its triggers are in place, and a"
-        " fingerprint of its catalog rows",
+        " fingerprint of its catalog rows; `sequence`, the number of the last record of the log",
         writers="move, renew; read sets `time` to 0 if Redis' clock went back",
-        readers="read, fill, move, clock",
+        readers="read, fill, move, clock, pull",
         lifetime="none",
         size="500 + 50 a tracked table",
     ),
@@ -115,6 +117,16 @@ FAMILIES = (
         readers="move",
         lifetime=f"{PROGRESS_SECONDS} s",
         size="80",
+    ),
+    Family(
+        key=LOG,
+        type="stream",
+        holds="a record of each call of move that moved anything, with the clock's `sequence` as its id: `position`, then of each"
+        " tag its name and an empty text",
+        writers="move; renew deletes",
+        readers="pull",
+        lifetime=f"none; at least the last {LOG_RECORDS} records",
+        size="100 + 50 a tag, for each record",
     ),
     Family(
         key=f"{MEMBERS}<policy>",

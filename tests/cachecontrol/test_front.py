@@ -21,6 +21,7 @@ from cachecontrol import engine
 from cachecontrol.api import ASGIFront, WSGIFront, cached_page
 from cachecontrol.drain.runner import runner
 from cachecontrol.frontends.known_pages import known_pages
+from cachecontrol.local import puller
 from cachecontrol.local import tier as tier_module
 from cachecontrol.local.puller import pull_once
 from tests.races.conftest import transactional_db
@@ -135,7 +136,7 @@ def site() -> Iterator[Site]:
 def local(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The local tier is on, and follows the moves when a test says so."""
     settings.CACHECONTROL = {**settings.CACHECONTROL, "LOCAL_BYTES": 1_000_000}
-    monkeypatch.setattr(engine.puller, "keep_up", lambda: None)
+    monkeypatch.setattr(puller, "keep_up", lambda: None)
     tier_module._renew_after_fork()
     runner.run()  # begins the epoch
 
@@ -315,7 +316,7 @@ async def _ask(application: Any, path: str, **changes: Any) -> tuple[int, dict[s
         "client": ("127.0.0.1", 5000),
         **changes,
     }
-    communicator = ApplicationCommunicator(application, scope)
+    communicator: Any = ApplicationCommunicator(application, scope)  # type: ignore[no-untyped-call]
     await communicator.send_input({"type": "http.request", "body": b"", "more_body": False})
     start = await communicator.receive_output(timeout=60)
     body = await communicator.receive_output(timeout=60)

@@ -42,7 +42,7 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     calls: list[list[str]] = []
     original = protocol.move
 
-    def move(epoch: str, position: str, moves: Any, advance: Any) -> int | None:
+    def move(epoch: str, position: str, moves: Any, advance: Any) -> protocol.Moved | None:
         calls.append([tag for _, tag in moves])
         return original(epoch, position, moves, advance)
 
@@ -57,7 +57,7 @@ class Gate:
         self.reached, self.opened = threading.Event(), threading.Event()
         move = protocol.move
 
-        def wait(*args: Any) -> int | None:
+        def wait(*args: Any) -> protocol.Moved | None:
             if not self.reached.is_set():
                 self.reached.set()
                 assert self.opened.wait(LONG)

@@ -124,7 +124,7 @@ def test_a_drain_gives_up_when_the_clock_goes_again_and_again(
 ) -> None:
     move = protocol.move
 
-    def lose_the_clock(*arguments: Any) -> int | None:
+    def lose_the_clock(*arguments: Any) -> protocol.Moved | None:
         world.redis.delete(keys.CLOCK)
         return move(*arguments)
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.test import Client
 
-from cachecontrol import engine
 from cachecontrol.api import local_reads
+from cachecontrol.local import puller as puller_module
 from cachecontrol.local import tier as tier_module
 from cachecontrol.local.puller import Puller, pull_once
 from cachecontrol.local.tier import NOTHING_REQUIRED, tier
@@ -36,7 +36,7 @@ MAX_LAG = 0.3
 def local(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An empty tier that is on, and pulls when a test says so."""
     settings.CACHECONTROL = {**settings.CACHECONTROL, "LOCAL_BYTES": 1_000_000}
-    monkeypatch.setattr(engine.puller, "keep_up", lambda: None)
+    monkeypatch.setattr(puller_module, "keep_up", lambda: None)
     tier_module._renew_after_fork()
     with local_reads():
         yield
@@ -194,7 +194,7 @@ def test_a_redis_that_comes_back_with_an_older_log_empties_the_tier(
     change_elsewhere(world, Subject.COUNT)
     pull_once()
     for key, dumped in saved.items():
-        world.redis.restore(key, 0, dumped, replace=True)
+        world.redis.restore(key, 0, dumped or b"", replace=True)
     for number in range(moves_after):
         change_elsewhere(world, (Subject.ROW, Subject.LIST)[number])
     pull_once()
@@ -256,7 +256,7 @@ def test_a_process_that_is_stopped_between_proof_and_entry_answers_by_the_proof(
 def test_a_clock_of_redis_that_was_set_proves_nothing(world: World, door: Door, shift: int) -> None:
     """``time`` is the start of the last drain: to Redis, a clock that goes back makes it lie in the future."""
     hold(door, Subject.ROW)
-    shifted = int(world.redis.hget(keys.CLOCK, "time")) - shift * 1_000_000
+    shifted = int(world.redis.hget(keys.CLOCK, "time") or 0) - shift * 1_000_000
     world.redis.hset(keys.CLOCK, "time", shifted)
     pull_once()
     door.ask(Subject.ROW)
@@ -287,7 +287,7 @@ def test_a_thread_follows_the_log_by_itself(world: World, door: Door, monkeypatc
     while len(tier.store) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert len(tier.store) == 0
-    end(engine.puller.puller)
+    end(puller_module.puller)
 
 
 @pytest.mark.parametrize("header", ["sessionid", "csrftoken"])

@@ -121,7 +121,7 @@ def chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each call to Redis moves one tag, the row's first."""
     move = protocol.move
 
-    def in_order(epoch: str, position: str, moves: Any, advance: Any) -> int | None:
+    def in_order(epoch: str, position: str, moves: Any, advance: Any) -> protocol.Moved | None:
         return move(epoch, position, sorted(moves, key=lambda one: "#" not in one.tag), advance)
 
     monkeypatch.setattr(keys, "TAGS_PER_CALL", 1)

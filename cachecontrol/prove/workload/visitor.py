@@ -37,9 +37,9 @@ class Response:
 
     @property
     def outcome(self) -> str:
-        """How the page was answered: ``hit``, ``miss`` or ``bypass``."""
+        """How the page was answered: ``local``, ``hit``, ``miss`` or ``bypass``."""
         if "; hit" in self.cache_status:
-            return "hit"
+            return "local" if "detail=local" in self.cache_status else "hit"
         return "bypass" if "bypass" in self.cache_status else "miss"
 
     def fields(self) -> dict[str, Any]:
