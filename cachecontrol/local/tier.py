@@ -52,14 +52,6 @@ class Required(NamedTuple):
 NOTHING_REQUIRED = Required(0, 0.0)
 
 
-class Statistics(NamedTuple):
-    """What the tier of this process holds."""
-
-    entries: int
-    size: int
-    """Bytes."""
-
-
 @dataclass(slots=True)
 class Tier:
     """The store, and the mirror that proves what is in it."""
@@ -143,10 +135,6 @@ class Tier:
         with self.lock:
             self.mirror.lose_track()
             self.store.clear()
-
-    def statistics(self) -> Statistics:
-        """Return how much the tier holds."""
-        return Statistics(len(self.store), self.store.size)
 
     def _restart(self, pull: Pull, sent: float) -> None:
         """Begin anew. A record that was required before the pull and that Redis does not have is one of a log that it lost."""

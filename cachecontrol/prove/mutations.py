@@ -223,13 +223,13 @@ def _local_moves() -> None:
 
 def _local_age() -> None:
     """Trust what a process knows of the moves, however long ago it learned it."""
-    from cachecontrol.local import mirror
+    from cachecontrol.local import mirror, tier
 
     def prove_for_ever(self: Any, pull: Any, sent: float) -> None:
         self.proof = mirror.Proof(float("inf"), pull.sequence)
 
     _replace(mirror.Mirror, "prove", prove_for_ever)
-    _replace(mirror.Mirror, "lose_track", lambda self: None)
+    _replace(tier.Tier, "lose_track", lambda self: None)
 
 
 def _local_gap() -> None:
@@ -256,8 +256,10 @@ def _local_admission() -> None:
 def _local_own_writes() -> None:
     """Answer from the memory of a process before it has learned of its own moves."""
     from cachecontrol.local import tier
+    from cachecontrol.redis import protocol
 
     _replace(tier.Tier, "require", lambda *_: None)
+    _replace(protocol, "await_move", lambda sequence, seconds: time.sleep(seconds))
 
 
 def _local_session() -> None:

@@ -21,7 +21,7 @@ DECORATORS = ["@receiver", "@register.*", "@admin.*", "@shared_task", "@atexit.r
 READERS = {
     "Django finds these by their names": """
         CacheControlConfig CatalogConfig ProveConfig app_name urlpatterns handler500 default_auto_field verbose_name
-        ready help requires_system_checks add_arguments handle process_view""",
+        help requires_system_checks add_arguments handle process_view""",
     "models and their Meta": """
         Meta base_manager_name constraints default_permissions indexes managed ordering verbose_name_plural""",
     "database functions": "arg_joiner is_immutable set_returning",

@@ -52,6 +52,7 @@ FAULTS: dict[str, Fault] = {
     "shift-clock": _fault(process_faults.shift_clock),
     "kill-writer": _fault(process_faults.kill_writer),
     "cut-writer": _fault(process_faults.cut_writer, Effect.MOVES_LOST),
+    "cut-web": _fault(process_faults.cut_web),
     "redis-flush": _fault(redis_faults.flush, Effect.MOVES_LOST),
     "redis-evict-clock": _fault(redis_faults.evict_clock, Effect.MOVES_LOST),
     "redis-evict-tags": _fault(redis_faults.evict_tags),

@@ -75,11 +75,19 @@ def kill_writer(target: Target) -> None:
 
 def cut_writer(target: Target) -> None:
     """Cut one writer off from Redis for some seconds."""
-    name = target.rng.choice(target.processes.named("writer"))
+    _cut_off(target, target.rng.choice(target.processes.named("writer")), 3.0)
+
+
+def cut_web(target: Target) -> None:
+    """Cut the web server off from Redis for some seconds, while the drain process and the writers reach it."""
+    _cut_off(target, "web", 4 * target.max_lag)
+
+
+def _cut_off(target: Target, name: str, longest: float) -> None:
     target.processes.cut_off(name)
     with suppress(redis.RedisError):
         _close_connections(target, name)
-    target.pause(3.0)
+    target.pause(longest)
     target.processes.reconnect(name)
 
 

@@ -39,7 +39,7 @@ FOUND = {
     "startup-option": ("none", {OWN_WRITE}),
     "commit-prepared": ("none", {OWN_WRITE}),
     "local-moves": ("none", {STALE, OWN_WRITE}),
-    "local-age": ("redis-freeze", {STALE}),
+    "local-age": ("cut-web", {STALE}),
     "local-gap": ("redis-flush", {STALE, OWN_WRITE}),
     "local-admission": ("none", {STALE, OWN_WRITE}),
     "local-own-writes": ("none", {OWN_WRITE}),
