@@ -1,0 +1,12 @@
+"""The WSGI application of a compared web server: only Larder has a front."""
+
+import os
+
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+
+from cachecontrol.api import WSGIFront
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.bench.http.settings")
+handler = get_wsgi_application()
+application = WSGIFront(handler) if settings.IS_LARDER else handler
