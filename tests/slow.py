@@ -17,6 +17,7 @@ WHY = {
         test_history test_visible test_resharding test_locale test_killed_writer test_slow_redis test_damaged_clock
         test_encodings test_two_databases test_another_database test_silent_redis test_redis_loss
         test_counts_are_sent_at_exit
+        test_all_servers_are_measured
         test_the_next_import_finishes_one_that_was_killed_in_a_batch
         test_a_lease_that_a_killed_process_left_costs_no_more_than_the_budget
         test_a_child_process_counts_its_own_reads_only

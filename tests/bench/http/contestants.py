@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from django.core.management import call_command
@@ -13,6 +12,7 @@ from catalog.queries import visible_products
 from tests.bench.http import servers
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
     from pathlib import Path
 
     from tests.bench.http.servers import Server
@@ -63,6 +63,7 @@ def start(stack: ExitStack, folder: Path, *, products: int) -> tuple[dict[str, S
         started["static"] = stack.enter_context(servers.nginx(folder / "static", servers.STATIC, path))
     for name, server in started.items():
         warm(server, path, HITS.get(name))
+        assert server.get(path)[0] == bare.get(path)[0], f"another page: {name}"
     return {name: started[name] for name in NAMES if name in started}, path
 
 

@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.bench.http.servers import program
+from tests.bench.http.servers import HOST, program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +41,18 @@ def load(server: Server, path: str, *, connections: int, seconds: int, is_new: b
         AssertionError: if an answer was an error.
     """
     url = f"http://127.0.0.1:{server.port}{path}"
-    options = ["-t", "1", "-c", str(connections), "-d", f"{seconds}s", "-s", str(SCRIPT)]
+    options = [
+        "-t",
+        "1",
+        "-c",
+        str(connections),
+        "-d",
+        f"{seconds}s",
+        "-s",
+        str(SCRIPT),
+        "-H",
+        f"Host: {HOST}",
+    ]
     new = ["--", str(time.monotonic_ns())] if is_new else []
     before = server.cpu()
     said = subprocess.run(

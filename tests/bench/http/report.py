@@ -87,12 +87,12 @@ def machine() -> str:
     return f"Machine: {cpu}, {os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(names)}."
 
 
-def method(size: int, rounds: int, seconds: float) -> str:
+def method(size: int, rounds: int, seconds: int) -> str:
     """How it was measured, as sentences."""
     return (
         f"One product page of {size:,} bytes of HTML, uncompressed; one web process each, with the options of the Procfile."
-        f" All servers ran at once and took their turn in each of {rounds} rounds of {seconds:g} s; the figures are medians of the"
-        " rounds. wrk, with one thread, PostgreSQL and Valkey share the cores with the servers, so a fast server is also limited"
+        f" All servers ran at once and took their turn in each of {rounds} rounds of {seconds} s; the figures are medians of"
+        " the rounds. wrk, with one thread, PostgreSQL and Valkey share the cores with the servers, so a fast server is also limited"
         " by wrk. CPU and memory are those of the server's own processes, without PostgreSQL, Valkey, the drain process and,"
         " for `proxy_cache`, what stands behind it."
     )

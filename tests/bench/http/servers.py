@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -19,9 +20,10 @@ from tests.ports import reserved_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SETTINGS = "tests.bench.http.settings"
+HOST = "shop.example"
+"""What all are asked for, since the page has absolute addresses."""
 SECONDS = 60
 NGINX_CONF = """
 daemon off;
@@ -52,7 +54,7 @@ STATIC = "root {folder}/files; index page.html; open_file_cache max=100;"
 PROXY_CACHE = """
         location / {{
             proxy_pass http://127.0.0.1:{behind};
-            proxy_set_header Host localhost;
+            proxy_set_header Host $host;
             proxy_cache pages;
             proxy_cache_valid 200 1h;
             proxy_ignore_headers Cache-Control Expires Vary Set-Cookie;
@@ -79,7 +81,7 @@ class Server:
         """Ask for a page; return the body and the headers."""
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
         try:
-            client.request("GET", path)
+            client.request("GET", path, headers={"Host": HOST})
             response = client.getresponse()
             body = response.read()
             assert response.status == 200, f"{path}: {response.status}"
@@ -93,7 +95,9 @@ class Server:
 
 def program(name: str) -> str | None:
     """Return the path of a program of the system, also if only root's PATH has its folder."""
-    return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin{os.pathsep}/sbin")
+    return shutil.which(
+        name, path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin{os.pathsep}/sbin"
+    )
 
 
 @contextmanager
@@ -104,7 +108,7 @@ def django(contestant: str, *, interface: str = "wsgi", threads: int = 4) -> Ite
     command = command.replace("--interface wsgi", f"--interface {interface}")
     command = command.replace("--blocking-threads 4", f"--blocking-threads {threads}")
     with reserved_port() as port:
-        folder = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+        folder = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         variables = {"HOST": "127.0.0.1", "PORT": str(port), "WEB_WORKERS": "1", "PATH": folder}
         with _running(f"exec {command}", contestant=contestant, **variables) as process:
             yield _started(Server(port, process), "/robots.txt")
@@ -118,7 +122,9 @@ def nginx(folder: Path, site: str, path: str) -> Iterator[Server]:
     with reserved_port() as port:
         site = site.format(folder=folder) if "{folder}" in site else site
         (folder / "conf").write_text(NGINX_CONF.format(folder=folder, port=port, site=site, user=user))
-        with _running(f"exec {program('nginx')} -e {folder}/error.log -p {folder} -c {folder}/conf") as process:
+        with _running(
+            f"exec {program('nginx')} -e {folder}/error.log -p {folder} -c {folder}/conf"
+        ) as process:
             yield _started(Server(port, process), path)
 
 
