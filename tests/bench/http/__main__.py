@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.bench.http.settings")
@@ -84,9 +85,8 @@ def measure_granian(*, quick: bool) -> None:
         path = contestants.choose(next(iter(started.values())), of=products)
         for server in started.values():
             contestants.warm(server, path, contestants.HITS["larder"])
-        options = {"connections": [16], "rounds": rounds, "seconds": seconds}
-        hits = compare(started, path, **options)
-        misses = compare(started, path.replace("/p/", "/miss/"), **options, is_new=True)
+        ask = partial(compare, started, connections=[16], rounds=rounds, seconds=seconds)
+        hits, misses = ask(path), ask(path.replace("/p/", "/miss/"), is_new=True)
     report.publish("granian", report.granian_table(hits, misses), write=not quick)
 
 

@@ -91,10 +91,10 @@ def method(size: int, rounds: int, seconds: int) -> str:
     """How it was measured, as sentences."""
     return (
         f"One product page of {size:,} bytes of HTML, uncompressed; one web process each, with the options of the Procfile."
-        f" All servers ran at once and took their turn in each of {rounds} rounds of {seconds} s; the figures are medians of"
-        " the rounds. wrk, with one thread, PostgreSQL and Valkey share the cores with the servers, so a fast server is also limited"
-        " by wrk. CPU and memory are those of the server's own processes, without PostgreSQL, Valkey, the drain process and,"
-        " for `proxy_cache`, what stands behind it."
+        f" All servers ran at once and took their turn in each of {rounds} rounds of {seconds} s;"
+        " the figures are medians of the rounds. wrk, with one thread, PostgreSQL and Valkey share the cores with the servers,"
+        " so a fast server is also limited by wrk. CPU and memory are those of the server's own processes, without PostgreSQL,"
+        " Valkey, the drain process and, for `proxy_cache`, what stands behind it."
     )
 
 

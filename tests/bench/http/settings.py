@@ -18,6 +18,6 @@ if CONTESTANT == "larder-redis":
     CACHECONTROL = {**CACHECONTROL, "LOCAL_BYTES": 0}
 if CONTESTANT in ("cachalot", "cacheops"):
     INSTALLED_APPS = [*INSTALLED_APPS, CONTESTANT]
-CACHALOT_ONLY_CACHABLE_TABLES: frozenset[str] = frozenset()
+CACHALOT_ONLY_CACHABLE_TABLES = set()
 CACHALOT_ONLY_CACHABLE_APPS = ("catalog",)
 CACHEOPS = {"catalog.*": {"ops": "all", "timeout": 3600}}

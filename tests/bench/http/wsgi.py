@@ -2,11 +2,11 @@
 
 import os
 
-from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 from cachecontrol.api import WSGIFront
+from tests.bench.http.settings import IS_LARDER
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.bench.http.settings")
 handler = get_wsgi_application()
-application = WSGIFront(handler) if settings.IS_LARDER else handler
+application = WSGIFront(handler) if IS_LARDER else handler
