@@ -1,0 +1,135 @@
+"""Rows by primary key: the entry of ``cached().get(pk=…)``, found without compiling the query.
+
+The SQL is compiled once for each model and database, and serves only to find the entry. A miss runs the ordinary query, so
+entries, dependencies and recipes are those of ``get``.
+"""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from django.db import connections, models
+from django.db.models.query import MAX_GET_RESULTS, ModelIterable
+from django.db.models.sql.constants import MULTI
+
+from cachecontrol import engine
+from cachecontrol.core.reading import ReadRequest
+from cachecontrol.dependencies.databases import database_for
+from cachecontrol.frontends import frontend
+from cachecontrol.frontends.queries import TrackedQuery
+from cachecontrol.frontends.query_recipes import QueryRecipe, to_plain
+from cachecontrol.frontends.query_reports import current_reports
+from cachecontrol.postgres import sessions
+
+if TYPE_CHECKING:
+    from cachecontrol.core.policy import Policy
+
+
+class _Shape(NamedTuple):
+    """The compiled query for one row of a model."""
+
+    sql: str
+    width: int
+    attnames: list[str]
+    converters: dict[int, Any]
+
+
+_BOUNDS = {
+    models.AutoField: 2**31,
+    models.IntegerField: 2**31,
+    models.BigAutoField: 2**63,
+    models.BigIntegerField: 2**63,
+}
+_TYPES = {models.UUIDField: uuid.UUID, models.CharField: str}
+
+_shapes: dict[tuple[Any, ...], _Shape | None] = {}
+
+
+def can_find(queryset: Any, pk: Any) -> bool:
+    """Whether ``find`` may be called: the queryset restricts and adds nothing, and Django would pass the key on unchanged."""
+    cls, field = type(queryset), queryset.model._meta.pk
+    if bound := _BOUNDS.get(type(field)):
+        is_exact = type(pk) is int and -bound < pk < bound
+    else:
+        is_exact = type(pk) is _TYPES.get(type(field))
+    return (
+        is_exact
+        and type(queryset.query) is TrackedQuery
+        and vars(queryset.query) == vars(TrackedQuery(queryset.model))
+        and queryset._iterable_class is ModelIterable
+        and not (queryset._prefetch_related_lookups or queryset._known_related_objects)
+        and all(
+            getattr(cls, name) is getattr(models.QuerySet, name) for name in ("get", "filter", "order_by")
+        )
+        and current_reports() is None
+    )
+
+
+def find(queryset: Any, policy: Policy, pk: Any, ignored: tuple[str, ...]) -> list[Any] | None:
+    """Return the instances with this key, none or one, from the cache or the database; None if the shape is unknown.
+
+    ``ignored`` names the fields that the instances defer.
+    """
+    database = database_for(queryset.db)
+    shape_key = (queryset.model, database, ignored)
+    if shape_key not in _shapes:
+        _shapes[shape_key] = _compile(_query(queryset, pk, ignored), database, pk)
+    if (shape := _shapes[shape_key]) is None:
+        return None
+    recipe = QueryRecipe(
+        scope=sessions.scope_name(),
+        database=database,
+        sql=shape.sql,
+        params=[pk],
+        width=shape.width,
+        is_single=False,
+    )
+    request = ReadRequest(
+        policy=policy,
+        key=frontend.entry_key(policy, recipe.scope, database, recipe.encode()),
+        compute=functools.partial(_compute, queryset, database, pk, ignored),
+        database=database,
+        recipe=recipe,
+        is_sound=recipe.has_form,
+    )
+    chunks = engine.read(request).value
+    return [_instance(queryset, shape, row) for chunk in chunks for row in chunk]
+
+
+def _query(queryset: Any, pk: Any, ignored: tuple[str, ...]) -> TrackedQuery:
+    """Return the query that ``get(pk=pk)`` runs."""
+    rows = queryset.filter(pk=pk).order_by().defer(*ignored)
+    rows.query.set_limits(high=MAX_GET_RESULTS)
+    return cast("TrackedQuery", rows.query)
+
+
+def _compute(queryset: Any, database: str, pk: Any, ignored: tuple[str, ...]) -> Any:
+    compiler: Any = _query(queryset, pk, ignored).get_compiler(using=database)
+    return compiler.execute_sql(MULTI)
+
+
+def _compile(query: TrackedQuery, database: str, pk: Any) -> _Shape | None:
+    """Compile the query; None if the key is not its only parameter."""
+    compiler: Any = query.get_compiler(using=database)
+    sql, params = compiler.as_sql()
+    if [*map(to_plain, params)] != [pk]:
+        return None
+    columns = [expression for expression, _, _ in compiler.select]
+    return _Shape(
+        sql=sql,
+        width=compiler.col_count,
+        attnames=[column.target.attname for column in columns],
+        converters=compiler.get_converters(columns),
+    )
+
+
+def _instance(queryset: Any, shape: _Shape, row: tuple[Any, ...]) -> Any:
+    if shape.converters:
+        values, connection = list(row), connections[queryset.db]
+        for position, (converters, expression) in shape.converters.items():
+            for convert in converters:
+                values[position] = convert(values[position], expression, connection)
+        row = tuple(values)
+    return queryset.model.from_db(queryset.db, shape.attnames, row)
