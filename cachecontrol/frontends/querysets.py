@@ -109,6 +109,7 @@ class TrackedQuerySet(models.QuerySet[M]):
 
             product = Product.objects.fetch(5)
         """
+        model: Any = self.model
         if not rows.can_find(self, pk):
             return self.cached(name, ttl=ttl, enabled=enabled).get(pk=pk)
         policy = _policy(self.model, name, ttl=ttl, enabled=enabled)
@@ -116,7 +117,7 @@ class TrackedQuerySet(models.QuerySet[M]):
         if found is None:
             return self.cached(name, ttl=ttl, enabled=enabled).get(pk=pk)
         if not found:
-            raise self.model.DoesNotExist(f"{self.model._meta.object_name} matching query does not exist.")
+            raise model.DoesNotExist(f"{model._meta.object_name} matching query does not exist.")
         _mark(found[0], set())
         return cast("M", found[0])
 

@@ -93,10 +93,20 @@ def shelf_row(pk: int, *, cached: bool) -> list[Fact]:
     return [("shelf", pk, row.version if row else None)]
 
 
+def fetched_item(pk: int) -> list[Fact]:
+    """Fetch one item by its primary key."""
+    try:
+        return [_item_fact(pk, Item.objects.fetch(pk, "prove.items"))]
+    except Item.DoesNotExist:
+        return [_item_fact(pk, None)]
+
+
 def random_query(rng: random.Random, shelf: int, pk: int) -> list[Fact]:
     """Run a cached query of a shape that is drawn."""
     if rng.random() < 0.1:
         return shelf_row(shelf, cached=True)
+    if rng.random() < 0.1:
+        return fetched_item(pk)
     return rng.choice(QUERIES)(items(cached=True), shelf, pk)
 
 
