@@ -12,7 +12,7 @@ from tests.bench.models import Kept
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-SHAPES = ("get", "list of 24", "count")
+SHAPES = ("get", "fetch", "list of 24", "count")
 
 
 def measure(*, rounds: int) -> list[Measured]:
@@ -38,6 +38,9 @@ def _read(shape: str, goods: QuerySet[Kept], number: int) -> object:
     match shape:
         case "get":
             return goods.get(pk=number * GOODS)
+        case "fetch":
+            is_cached = goods.query.policy is not None  # type: ignore[attr-defined]
+            return Kept.objects.fetch(number * GOODS) if is_cached else goods.get(pk=number * GOODS)
         case "list of 24":
             return list(goods.filter(shelf=number).order_by("name")[:24])
         case _:

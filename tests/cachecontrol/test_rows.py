@@ -97,4 +97,7 @@ def test_models_of_any_kind_defer_what_get_defers() -> None:
 
 
 def test_afetch_returns_the_row() -> None:
-    assert async_to_sync(Author.objects.afetch)(1) == Author.objects.get(pk=1)
+    async def read() -> Author:
+        return await Author.objects.afetch(1)
+
+    assert async_to_sync(read)() == Author.objects.get(pk=1)
