@@ -89,7 +89,9 @@ class TrackedQuerySet(models.QuerySet[M]):
             queryset._iterable_class = _CachedModelIterable
         return cast("Self", queryset._without_ignored())
 
-    def fetch(self, pk: Any, name: str = "", *, ttl: float = 3600.0, enabled: bool = True) -> M:
+    def fetch(
+        self, pk: Any, name: str = "", *, ttl: float = 3600.0, local: bool = True, enabled: bool = True
+    ) -> M:
         """Return the row with this primary key as ``cached().get(pk=pk)`` does, on a hit without compiling the query.
 
         Both share their entries. A queryset that is filtered or changed otherwise keeps its restrictions, and compiles.
@@ -98,6 +100,7 @@ class TrackedQuerySet(models.QuerySet[M]):
             pk: the primary key, in any form that ``get`` takes.
             name: name of the policy, as in ``cached()``.
             ttl: seconds that an entry lives at most.
+            local: as in ``cached()``.
             enabled: if False, each read runs the query and counts as a bypass (``disabled``).
 
         Raises:
@@ -111,19 +114,21 @@ class TrackedQuerySet(models.QuerySet[M]):
         """
         model: Any = self.model
         if not rows.can_find(self, pk):
-            return self.cached(name, ttl=ttl, enabled=enabled).get(pk=pk)
-        policy = _policy(self.model, name, ttl=ttl, enabled=enabled)
+            return self.cached(name, ttl=ttl, local=local, enabled=enabled).get(pk=pk)
+        policy = _policy(self.model, name, ttl=ttl, local=local, enabled=enabled)
         found = rows.find(self, policy, pk, tuple(_ignored(self.model, {})))
         if found is None:
-            return self.cached(name, ttl=ttl, enabled=enabled).get(pk=pk)
+            return self.cached(name, ttl=ttl, local=local, enabled=enabled).get(pk=pk)
         if not found:
             raise model.DoesNotExist(f"{model._meta.object_name} matching query does not exist.")
         _mark(found[0], set())
         return cast("M", found[0])
 
-    async def afetch(self, pk: Any, name: str = "", *, ttl: float = 3600.0, enabled: bool = True) -> M:
+    async def afetch(
+        self, pk: Any, name: str = "", *, ttl: float = 3600.0, local: bool = True, enabled: bool = True
+    ) -> M:
         """Return what ``fetch`` returns, without blocking the event loop."""
-        return await sync_to_async(self.fetch)(pk, name, ttl=ttl, enabled=enabled)
+        return await sync_to_async(self.fetch)(pk, name, ttl=ttl, local=local, enabled=enabled)
 
     def select_related(self, *fields: Any) -> Self:
         return super().select_related(*fields)._without_ignored()
@@ -173,10 +178,10 @@ class TrackedQuerySet(models.QuerySet[M]):
         return getattr(self.query, "policy", None) is None
 
 
-def _policy(model: Any, name: str, *, ttl: float, enabled: bool) -> Policy:
+def _policy(model: Any, name: str, *, ttl: float, local: bool, enabled: bool) -> Policy:
     """Return the policy of a model's cached querysets, which is registered under the name or the model's label."""
     name = name or model._meta.label_lower
-    return register_policy(Policy(name=name, kind=PolicyKind.QUERY, ttl=ttl, enabled=enabled))
+    return register_policy(Policy(name=name, kind=PolicyKind.QUERY, ttl=ttl, local=local, enabled=enabled))
 
 
 def _ignored(model: Any, joined: dict[str, Any]) -> Iterator[str]:
