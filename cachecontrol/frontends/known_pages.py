@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cachecontrol.frontends.pages import Page
 
 MIDDLEWARE = "cachecontrol.middleware.CachedPageMiddleware"
-PAGES = 20_000
+PAGES = 10_000
 """Requests that are remembered at most."""
 NAMES = (
     "wsgi.url_scheme",
