@@ -24,7 +24,7 @@ from cachecontrol.frontends.known_pages import known_pages
 from cachecontrol.local import puller
 from cachecontrol.local import tier as tier_module
 from cachecontrol.local.puller import pull_once
-from tests.races.conftest import transactional_db
+from tests.shelf.world import elsewhere, transactional_db
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -342,7 +342,7 @@ def test_asgi_gets_the_same_hits(site: Site, local: None, asgi: Any) -> None:
         return [await _ask(asgi, "/text/30/") for _ in range(4)]
 
     pull_once()
-    answers = asyncio.run(ask())
+    answers = elsewhere(lambda: asyncio.run(ask()))
     assert [headers["cache-status"] for _, headers, _ in answers] == [
         "larder; fwd=uri-miss; stored",
         "larder; hit",
@@ -365,7 +365,7 @@ def test_asgi_tells_schemes_and_hosts_apart(site: Site, asgi: Any) -> None:
             await _ask(asgi, "/text/1/", method="HEAD"),
         ]
 
-    same, secure, foreign, head = asyncio.run(ask())
+    same, secure, foreign, head = elsewhere(lambda: asyncio.run(ask()))
     assert same[1]["cache-status"] == "larder; hit"
     assert b"https://testserver" in secure[2]
     assert foreign[0] == 400

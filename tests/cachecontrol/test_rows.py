@@ -15,6 +15,7 @@ from cachecontrol.drain import catch_up
 from cachecontrol.exceptions import FullSaveRefused
 from tests.library import shelf
 from tests.library.models import Author, Book
+from tests.shelf.world import elsewhere
 
 pytestmark = [shelf.committed, pytest.mark.usefixtures("library")]
 
@@ -23,9 +24,7 @@ def test_hit_runs_no_sql_and_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -
     expected = Author.objects.get(pk=1)
     Author.objects.fetch(1)
     monkeypatch.delattr(SQLCompiler, "as_sql")
-    with CaptureQueriesContext(
-        connection,
-    ) as captured:
+    with CaptureQueriesContext(connection) as captured:
         author = Author.objects.fetch(1)
     assert not captured.captured_queries
     assert author == expected
@@ -100,4 +99,4 @@ def test_afetch_returns_the_row() -> None:
     async def read() -> Author:
         return await Author.objects.afetch(1)
 
-    assert async_to_sync(read)() == Author.objects.get(pk=1)
+    assert elsewhere(async_to_sync(read)) == Author.objects.get(pk=1)
