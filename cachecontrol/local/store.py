@@ -81,15 +81,19 @@ class Store:
 
     def _shrink(self, limit: int) -> None:
         while self.size > limit:
-            self._drop(next(iter(self._entries)))
+            # One call: an iterator would fail if a reader touched an entry between its creation and its first step.
+            _, entry = self._entries.popitem(last=False)
+            self._forget(entry)
 
     def _drop(self, key: str) -> None:
-        entry = self._entries.pop(key, None)
-        if entry is None:
-            return
+        if entry := self._entries.pop(key, None):
+            self._forget(entry)
+
+    def _forget(self, entry: LocalEntry) -> None:
+        """Count and index an entry no more that was taken out."""
         self.size -= entry.size
         for tag in entry.head.tags:
             keys = self._keys[tag]
-            keys.discard(key)
+            keys.discard(entry.key)
             if not keys:
                 del self._keys[tag]
