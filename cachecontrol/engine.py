@@ -243,8 +243,12 @@ def _reason_to_fill(request: ReadRequest[Any], lookup: Lookup) -> Reason | None:
 
 
 def _may_be_local(request: ReadRequest[Any]) -> bool:
-    """Whether the local tier may answer this read. What is stored is built from what Redis says, so a fill asks Redis."""
+    """Whether the local tier may answer this read.
+
+    What is stored is built from what Redis says, so a fill asks Redis, and so does a reader who has to fill.
+    """
     is_allowed = request.policy.local and is_local_allowed() and current_collection() is None
+    is_allowed = is_allowed and _refilled_key.get() != request.key
     if is_allowed:
         puller.keep_up()
     return is_allowed

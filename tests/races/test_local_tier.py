@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.test import Client
 
+from cachecontrol import engine
 from cachecontrol.api import local_reads
 from cachecontrol.local import puller as puller_module
 from cachecontrol.local import tier as tier_module
@@ -120,6 +121,19 @@ def test_a_process_does_not_answer_before_its_own_write_is_pulled(world: World, 
     reads.write(Subject.ROW)
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
     assert not was_local(world)
+
+
+def test_the_fill_of_a_fresh_entry_is_not_answered_from_memory(world: World) -> None:
+    """As the warm job fills a page near its end, which this process may hold."""
+    client = Client()
+    pull_once()
+    for _ in range(4):
+        client.get("/page/row/")
+    assert was_local(world)
+    with engine.refilling(next(iter(tier.store._entries))):
+        client.get("/page/row/")
+    assert world.last.outcome is Outcome.MISS
+    assert world.last.reason == Reason.WARM
 
 
 def test_what_moved_between_the_read_and_the_admission_is_not_admitted(world: World, door: Door) -> None:
