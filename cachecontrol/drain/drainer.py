@@ -94,7 +94,7 @@ class Drainer:
         moved = protocol.move(state.epoch, state.position, state.moves, advance)
         if moved is None:
             return None
-        tier.require(moved.sequence)
+        tier.require(state.epoch, moved.sequence)
         connection.last_state = state
         return DrainResult(moved=moved.tags, tags=len(state.moves), epoch=state.epoch)
 
@@ -139,7 +139,7 @@ class Drainer:
         )
         moved = protocol.move(state.epoch, position, moves, advance)
         if moved is not None:
-            tier.require(moved.sequence)
+            tier.require(state.epoch, moved.sequence)
         return moved
 
     def _renew(self, clock: Clock, state: PrimaryState, reason: str) -> None:

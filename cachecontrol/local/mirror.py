@@ -77,8 +77,7 @@ class Mirror:
             self.floor = move.sequence
 
     def restart(self, pull: Pull) -> None:
-        """Begin anew at a pull, after the process lost track of the moves. The store has to be empty."""
-        self.lose_track()
+        """Begin anew at a pull, after the process lost track of the moves."""
         self.epoch, self.position, self.floor = pull.epoch, pull.position, pull.sequence
 
     def lose_track(self) -> None:

@@ -2,7 +2,8 @@
 
 Note [Why the proof is taken before the entry]. The puller drops the entries that moves have ended, and publishes the later proof
 after that. So an entry that is found after a proof was taken was fresh by this proof. In the other order, an entry that was found
-before it was dropped would be judged by a proof that no longer counts for it.
+before it was dropped would be judged by a proof that no longer counts for it. In the same way, what this process has moved
+itself is taken before both.
 
 Note [Why only some readers ask the local tier]. The mirror may be some milliseconds behind Redis. This is within ``MAX_LAG``,
 but a reader who has just written could miss the change. So the tier answers only where code has said that the reader has not
@@ -42,32 +43,25 @@ class Ticket(NamedTuple):
     generation: int
 
 
-class Required(NamedTuple):
-    """The record that the mirror has to reach before the tier answers, and when this was required."""
-
-    sequence: int
-    at: float
-
-
-NOTHING_REQUIRED = Required(0, 0.0)
-
-
 @dataclass(slots=True)
 class Tier:
     """The store, and the mirror that proves what is in it."""
 
     store: Store = field(default_factory=Store)
     mirror: Mirror = field(default_factory=Mirror)
-    required: Required = NOTHING_REQUIRED
-    """The record of this process' own last move."""
+    required: int = 0
+    """The record of this process' own last move since the mirror began: the tier does not answer before the mirror has it.
+
+    A tier that is emptied requires nothing: all that it admits afterwards is read from Redis after that move.
+    """
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Held by those who change the store or the mirror."""
 
     def find(self, key: str) -> LocalEntry | None:
         """Return a provably fresh entry, or None. See Note [Why the proof is taken before the entry]."""
-        until, sequence = self.mirror.proof
+        required, (until, sequence) = self.required, self.mirror.proof
         entry = self.store.find(key)
-        if entry is None or sequence < self.required.sequence or now() >= min(until, entry.deadline):
+        if entry is None or sequence < required or now() >= min(until, entry.deadline):
             return None
         self.store.touch(key)
         return entry
@@ -113,11 +107,13 @@ class Tier:
             entry.ready = ready
             self.store.grow(entry, size, conf.local_bytes)
 
-    def require(self, sequence: int) -> None:
-        """Do not answer before the mirror has this record: this process itself has moved up to there."""
+    def require(self, epoch: str, sequence: int) -> None:
+        """Do not answer before the mirror has this record of this epoch's log: this process itself has moved up to there."""
         with self.lock:
-            if sequence > self.required.sequence:
-                self.required = Required(sequence, now())
+            if epoch == self.mirror.epoch:
+                self.required = max(self.required, sequence)
+            else:  # one of the two epochs is over
+                self._forget()
 
     def take(self, pull: Pull, sent: float) -> None:
         """Take in a pull that was sent at ``sent``: drop what its moves have ended, then publish what it proves."""
@@ -127,21 +123,19 @@ class Tier:
                     self.store.move(record.tags, record.position)
                 self.mirror.advance(pull)
             else:
-                self._restart(pull, sent)
+                self._forget()
+                self.mirror.restart(pull)
             self.mirror.prove(pull, sent)
 
     def lose_track(self) -> None:
         """Drop all entries: the process cannot know any more what has moved."""
         with self.lock:
-            self.mirror.lose_track()
-            self.store.clear()
+            self._forget()
 
-    def _restart(self, pull: Pull, sent: float) -> None:
-        """Begin anew. A record that was required before the pull and that Redis does not have is one of a log that it lost."""
+    def _forget(self) -> None:
+        self.mirror.lose_track()
         self.store.clear()
-        self.mirror.restart(pull)
-        if self.required.at < sent:
-            self.required = Required(min(self.required.sequence, pull.sequence), sent)
+        self.required = 0
 
     def _is_current(self, head: Head, lookup: Lookup, ticket: Ticket) -> bool:
         """Whether the mirror has followed the log since before the read, and no tag of the entry moved meanwhile."""

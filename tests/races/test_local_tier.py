@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 from django.test import Client
@@ -17,7 +19,7 @@ from cachecontrol.api import local_reads
 from cachecontrol.local import puller as puller_module
 from cachecontrol.local import tier as tier_module
 from cachecontrol.local.puller import Puller, pull_once
-from cachecontrol.local.tier import NOTHING_REQUIRED, tier
+from cachecontrol.local.tier import Tier, tier
 from cachecontrol.reasons import Outcome, Reason
 from cachecontrol.redis import keys, protocol
 from tests.patience import LONG
@@ -56,9 +58,15 @@ def hold(door: Door, subject: Subject) -> str:
 
 def change_elsewhere(world: World, subject: Subject) -> None:
     """Let another process change and drain: this one hears of it when it pulls."""
-    required = tier.required
-    world.change_and_drain(subject)
-    tier.required = required
+    with in_another_process():
+        world.change_and_drain(subject)
+
+
+@contextmanager
+def in_another_process() -> Iterator[None]:
+    """Let this process not hear of the moves of the drains within the block."""
+    with mock.patch.object(Tier, "require"):
+        yield
 
 
 def end(puller: Puller) -> None:
@@ -123,6 +131,43 @@ def test_a_process_does_not_answer_before_its_own_write_is_pulled(world: World, 
     assert not was_local(world)
 
 
+def test_an_own_write_in_an_epoch_that_the_mirror_does_not_know_empties_the_tier(
+    world: World, door: Door
+) -> None:
+    hold(door, Subject.ROW)
+    world.redis.delete(keys.CLOCK)
+    reads.write(Subject.ROW)
+    assert len(tier.store) == 0
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+    assert not was_local(world)
+
+
+def test_a_process_that_notes_a_write_after_its_epoch_has_ended_answers_again(
+    world: World, door: Door
+) -> None:
+    change_elsewhere(world, Subject.ROW)
+    hold(door, Subject.ROW)
+    epoch, sequence = tier.mirror.epoch, tier.mirror.proof.sequence
+    world.redis.delete(keys.CLOCK)
+    with in_another_process():
+        world.drain()
+    pull_once()
+    tier.require(epoch, sequence + 1)
+    hold(door, Subject.ROW)
+    door.ask(Subject.ROW)
+    assert was_local(world)
+
+
+def test_an_own_write_counts_for_an_entry_that_is_found_while_the_tier_is_emptied(
+    world: World, door: Door
+) -> None:
+    hold(door, Subject.ROW)
+    key = next(iter(tier.store._entries))
+    reads.write(Subject.ROW)
+    with staged(type(tier.store), "find", after=tier.lose_track):
+        assert tier.find(key) is None
+
+
 def test_the_fill_of_a_fresh_entry_is_not_answered_from_memory(world: World) -> None:
     """As the warm job fills a page near its end, which this process may hold."""
     client = Client()
@@ -179,10 +224,10 @@ def test_a_trimmed_log_empties_the_tier(world: World, door: Door) -> None:
 
 def test_a_process_that_is_too_far_behind_forgets(world: World, door: Door) -> None:
     hold(door, Subject.ROW)
-    for _ in range(keys.RECORDS_PER_PULL + 1):
-        world.run("UPDATE shelf_item SET price = price + 1 WHERE id = 2")
-        world.drain()
-    tier.required = NOTHING_REQUIRED
+    with in_another_process():
+        for _ in range(keys.RECORDS_PER_PULL + 1):
+            world.run("UPDATE shelf_item SET price = price + 1 WHERE id = 2")
+            world.drain()
     pull_once()
     assert len(tier.store) == 0
 
@@ -228,7 +273,8 @@ def test_a_new_epoch_empties_the_tier_also_with_the_same_sequence(
     sequence = tier.mirror.proof.sequence
     assert sequence == moves_after
     world.redis.delete(keys.CLOCK)
-    world.drain()
+    with in_another_process():
+        world.drain()
     if moves_after:
         change_elsewhere(world, Subject.ROW)
     pull_once()
