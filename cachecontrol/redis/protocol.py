@@ -263,12 +263,14 @@ def pull(epoch: str, sequence: int, position: str) -> Pull:
 
 
 def await_move(sequence: int, seconds: float) -> None:
-    """Wait until the log has a record after this one, at most ``seconds``. Raises StoreDown."""
-    after = f"{sequence}-0"
+    """Wait until the log has a record after this one, at most ``seconds``. Raises StoreDown.
+
+    The wait ends well before the timeout of the connection, which would be taken for a Redis that does not answer.
+    """
     with redis_client.translating_errors():
-        redis_client.thread_connection.send(
-            "XREAD", "COUNT", 1, "BLOCK", max(1, int(seconds * 1000)), "STREAMS", keys.LOG, after
-        )
+        longest = min(seconds, redis_client.timeout() / 2)
+        wait = ["BLOCK", max(1, int(longest * 1000)), "STREAMS", keys.LOG, f"{sequence}-0"]
+        redis_client.thread_connection.send("XREAD", "COUNT", 1, *wait)
 
 
 def move(epoch: str, position: str, moves: Sequence[TagMove], advance: Advance) -> Moved | None:

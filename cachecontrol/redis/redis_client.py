@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from contextlib import contextmanager
@@ -43,6 +44,11 @@ def client() -> Redis:
     """Return the redis-py client of the alias that the cache uses. Use it within ``translating_errors``."""
     client: Redis = get_redis_connection(conf.alias)
     return client
+
+
+def timeout() -> float:
+    """Return the seconds after which a connection gives up waiting for a reply; infinity if it never does."""
+    return float(client().connection_pool.connection_kwargs.get("socket_timeout") or math.inf)
 
 
 @contextmanager
