@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from cachecontrol.reasons import Reason
 from cachecontrol.stats import histogram
 
 if TYPE_CHECKING:
@@ -89,6 +90,14 @@ class Counters:
             n
             for name, n in self.counts.items()
             if name.kind == CountKind.READS and (outcome is None or name.outcome == outcome)
+        )
+
+    def local_hits(self) -> int:
+        """Return the number of hits that processes answered from their own memory."""
+        return sum(
+            n
+            for name, n in self.counts.items()
+            if name.kind == CountKind.READS and name.outcome == "hit" and name.label == Reason.LOCAL
         )
 
     def hit_rate(self) -> float | None:

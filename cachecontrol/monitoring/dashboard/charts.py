@@ -27,6 +27,7 @@ class PolicySummary:
     policy: str
     reads: int
     hit_rate: float | None
+    local_hits: int
     hit: list[float | None]
     miss: list[float | None]
     refusals: int
@@ -39,6 +40,7 @@ class PolicySummary:
             policy=policy,
             reads=counters.reads(),
             hit_rate=counters.hit_rate(),
+            local_hits=counters.local_hits(),
             hit=counters.quantiles(Outcome.HIT, SHARES.values()),
             miss=counters.quantiles(Outcome.MISS, SHARES.values()),
             refusals=sum(n for _, n in counters.of_kind(CountKind.REFUSALS)),
