@@ -7,17 +7,24 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+import hypothesis
 import psycopg
 from django.db import connection, transaction
 from django.test import Client
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
+from cachecontrol.api import local_reads
 from cachecontrol.drain.runner import DrainRunner
 from cachecontrol.jobs import prune
+from cachecontrol.local import puller
+from cachecontrol.local import tier as tier_module
+from cachecontrol.local.puller import pull_once
+from cachecontrol.local.tier import tier
 from cachecontrol.postgres import clock_check
 from cachecontrol.postgres.clock_check import reason_to_renew
+from cachecontrol.reasons import Reason, Verdict
 from cachecontrol.redis import keys, protocol
 from tests.shelf import reads
 from tests.shelf.cluster import parameters
@@ -26,6 +33,8 @@ from tests.shelf.world import DOORS, elsewhere, fill_shelves, transactional_db, 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import pytest
 
     from tests.shelf.world import World
 
@@ -204,13 +213,68 @@ class Protocol(RuleBasedStateMachine):
                 assert ask(door, subject) == str(reads.read(subject))
 
 
+class LocalProtocol(Protocol):
+    """The same with the local tier, which judges by itself: it pulls at any time, and what it holds has to be fresh for Redis."""
+
+    def __init__(self) -> None:
+        tier_module._renew_after_fork()
+        super().__init__()
+        self.held = 0
+
+    @rule(door=st.sampled_from(DOOR_NAMES), subject=st.sampled_from(Subject))
+    def read_often(self, door: str, subject: Subject) -> None:
+        self.pull()
+        for _ in range(4):
+            assert ask(door, subject) in self.possible[subject]
+
+    @rule(write=st.sampled_from(WRITES))
+    def a_rival_writes_and_drains(self, write: str) -> None:
+        self.a_rival_writes(write)
+        self.drain()
+        self.pull()
+
+    @rule()
+    def pull(self) -> None:
+        pull_once()
+        keys_held = [*tier.store._entries]
+        self.held += len(keys_held)
+        for key in keys_held:
+            lookup = protocol.read(key)
+            assert lookup.verdict is Verdict.FRESH or lookup.reason in LOST, (key, lookup)
+
+
+LOST = {Reason.EVICTED, Reason.ABSENT}
+"""What Redis says of a fresh entry if it has lost the entry or one of its tags."""
+
+
+def test_the_local_tier_and_redis_judge_alike(
+    world: World, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    switches = {"PRUNE_AFTER": 0.0, "ROWS_PER_CHANGE": 2, "WAIT": 0.05, "LOCAL_BYTES": 1_000_000}
+    settings.CACHECONTROL = {**settings.CACHECONTROL, **switches}
+    monkeypatch.setattr(puller, "keep_up", lambda: None)
+    LocalProtocol.world = world
+    held: list[int] = []
+    teardown = LocalProtocol.teardown
+    monkeypatch.setattr(LocalProtocol, "teardown", lambda self: (held.append(self.held), teardown(self))[-1])
+    try:
+        with local_reads():
+            run_state_machine_as_test(
+                LocalProtocol,
+                settings=hypothesis.settings(BOUNDED, max_examples=15, phases=[hypothesis.Phase.generate]),
+            )
+    finally:
+        tier_module._renew_after_fork()
+    assert sum(held) > 0
+
+
 def test_no_answer_is_older_than_the_last_drain(world: World, settings: Any) -> None:
     settings.CACHECONTROL = {**settings.CACHECONTROL, "PRUNE_AFTER": 0.0, "ROWS_PER_CHANGE": 2, "WAIT": 0.05}
     Protocol.world = world
     run_state_machine_as_test(Protocol, settings=BOUNDED)
 
 
-BOUNDED = settings(
+BOUNDED = hypothesis.settings(
     max_examples=6,
     stateful_step_count=30,
     deadline=None,
