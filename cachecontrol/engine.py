@@ -73,7 +73,7 @@ def read(request: ReadRequest[T]) -> ReadResult[T]:
     return result
 
 
-def find(request: ReadRequest[T], *, is_local: bool) -> ReadResult[T] | None:
+def find(request: ReadRequest[T], *, may_be_local: bool, asks_redis: bool = True) -> ReadResult[T] | None:
     """Return the value of a fresh entry to a visitor whose request has not reached Django yet; None if there is none.
 
     Nothing is computed, and no lease is taken. The read is counted if it is answered. No transaction or session of this thread
@@ -81,7 +81,8 @@ def find(request: ReadRequest[T], *, is_local: bool) -> ReadResult[T] | None:
 
     Args:
         request: what is read.
-        is_local: True asks the local tier only, False asks Redis only.
+        may_be_local: whether the local tier may answer.
+        asks_redis: whether Redis is asked if the local tier does not answer.
     """
     begun = time.perf_counter()
     if not (conf.enabled and request.policy.enabled) or after_commit.has_undrained_write():
@@ -89,9 +90,8 @@ def find(request: ReadRequest[T], *, is_local: bool) -> ReadResult[T] | None:
     keeps_local = request.policy.local and conf.local_bytes > 0
     if keeps_local:
         puller.keep_up()
-    if is_local:
-        result = _find_locally(request) if keeps_local else None
-    else:
+    result = _find_locally(request) if keeps_local and may_be_local else None
+    if result is None and asks_redis:
         result = _find_in_redis(request, tier.ticket() if keeps_local else None)
     if result is not None:
         _record(request, result, begun)
@@ -294,7 +294,7 @@ def _serve(
         ends = head.ends / MICROSECONDS if head.ends else None
         surrounding.add_positions(head.tags, ends, scope=sessions.scope_name())
     if ticket is not None and lookup.verdict is Verdict.FRESH:
-        tier.offer(request.key, lookup, value if request.is_shared else lookup.entry.body, ticket)
+        tier.offer(request.key, head, lookup, value if request.is_shared else lookup.entry.body, ticket)
     is_answer = lookup.verdict is Verdict.ANSWER
     return ReadResult(
         value=value,

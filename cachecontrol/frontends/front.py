@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cachecontrol.core.reading import ReadResult
     from cachecontrol.frontends.known_pages import KnownPage, Signature
-    from cachecontrol.frontends.responses import Answer
+    from cachecontrol.frontends.responses import SentResponse
 
     Environ = dict[str, Any]
     WSGIApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -114,7 +114,7 @@ def _signature(meta: Mapping[str, Any]) -> Signature | None:
     return known_pages.signature(meta)
 
 
-def _answer(signature: Signature, meta: Mapping[str, Any], *, asks_redis: bool = True) -> Answer | None:
+def _answer(signature: Signature, meta: Mapping[str, Any], *, asks_redis: bool = True) -> SentResponse | None:
     """Return the answer to a request for a known page whose entry is fresh; None if Django has to answer.
 
     An error is logged, and Django answers.
@@ -135,13 +135,10 @@ def _chooses_language(meta: Mapping[str, Any]) -> bool:
     return settings.LANGUAGE_COOKIE_NAME in meta.get("HTTP_COOKIE", "")
 
 
-def _answer_from_cache(known: KnownPage, meta: Mapping[str, Any], *, asks_redis: bool) -> Answer | None:
-    result = None
-    if not visitors.may_have_written(meta):
-        result = engine.find(known.request, is_local=True)
-    if result is None and asks_redis:
-        result = engine.find(known.request, is_local=False)
-    return None if result is None else _prepared(known, result).answer(meta, result)
+def _answer_from_cache(known: KnownPage, meta: Mapping[str, Any], *, asks_redis: bool) -> SentResponse | None:
+    may_be_local = not visitors.may_have_written(meta)
+    result = engine.find(known.request, may_be_local=may_be_local, asks_redis=asks_redis)
+    return None if result is None else _prepared(known, result).respond(meta, result)
 
 
 def _prepared(known: KnownPage, result: ReadResult[Any]) -> PreparedResponse:

@@ -87,7 +87,7 @@ class KnownPages:
         """Remember that requests of this signature ask for this page. The one remembered first may be forgotten for it."""
         if signature in self._pages:
             return
-        known = KnownPage(page, page.read_request(_compute_nothing, may_warm=True), page.vary_headers)
+        known = KnownPage(page, page.read_request(page.ask, may_warm=True), page.vary_headers)
         with self._lock:
             self._pages[signature] = known
             if len(self._pages) > PAGES:
@@ -98,10 +98,6 @@ class KnownPages:
         with self._lock:
             for signature in [each for each, known in self._pages.items() if known.page == page]:
                 del self._pages[signature]
-
-
-def _compute_nothing() -> Any:
-    raise NotImplementedError("the front computes no pages")
 
 
 def _names() -> tuple[str, ...]:

@@ -128,7 +128,7 @@ def _directives(header: str) -> list[str]:
     return sorted(part.strip() for part in header.split(";"))
 
 
-class Answer(NamedTuple):
+class SentResponse(NamedTuple):
     """What is sent to a visitor."""
 
     status: int
@@ -175,8 +175,8 @@ class PreparedResponse:
         """Bytes that it takes beside the stored response, with the plain body, whose length ends the gzip format."""
         return int.from_bytes(self.compressed[-4:], "little") + HEADERS_SIZE
 
-    def answer(self, meta: Mapping[str, Any], result: ReadResult[Any]) -> Answer:
-        """Return the answer to a visitor.
+    def respond(self, meta: Mapping[str, Any], result: ReadResult[Any]) -> SentResponse:
+        """Return what is sent to a visitor.
 
         Args:
             meta: the headers of the request, as ``request.META`` and WSGI's environment have them.
@@ -187,14 +187,14 @@ class PreparedResponse:
         headers = [*self.headers, ("Age", str(int(result.age)))]
         headers.append(("Cache-Status", f"{CACHE_NAME}; {cache_status(result)}"))
         if self.etag and (condition := meta.get("HTTP_IF_NONE_MATCH")) and _names(condition, self.etag):
-            return Answer(HTTPStatus.NOT_MODIFIED, headers, b"")
+            return SentResponse(HTTPStatus.NOT_MODIFIED, headers, b"")
         if self.compressed and _accepts_gzip(meta.get("HTTP_ACCEPT_ENCODING", "")):
             headers.append(("Content-Encoding", "gzip"))
             body = self.compressed
         else:
             body = self._plain_body()
         headers.append(("Content-Length", str(len(body))))
-        return Answer(self.status, headers, body)
+        return SentResponse(self.status, headers, body)
 
     def _plain_body(self) -> bytes:
         if self.body is None:
@@ -212,9 +212,9 @@ def send(request: HttpRequest, result: ReadResult[Any], *, vary_headers: Iterabl
 
     Raises DamagedData if the body cannot be decompressed.
     """
-    answer = PreparedResponse.of_stored(result.value, vary_headers).answer(request.META, result)
-    response = HttpResponse(answer.body, status=answer.status)
-    for name, value in answer.headers:
+    sent = PreparedResponse.of_stored(result.value, vary_headers).respond(request.META, result)
+    response = HttpResponse(sent.body, status=sent.status)
+    for name, value in sent.headers:
         response.headers[name] = value
     return response
 

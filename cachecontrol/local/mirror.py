@@ -1,9 +1,9 @@
 """The mirror: what this process knows of the moves and the clock in Redis, and for how long that proves freshness.
 
-Note [Why a proof is as old as the clock was]. A pull proves that the moves which it returned are all that happened before the
-time of the clock. Redis tells how old that time was when it replied. The process cannot know when that was, only that it was
-after the pull was sent. So it counts from the time before the pull was sent, on its own monotonic clock: a process that was
-stopped, a full socket or a slow Redis can only make the proof look older than it is.
+Note [Why what a pull proves is as old as the clock was]. A pull proves that the moves which it returned are all that happened
+before the time of the clock. Redis tells how old that time was when it replied. The process cannot know when that was, only that
+it was after the pull was sent. So it counts from the time before the pull was sent, on its own monotonic clock: a process that
+was stopped, a full socket or a slow Redis can only end the validity of the entries earlier.
 
 Note [Why the machine's sleep counts]. CLOCK_MONOTONIC stands still while a machine is suspended, and its data ages meanwhile.
 CLOCK_BOOTTIME does not, so it is used where the system has it.
@@ -32,7 +32,7 @@ REMEMBERED_MOVES = 50_000
 NEVER = float("-inf")
 
 
-class Proof(NamedTuple):
+class Validity(NamedTuple):
     """What the mirror proves: no entry that it left in the store is staler than ``MAX_LAG``, until a moment."""
 
     until: float
@@ -41,14 +41,14 @@ class Proof(NamedTuple):
     """The last record of the log that the mirror has."""
 
 
-class Move(NamedTuple):
+class LastMove(NamedTuple):
     """The last move of a tag."""
 
     position: str
     sequence: int
 
 
-UNPROVEN = Proof(NEVER, 0)
+NOT_VALID = Validity(NEVER, 0)
 
 
 @dataclass(slots=True)
@@ -56,21 +56,21 @@ class Mirror:
     """The moves since this process began to pull, or since it last lost track of them."""
 
     epoch: str = ""
-    proof: Proof = UNPROVEN
+    validity: Validity = NOT_VALID
     position: str = ""
     """The position of the last record: together with its sequence it identifies the record."""
     generation: int = 0
     """How often the process lost track."""
     floor: int = 0
     """``moves`` are complete since this record."""
-    moves: OrderedDict[str, Move] = field(default_factory=OrderedDict)
+    moves: OrderedDict[str, LastMove] = field(default_factory=OrderedDict)
 
     def advance(self, pull: Pull) -> None:
-        """Take in the moves of a pull that continues the log. ``prove`` follows once the entries that they end are dropped."""
+        """Take in the moves of a pull that continues the log. ``publish`` follows once the entries that they end are dropped."""
         self.position = pull.position
         for record in pull.records:
             for tag in record.tags:
-                self.moves[tag] = Move(record.position, record.sequence)
+                self.moves[tag] = LastMove(record.position, record.sequence)
                 self.moves.move_to_end(tag)
         while len(self.moves) > REMEMBERED_MOVES:
             _, move = self.moves.popitem(last=False)
@@ -82,19 +82,19 @@ class Mirror:
 
     def lose_track(self) -> None:
         """Forget all moves. Nothing is proven any more."""
-        self.proof = UNPROVEN
+        self.validity = NOT_VALID
         self.epoch, self.position = "", ""
         self.generation += 1
         self.moves.clear()
 
-    def prove(self, pull: Pull, sent: float) -> None:
+    def publish(self, pull: Pull, sent: float) -> None:
         """Publish what a pull proves that was sent at ``sent``, in seconds of ``now``.
 
-        See Note [Why a proof is as old as the clock was].
+        See Note [Why what a pull proves is as old as the clock was].
         """
         age = None if pull.time is None else (pull.now - pull.time) / MICROSECONDS
         is_young = age is not None and 0 <= age <= conf.max_lag
-        self.proof = Proof(
+        self.validity = Validity(
             sent - age + conf.max_lag if age is not None and is_young else NEVER, pull.sequence
         )
 

@@ -52,7 +52,7 @@ class Puller:
     def _follow(self) -> None:
         try:
             pull_once()
-            protocol.await_move(tier.mirror.proof.sequence, LONGEST_WAIT)
+            protocol.await_move(tier.mirror.validity.sequence, LONGEST_WAIT)
         except StoreDown:
             tier.lose_track()
             time.sleep(RETRY_PAUSE)
@@ -61,7 +61,7 @@ class Puller:
 def pull_once() -> None:
     """Pull, and let the tier take it in. Raises StoreDown."""
     mirror, sent = tier.mirror, now()
-    tier.take(protocol.pull(mirror.epoch, mirror.proof.sequence, mirror.position), sent)
+    tier.take(protocol.pull(mirror.epoch, mirror.validity.sequence, mirror.position), sent)
 
 
 puller = Puller()

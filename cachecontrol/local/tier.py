@@ -1,9 +1,9 @@
 """The tier: it finds entries that are provably fresh without asking Redis, and admits those that Redis judged to be fresh.
 
-Note [Why the proof is taken before the entry]. The puller drops the entries that moves have ended, and publishes the later proof
-after that. So an entry that is found after a proof was taken was fresh by this proof. In the other order, an entry that was found
-before it was dropped would be judged by a proof that no longer counts for it. In the same way, what this process has moved
-itself is taken before both.
+Note [Why the validity is taken before the entry]. The puller drops the entries that moves have ended, and publishes how long the
+others are valid after that. So an entry that is found after a validity was taken is one of the others. In the other order, an
+entry that was found before it was dropped would be judged by a validity that no longer counts for it. In the same way, what this
+process has moved itself is taken before both.
 
 Note [Why only some readers ask the local tier]. The mirror may be some milliseconds behind Redis. This is within ``MAX_LAG``,
 but a reader who has just written could miss the change. So the tier answers only where code has said that the reader has not
@@ -45,7 +45,7 @@ class Ticket(NamedTuple):
 
 @dataclass(slots=True)
 class Tier:
-    """The store, and the mirror that proves what is in it."""
+    """The store, and the mirror that tells for how long its entries are valid."""
 
     store: Store = field(default_factory=Store)
     mirror: Mirror = field(default_factory=Mirror)
@@ -58,8 +58,8 @@ class Tier:
     """Held by those who change the store or the mirror."""
 
     def find(self, key: str) -> LocalEntry | None:
-        """Return a provably fresh entry, or None. See Note [Why the proof is taken before the entry]."""
-        required, (until, sequence) = self.required, self.mirror.proof
+        """Return a provably fresh entry, or None. See Note [Why the validity is taken before the entry]."""
+        required, (until, sequence) = self.required, self.mirror.validity
         entry = self.store.find(key)
         if entry is None or sequence < required or now() >= min(until, entry.deadline):
             return None
@@ -70,11 +70,12 @@ class Tier:
         """Return what the tier knows before a read is sent to Redis; ``offer`` needs it."""
         return Ticket(now(), self.mirror.generation)
 
-    def offer(self, key: str, lookup: Lookup, value: Any, ticket: Ticket) -> None:
+    def offer(self, key: str, head: Head, lookup: Lookup, value: Any, ticket: Ticket) -> None:
         """Admit an entry that Redis judged to be fresh, if its key was asked for before and nothing has ended it since.
 
         Args:
             key: key of the entry.
+            head: what ``lookup`` has of the entry, unpacked.
             lookup: the reply of Redis.
             value: what the local entry holds.
             ticket: of the time before the read was sent.
@@ -83,7 +84,6 @@ class Tier:
         existing = self.store.find(key)
         if existing is not None and existing.version == lookup.entry.stored:
             return
-        head = Head.unpack(lookup.entry.head)
         size = ENTRY_BYTES + TAG_BYTES * len(head.tags) + len(lookup.entry.head) + len(lookup.entry.body)
         with self.lock:
             if not self.store.was_asked(key) or size > conf.local_bytes // LARGEST_SHARE:
@@ -125,7 +125,7 @@ class Tier:
             else:
                 self._forget()
                 self.mirror.restart(pull)
-            self.mirror.prove(pull, sent)
+            self.mirror.publish(pull, sent)
 
     def lose_track(self) -> None:
         """Drop all entries: the process cannot know any more what has moved."""

@@ -225,10 +225,10 @@ def _local_age() -> None:
     """Trust what a process knows of the moves, however long ago it learned it."""
     from cachecontrol.local import mirror, tier
 
-    def prove_for_ever(self: Any, pull: Any, sent: float) -> None:
-        self.proof = mirror.Proof(float("inf"), pull.sequence)
+    def publish_for_ever(self: Any, pull: Any, sent: float) -> None:
+        self.validity = mirror.Validity(float("inf"), pull.sequence)
 
-    _replace(mirror.Mirror, "prove", prove_for_ever)
+    _replace(mirror.Mirror, "publish", publish_for_ever)
     _replace(tier.Tier, "lose_track", lambda self: None)
 
 

@@ -24,6 +24,7 @@ from cachecontrol.frontends.known_pages import known_pages
 from cachecontrol.local import puller
 from cachecontrol.local import tier as tier_module
 from cachecontrol.local.puller import pull_once
+from cachecontrol.local.tier import tier
 from tests.shelf.world import elsewhere, transactional_db
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ __all__ = ["transactional_db"]
 
 pytestmark = [pytest.mark.urls(__name__), pytest.mark.usefixtures("transactional_db", "redis")]
 
+LITTLE = 40_000
+"""Bytes."""
 runs: list[str] = []
 
 
@@ -212,6 +215,28 @@ def test_a_local_hit_asks_nobody(site: Site, local: None, calls: list[str]) -> N
     assert headers["content-length"] == str(len(body))
     assert site.get("/text/30/", HTTP_COOKIE="sessionid=7")[1]["cache-status"] == "larder; hit"
     assert calls == ["EVALSHA"]
+
+
+def test_pages_that_are_asked_for_once_take_no_memory(site: Site, local: None) -> None:
+    pull_once()
+    for number in range(30):
+        for _ in range(2):  # the second one is the first that Redis answers
+            site.get("/text/30/", f"n={number}")
+    assert len(tier.store) == 0
+    site.get("/text/30/", "n=7")
+    assert len(tier.store) == 1
+
+
+def test_a_flood_of_pages_stays_within_the_bound(site: Site, local: None, settings: Any) -> None:
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "LOCAL_BYTES": LITTLE}
+    pull_once()
+    most = 0
+    for number in range(60):
+        for _ in range(5):  # the last one keeps what was prepared, too
+            site.get("/text/1/", f"n={number}")
+        assert tier.store.size <= LITTLE
+        most = max(most, len(tier.store))
+    assert 1 < most < 60
 
 
 @pytest.mark.parametrize(
