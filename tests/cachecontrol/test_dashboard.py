@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 
+from cachecontrol.reasons import Reason
 from cachecontrol.redis import redis_client
 from cachecontrol.stats import recording
 from cachecontrol.stats.rollup import roll_up
@@ -93,6 +94,18 @@ def test_the_data_match_what_was_recorded(logged_in: Client, reads: None) -> Non
     assert charts["policies"] == ["catalog.product_page"]
     assert [share for share in charts["hit_rate"][0] if share is not None] == [0.9]
     assert len(charts["starts"]) == len(charts["outcomes"][0]) == 60
+
+
+def test_hits_from_the_memory_of_processes_are_told_from_those_of_redis(
+    logged_in: Client, reads: None
+) -> None:
+    for _ in range(4):
+        recording.record_read("catalog.product_page", "hit", Reason.LOCAL, 0.00001)
+    recording.flush()
+    text = logged_in.get(PAGE).content.decode()
+    assert "13&nbsp;hit" in text
+    assert "4 hits from the memory of processes" in text
+    assert "<code>local</code>" not in text  # it is no reason why a read was not a hit
 
 
 def test_a_chosen_policy_shows_nothing_of_the_others(logged_in: Client, reads: None) -> None:
