@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cachecontrol import signing
 from cachecontrol.conf import conf
 from cachecontrol.core import codec, tags
+from cachecontrol.core.dependency import Dependency, coarsen
 from cachecontrol.core.entry import Head
 from cachecontrol.core.reading import ReadResult
 from cachecontrol.dependencies import databases
@@ -138,7 +139,7 @@ def _head(collection: Collection, expires: float) -> Head:
         as_of=point.position,
         expires=int(expires * MICROSECONDS),
         ends=int((collection.ends or 0) * MICROSECONDS),
-        tags=_with_whole_tables(tags.coarsen(collection.tags, conf.rows_per_entry)),
+        tags=_with_whole_tables(coarsen(collection.tags, conf.rows_per_entry)),
     )
 
 
@@ -161,12 +162,12 @@ def _send(
         return error.reason
 
 
-def _with_whole_tables(positions: dict[str, str]) -> dict[str, str]:
+def _with_whole_tables(positions: dict[Dependency, str]) -> dict[Dependency, str]:
     """Add ``table*`` for each table of which a row or slice tag is listed."""
-    whole: dict[str, str] = {}
-    for tag, position in positions.items():
+    whole: dict[Dependency, str] = {}
+    for (tag, _), position in positions.items():
         if tags.is_fine(tag):
-            star = tags.anything(tags.relation_of(tag))
+            star = Dependency(tags.anything(tags.relation_of(tag)))
             whole[star] = min(position, whole.get(star, position))
     return positions | {star: min(at, positions.get(star, at)) for star, at in whole.items()}
 

@@ -42,6 +42,8 @@ class Change(models.Model):
     operation = models.TextField(_("operation"))
     relation = models.TextField(_("table"))
     tags = ArrayField(models.TextField(), verbose_name=_("tags"))
+    columns = ArrayField(models.TextField(), verbose_name=_("columns"), null=True)
+    """The columns that it changed; None: any column."""
 
     objects = CacheManager()
 

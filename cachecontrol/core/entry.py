@@ -1,4 +1,4 @@
-"""Entries: a stored value with its head, which contains the tags that it depends on, each with the position it was read at."""
+"""Entries: a stored value with its head, which contains its dependencies, each with the position it was read at."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import msgpack
 
+from cachecontrol.core.dependency import Dependency
 from cachecontrol.exceptions import DamagedData
 
 
@@ -21,13 +22,27 @@ class Head:
     """Microseconds since 1970 when the entry ends, whatever its tags do."""
     ends: int = 0
     """Microseconds since 1970 of the moment given to ``expire_at``, at which values built from this one end too; 0: none."""
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: dict[Dependency, str] = field(default_factory=dict)
+    """Dependencies, each with the position that it was read at."""
 
     def pack(self) -> bytes:
-        """Return the head as bytes that the scripts and ``unpack`` read."""
+        """Return the head as bytes that the scripts and ``unpack`` read.
+
+        Many dependencies have the same columns, so these are written once: each dependency has an index into them.
+        """
+        columns = {names: index for index, names in enumerate(dict.fromkeys(d.columns for d in self.tags))}
         return bytes(
             msgpack.packb(
-                [self.epoch, self.as_of, self.expires, [*self.tags], [*self.tags.values()], self.ends]
+                [
+                    self.epoch,
+                    self.as_of,
+                    self.expires,
+                    [dependency.tag for dependency in self.tags],
+                    [*self.tags.values()],
+                    self.ends,
+                    [*columns],
+                    [columns[dependency.columns] for dependency in self.tags],
+                ]
             )
         )
 
@@ -35,17 +50,20 @@ class Head:
     def unpack(cls, data: bytes) -> Head:
         """Return the head in these bytes. Raises DamagedData for bytes that ``pack`` did not write."""
         try:
-            epoch, as_of, expires, tags, positions, ends = msgpack.unpackb(data)
-            kinds = {*map(type, (epoch, as_of, *tags, *positions))}, {type(expires), type(ends)}
-            if kinds != ({str}, {int}):
+            epoch, as_of, expires, tags, positions, ends, columns, indexes = msgpack.unpackb(data)
+            texts, numbers = (epoch, as_of, *tags, *positions, *columns), (expires, ends, *indexes)
+            if ({*map(type, texts)}, {*map(type, numbers)}) != ({str}, {int}):
                 raise TypeError("a head of other types")
-            moved = dict(zip(tags, positions, strict=True))
-            return cls(epoch=epoch, as_of=as_of, expires=expires, ends=ends, tags=moved)
+            read = {
+                Dependency(tag, columns[index]): position
+                for tag, index, position in zip(tags, indexes, positions, strict=True)
+            }
+            return cls(epoch=epoch, as_of=as_of, expires=expires, ends=ends, tags=read)
         except Exception as error:
             raise DamagedData("the head of an entry cannot be read") from error
 
     def earliest(self) -> str:
-        """Return the earliest position of the fill and its tags."""
+        """Return the earliest position of the fill and its dependencies."""
         return min([self.as_of, *self.tags.values()])
 
 

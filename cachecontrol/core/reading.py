@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from cachecontrol.core.dependency import Dependency
     from cachecontrol.core.entry import LocalEntry
     from cachecontrol.core.policy import Policy
     from cachecontrol.core.recipe import Recipe
@@ -57,7 +58,7 @@ class ReadResult(Generic[T]):
     is_stored: bool = False
     refusal: Reason | None = None
     """Why a computed value was not stored."""
-    tags: Iterable[str] = ()
-    """The tags that the value depends on."""
+    tags: Iterable[Dependency] = ()
+    """What the value depends on."""
     local_entry: LocalEntry | None = None
     """The entry of the local tier that answered."""

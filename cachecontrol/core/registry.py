@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 class ColumnForms(Protocol):
     """How the values of a table's columns are written."""
 
+    def database_type(self, column: str) -> str:
+        """Return the type of the column in the database, as the model names it (``numeric(8, 2)``)."""
+
     def is_text(self, column: str) -> bool:
         """Whether the values are text."""
 

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 from uuid import UUID
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 
 LONGEST_VALUE = 64
 """Bytes of the longest value that a tag contains as it is; of a longer value it contains the MD5."""
@@ -64,31 +59,20 @@ def relation_of(tag: str) -> str:
     return tag
 
 
+def column_of(tag: str) -> str:
+    """Return the column of a slice tag."""
+    return tag[len(relation_of(tag)) + 1 :].partition("=")[0].removesuffix("~")
+
+
+def is_row(tag: str) -> bool:
+    """Whether the tag names a row."""
+    return tag[len(relation_of(tag)) :].startswith("#")
+
+
 def is_fine(tag: str) -> bool:
     """Whether the tag names a row or a slice, not a whole table."""
     relation = relation_of(tag)
     return tag not in (relation, anything(relation))
-
-
-def coarsen(positions: dict[str, str], limit: int) -> dict[str, str]:
-    """Replace the row and slice tags of a table that has more than ``limit`` by the table's, at their earliest position."""
-    counts: dict[str, int] = {}
-    for tag in filter(is_fine, positions):
-        counts[relation_of(tag)] = counts.get(relation_of(tag), 0) + 1
-    crowded = {relation for relation, count in counts.items() if count > limit}
-    if not crowded:
-        return positions
-    return _merged(
-        (tag if relation_of(tag) not in crowded else relation_of(tag), position)
-        for tag, position in positions.items()
-    )
-
-
-def _merged(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    merged: dict[str, str] = {}
-    for tag, position in pairs:
-        merged[tag] = min(position, merged.get(tag, position))
-    return merged
 
 
 def _shorten(value: str) -> str:

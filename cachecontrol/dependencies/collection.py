@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
+    from cachecontrol.core.dependency import Dependency
     from cachecontrol.postgres.captured import CapturedTables
     from cachecontrol.postgres.read_point import ReadPoint
 
@@ -43,8 +44,8 @@ class Collection:
     """The scope whose rows the fill sees."""
     read_points: dict[str, ReadPoint] = field(default_factory=dict)
     """By alias of the database."""
-    tags: dict[str, str] = field(default_factory=dict)
-    """The earliest position at which each tag was read."""
+    tags: dict[Dependency, str] = field(default_factory=dict)
+    """The earliest position at which each dependency was read."""
     ends: float | None = None
     """When the value ends by itself, in seconds since 1970; None if it does not."""
     refusal: Refusal | None = None
@@ -69,21 +70,23 @@ class Collection:
         """The read point of the database that the fill reads first."""
         return self.read_point(self.database)
 
-    def add(self, alias: str, tags: Iterable[str]) -> None:
-        """Depend on tags that were read from a database, at the position of its read point."""
+    def add(self, alias: str, dependencies: Iterable[Dependency]) -> None:
+        """Depend on what was read from a database, at the position of its read point."""
         if self.refuse_other_thread():
             return
         point = self.read_point(alias)
-        positions = dict.fromkeys(tags, point.position)
+        positions = dict.fromkeys(dependencies, point.position)
         if tables := self._captured_tables(alias, point):
-            self._refuse_unproven({*map(relation_of, positions)}, tables)
+            self._refuse_unproven({relation_of(dependency.tag) for dependency in positions}, tables)
             self.add_positions(positions, scope=sessions.scope_name())
 
-    def add_positions(self, positions: dict[str, str], ends: float | None = None, *, scope: str = "") -> None:
-        """Depend on the tags of a hit or of a nested collection.
+    def add_positions(
+        self, positions: dict[Dependency, str], ends: float | None = None, *, scope: str = ""
+    ) -> None:
+        """Depend on what a hit or a nested collection depends on.
 
         Args:
-            positions: the position of each tag.
+            positions: the position of each dependency.
             ends: when that value ends, in seconds since 1970; None if it does not end by itself.
             scope: the scope that it was read in. If this is another one than the collection's, the collection is refused.
         """
@@ -91,8 +94,8 @@ class Collection:
             return
         if scope and scope != self.scope:
             self.refuse(Reason.SCOPE, self.database)
-        for tag, position in positions.items():
-            self.tags[tag] = min(position, self.tags.get(tag, position))
+        for dependency, position in positions.items():
+            self.tags[dependency] = min(position, self.tags.get(dependency, position))
         if ends is not None:
             self.ends = ends if self.ends is None else min(ends, self.ends)
 

@@ -19,6 +19,7 @@ from django.db import connections
 from psycopg.sql import Composable
 
 from cachecontrol.core import registry
+from cachecontrol.core.dependency import Dependency
 from cachecontrol.dependencies import declarations
 from cachecontrol.dependencies.collection import current_collection, open_collections
 from cachecontrol.dependencies.databases import is_captured
@@ -37,7 +38,7 @@ def reading_tables(tables: list[str]) -> Iterator[None]:
     if untracked := registry.untracked(tables):
         raise Misconfigured(f"raw SQL depends on tables that are not tracked: {', '.join(untracked)}")
     if (collection := current_collection()) is not None:
-        collection.add(collection.database, tables)
+        collection.add(collection.database, map(Dependency, tables))
     with declarations.reported(*tables):
         yield
 
@@ -70,7 +71,7 @@ def check_statement(alias: str, raw: Any, sql: Any) -> None:
     elif not is_captured(alias) or connections[alias].connection is not raw:
         collection.refuse(Reason.DATABASE, alias)
     elif tables:
-        collection.add(alias, tables)
+        collection.add(alias, map(Dependency, tables))
     else:
         collection.refuse(Reason.UNCOVERED, _text(sql))
 

@@ -47,7 +47,7 @@ class FrontEnd(Protocol[R]):
         """
 
 
-FORMAT = "2"
+FORMAT = "3"
 """Changes with the form of stored values, recipes or signatures, so that no release reads what it cannot."""
 
 _front_ends: dict[str, FrontEnd[Any]] = {}

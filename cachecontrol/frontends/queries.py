@@ -21,7 +21,8 @@ from cachecontrol.core import codec
 from cachecontrol.core.reading import ReadRequest
 from cachecontrol.dependencies import query_walk
 from cachecontrol.dependencies.databases import database_for
-from cachecontrol.dependencies.query_walk import QueryDependencies, QueryWalk
+from cachecontrol.dependencies.query_dependencies import QueryDependencies, dependencies_of
+from cachecontrol.dependencies.query_walk import QueryWalk
 from cachecontrol.dependencies.trusted_sql import overrides_nothing
 from cachecontrol.exceptions import UnknownType
 from cachecontrol.frontends import frontend
@@ -111,7 +112,7 @@ class _TrackedCompiler(SQLCompiler):
             return super().as_sql(*args, **kwargs)
         with self._walking(reports) as walk:
             compiled = super().as_sql(*args, **kwargs)
-            reports.dependencies.append(query_walk.dependencies_of(self, walk))
+            reports.dependencies.append(dependencies_of(self, walk))
         return compiled
 
     def report(self, expressions: Iterable[Any]) -> None:
@@ -148,7 +149,7 @@ class _TrackedCompiler(SQLCompiler):
             del self.compile
             self._walk = None
         if reports.walks:
-            reports.walks[-1].aliases |= walk.aliases
+            reports.walks[-1].add_inner(walk)
 
     def _compile_visited(self, node: Any) -> Any:
         walk = cast("QueryWalk", self._walk)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cachecontrol.dependencies.collection import Collection
-    from cachecontrol.dependencies.query_walk import QueryDependencies, QueryWalk
+    from cachecontrol.dependencies.query_dependencies import QueryDependencies
+    from cachecontrol.dependencies.query_walk import QueryWalk
 
 
 @dataclass(slots=True)
@@ -75,12 +76,12 @@ def _add(
     if dependencies.refusal:
         collection.refuse(*dependencies.refusal)
     if result_type == MULTI and isinstance(result, list):
-        tags = dependencies.tags_of_rows(row for chunk in result for row in chunk)
+        found = dependencies.of_rows([row for chunk in result for row in chunk])
     elif result_type == SINGLE:
-        tags = dependencies.tags_of_rows([result] if result else [])
+        found = dependencies.of_rows([result] if result else [])
     else:
-        tags = dependencies.tags_of_tables()
-    collection.add(alias, tags)
+        found = dependencies.without_rows()
+    collection.add(alias, found)
 
 
 def _fetch_reported(collection: Collection, chunks: Any) -> Iterator[Any]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NO_XID = str(2**63 - 1)
 """An xid that no transaction reaches: no change has it or a later one, and a tag that moves with it always moves."""
 
-_PARTS = {name: fragment(f"drain.{name}") for name in ("pending", "state", "position")}
+_PARTS = {name: fragment(f"drain.{name}") for name in ("pending", "move", "state", "position")}
 CARRY_SQL = statement("drain.carry", **_PARTS)
 """Asks for a ``CarryRow``."""
 WHOLE_SQL = statement(
@@ -40,7 +40,7 @@ class CarryRow:
     is_in_transaction: bool
     backend: int
     pending: list[str]
-    """The pending changes, each as its xid, a space and a tag."""
+    """The moves of the pending changes, each as its xid, its columns and its tag, separated by spaces."""
     wal: Decimal
 
 
@@ -138,9 +138,14 @@ def _common_fields(row: CarryRow) -> dict[str, Any]:
         "snapshot": row.snapshot,
         "is_in_transaction": row.is_in_transaction,
         "backend": row.backend,
-        "moves": [TagMove(*pair.split(" ", 1)) for pair in row.pending],
+        "moves": [*map(_move, row.pending)],
         "wal": int(row.wal),
     }
+
+
+def _move(text: str) -> TagMove:
+    xid, columns, tag = text.split(" ", 2)
+    return TagMove(xid, tag, columns)
 
 
 def _bounds(snapshot: str) -> tuple[str, list[str]]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib.postgres.fields import ArrayField, CITextField
 from django.core.exceptions import FieldDoesNotExist
-from django.db import models
+from django.db import connections, models
 
+from cachecontrol.conf import conf
 from cachecontrol.core import registry
 from cachecontrol.core.registry import TrackedTable
 from cachecontrol.exceptions import Misconfigured
@@ -60,6 +61,10 @@ class ModelColumns:
     """How the values of the columns of a model's table are written. It is asked when all models are loaded."""
 
     model: type[models.Model]
+
+    def database_type(self, column: str) -> str:
+        """Return the type of the column in the database that ``DATABASE`` names."""
+        return str(_field(self.model, column).db_type(connections[conf.database]) or "")
 
     def is_text(self, column: str) -> bool:
         """Return whether the values of this column are text."""

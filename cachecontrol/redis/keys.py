@@ -10,6 +10,7 @@ import functools
 import hashlib
 from typing import TYPE_CHECKING
 
+from cachecontrol.core.dependency import ALL
 from cachecontrol.core.positions import POSITION_LENGTH
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ DIGEST_LENGTH, RELEASE_LENGTH = 40, 8
 """Hexadecimal digits at the end of the key of an entry: the digest of its parts, and before it the mark of the release."""
 TAGS_PER_CALL = 500
 """Tags that one command or one call of the move script handles: Redis is busy for well under a millisecond."""
+COLUMNS_PER_TAG = 24
+"""Columns of which the state of a tag remembers the last move. If more moved, the last move counts for all columns."""
 FREE = "-"
 """The value of a lease that nobody needs."""
 
@@ -65,6 +68,8 @@ SCRIPT_CONSTANTS: dict[str, int | str] = {
     "DIGEST_LENGTH": DIGEST_LENGTH,
     "RELEASE_LENGTH": RELEASE_LENGTH,
     "TAGS_PER_CALL": TAGS_PER_CALL,
+    "COLUMNS_PER_TAG": COLUMNS_PER_TAG,
+    "ALL": ALL,
     "FREE": FREE,
     "TAG_OUTLIVES_ENTRY": TAG_OUTLIVES_ENTRY,
     "PROGRESS_SECONDS": PROGRESS_SECONDS,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from cachecontrol.conf import conf
+from cachecontrol.core.dependency import ALL
 from cachecontrol.core.entry import Entry
 from cachecontrol.exceptions import StoreFull
 from cachecontrol.reasons import LeaseState, Reason, Verdict
@@ -94,6 +95,8 @@ class TagMove(NamedTuple):
     xid: str
     """The transaction of the change: the clock's snapshot tells whether an earlier drain moved it."""
     tag: str
+    columns: str = ALL
+    """The columns that it changed, as ``written_columns`` writes them; empty: any column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,10 +236,12 @@ def fill(
         raise StoreFull("Redis was full when it was last asked")
     policy = keys.policy_of(entry_key)
     names = [keys.CLOCK, entry_key, keys.lease(entry_key), keys.answer(entry_key)]
-    names += [keys.members(policy), keys.asked_once(policy), *map(keys.tag, head.tags)]
+    names += [keys.members(policy), keys.asked_once(policy)]
+    names += [keys.tag(dependency.tag) for dependency in head.tags]
     value = [token, head.epoch, database_id, head.as_of, head.earliest(), head.pack(), body, recipe]
     lifetimes = [max(1, int(ttl * 1000)), max(1, int(wait * 1000))]
-    reply = _fill(names, [*value, *lifetimes, conf.entries_per_policy, *head.tags.values()]).decode()
+    read_at = [part for (_, columns), position in head.tags.items() for part in (position, columns)]
+    reply = _fill(names, [*value, *lifetimes, conf.entries_per_policy, *read_at]).decode()
     return None if reply == "stored" else Reason(reply)  # type: ignore[call-arg]  # looks a member up
 
 
@@ -285,11 +290,10 @@ def move(epoch: str, position: str, moves: Sequence[TagMove], advance: Advance) 
     size = keys.TAGS_PER_CALL
     chunks = [moves[first : first + size] for first in range(0, len(moves), size)] or [()]
     for number, chunk in enumerate(chunks, start=1):
-        names = [keys.CLOCK, progress, keys.LOG, *(keys.tag(tag) for _, tag in chunk)]
+        names = [keys.CLOCK, progress, keys.LOG, *(keys.tag(move.tag) for move in chunk)]
         advancing = last if number == len(chunks) else [""] * len(last)
-        is_valid, moved, sequence = _move(
-            names, [epoch, position, number, *advancing, *(xid for xid, _ in chunk)]
-        )
+        changes = [part for move in chunk for part in (move.xid, move.columns)]
+        is_valid, moved, sequence = _move(names, [epoch, position, number, *advancing, *changes])
         if not is_valid:
             return None
         total += int(moved)

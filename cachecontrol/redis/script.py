@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "lua"
 SHEBANG = "#!lua"
+_INCLUDE = re.compile(r"^-- include (\w+)\n", re.MULTILINE)
+"""A line of a script in whose place a part stands that several scripts share."""
 
 
 class Script:
@@ -37,7 +40,7 @@ class Script:
         open: nobody waits for it, and the callers that the breaker lets ask shall be those who do.
         """
         self._is_background = is_background
-        text = (FOLDER / f"{name}.lua").read_text()
+        text = _INCLUDE.sub(lambda line: _read(line[1]), _read(name))
         if flags:
             text = text.replace(SHEBANG, f"{SHEBANG} flags={flags}", 1)
         self.load(text)
@@ -78,6 +81,10 @@ class Script:
             return send("EVALSHA", self._digest, *arguments)
         except NoScriptError:
             return send("EVAL", self._source, *arguments)
+
+
+def _read(name: str) -> str:
+    return (FOLDER / f"{name}.lua").read_text()
 
 
 def _literal(value: int | str) -> str:

@@ -17,6 +17,7 @@ from cachecontrol.stats.batch import Batch
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from cachecontrol.core.dependency import Dependency
     from cachecontrol.core.recipe import Recipe
 
 
@@ -61,7 +62,7 @@ def record_read(
     *,
     key: str = "",
     recipe: Recipe | None = None,
-    tags: Iterable[str] = (),
+    tags: Iterable[Dependency] = (),
 ) -> None:
     """Count one read of the cache that took ``seconds``. Never raises, never waits.
 
@@ -73,7 +74,7 @@ def record_read(
     sender.reads.append((policy, outcome, reason or "", seconds, key, recipe))
     trace = _trace.get()
     if trace is not None:
-        trace.reads.append(ReadRecord(policy, outcome, reason or "", seconds, key, tuple(tags)))
+        trace.reads.append(ReadRecord(policy, outcome, reason or "", seconds, key, tuple(map(str, tags))))
     sender.keep_up()
 
 

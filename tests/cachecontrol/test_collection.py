@@ -11,6 +11,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from cachecontrol.api import expire_at
+from cachecontrol.core.dependency import Dependency
 from cachecontrol.dependencies.collection import (
     Collection,
     collecting,
@@ -45,34 +46,42 @@ def in_thread(function: Callable[[], Any]) -> None:
     thread.join()
 
 
+A, B = Dependency("a"), Dependency("b", "x")
+
+
 def test_tags_are_at_the_position_before_the_first_query(collection: Collection) -> None:
-    collection.add("default", ["library_book#1"])
+    collection.add("default", [Dependency("library_book#1")])
     before = collection.read_points["default"].position
     Book.objects.filter(pk=1).update(title="new")
-    collection.add("default", iter(["library_book#2"]))
-    assert collection.tags == {"library_book#1": before, "library_book#2": before}
+    collection.add("default", iter([Dependency("library_book#2", "title")]))
+    assert collection.tags == {
+        Dependency("library_book#1"): before,
+        Dependency("library_book#2", "title"): before,
+    }
     assert collection.final_refusal() is None
 
 
 def test_a_tag_that_is_added_twice_has_the_earlier_position_and_the_value_the_earlier_end(
     collection: Collection,
 ) -> None:
-    collection.add_positions({"a": "05", "b": "03"}, 20.0)
-    collection.add_positions({"a": "04", "b": "06"}, None)
+    collection.add_positions({A: "05", B: "03"}, 20.0)
+    collection.add_positions({A: "04", B: "06"}, None)
     collection.add_positions({}, 10.0)
     collection.add_positions({}, 30.0)
-    assert (collection.tags, collection.ends) == ({"a": "04", "b": "03"}, 10.0)
+    assert (collection.tags, collection.ends) == ({A: "04", B: "03"}, 10.0)
 
 
 def test_only_the_thread_that_opened_a_collection_adds_to_it(collection: Collection) -> None:
-    in_thread(lambda: collection.add("default", ["library_book"]))
+    in_thread(lambda: collection.add("default", [Dependency("library_book")]))
     assert collection.refusal == ("thread", "another")
-    in_thread(lambda: collection.add_positions({"library_book": "1"}))
+    in_thread(lambda: collection.add_positions({Dependency("library_book"): "1"}))
     assert (collection.tags, collection.read_points) == ({}, {})
 
 
 def test_the_first_refusal_remains(collection: Collection) -> None:
-    collection.add("default", ["library_loan", "library_book", "auth_user"])
+    collection.add(
+        "default", [Dependency("library_loan"), Dependency("library_book"), Dependency("auth_user")]
+    )
     assert collection.refusal == ("untracked", "auth_user, library_loan")
     in_thread(lambda: collection.add("default", []))
     assert collection.final_refusal() == ("untracked", "auth_user, library_loan")
@@ -82,7 +91,7 @@ def test_a_transaction_that_failed_tells_no_position(collection: Collection) -> 
     with transaction.atomic():
         with connection.cursor() as cursor, pytest.raises(DatabaseError):
             cursor.execute("SELECT 1 / 0")
-        collection.add("default", ["library_book"])
+        collection.add("default", [Dependency("library_book")])
         connection.set_rollback(True)
     assert collection.refusal
     assert collection.refusal.reason == "position_unknown"
@@ -98,7 +107,7 @@ def test_a_server_that_fails_to_tell_what_is_captured_refuses(
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE cachecontrol_tracked RENAME TO cachecontrol_tracked_away")
     try:
-        collection.add("default", ["library_book"])
+        collection.add("default", [Dependency("library_book")])
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE cachecontrol_tracked_away RENAME TO cachecontrol_tracked")
@@ -109,7 +118,7 @@ def test_a_server_that_fails_to_tell_what_is_captured_refuses(
 
 def test_the_end_of_a_transaction_that_has_written_refuses(collection: Collection) -> None:
     with transaction.atomic():
-        collection.add("default", ["library_book"])
+        collection.add("default", [Dependency("library_book")])
         assert collection.final_refusal() is None
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_current_xact_id()")
@@ -117,7 +126,7 @@ def test_the_end_of_a_transaction_that_has_written_refuses(collection: Collectio
 
 
 def test_a_session_that_was_changed_refuses(collection: Collection) -> None:
-    collection.add("default", ["library_book"])
+    collection.add("default", [Dependency("library_book")])
     with connection.cursor() as cursor:
         cursor.execute("SET search_path TO pg_temp, public")
     try:
@@ -131,7 +140,7 @@ def test_what_another_scope_sees_is_no_part_of_a_collection(settings: Any) -> No
     collection = Collection("default")
     token = tenant.set("other")
     try:
-        collection.add("default", ["library_book"])
+        collection.add("default", [Dependency("library_book")])
     finally:
         tenant.reset(token)
     assert collection.refusal == ("scope", "default")
@@ -142,10 +151,14 @@ def test_a_collection_depends_on_everything_within_a_nested_one() -> None:
         with collecting(Collection("default")) as inner:
             assert current_collection() is inner
             assert {outer, inner} <= set(open_collections())
-            inner.add_positions({"library_book": "7"}, 12.0)
+            inner.add_positions({Dependency("library_book"): "7"}, 12.0)
             inner.refuse(Reason.UNCOVERED, "SELECT 1")
         assert current_collection() is outer
-    assert (outer.tags, outer.ends, outer.refusal) == ({"library_book": "7"}, 12.0, ("uncovered", "SELECT 1"))
+    assert (outer.tags, outer.ends, outer.refusal) == (
+        {Dependency("library_book"): "7"},
+        12.0,
+        ("uncovered", "SELECT 1"),
+    )
     assert not {outer, inner} & set(open_collections())
 
 

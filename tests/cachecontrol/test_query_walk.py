@@ -28,9 +28,9 @@ from django.db.models.lookups import Exact
 from django.test.utils import isolate_apps, register_lookup
 
 from cachecontrol.api import TrackedManager
-from cachecontrol.dependencies import query_walk
+from cachecontrol.dependencies import query_dependencies
 from tests.library import fields, shelf
-from tests.library.collected import collection_of, tags_of
+from tests.library.collected import collection_of, columns_of, tags_of
 from tests.library.models import Author, Book, Genre, Manual, Profile, Review, Sale
 
 pytestmark = [shelf.committed, pytest.mark.usefixtures("library")]
@@ -141,7 +141,10 @@ def test_a_reverse_one_to_one_counts_as_a_table_even_if_it_is_only_selected() ->
 
 def test_each_side_of_a_self_join_counts_separately() -> None:
     assert tags_of(Book.objects.filter(pk=2).select_related("sequel_to")) == {"book#2", "book#1"}
-    assert tags_of(Book.objects.filter(pk=2, sequel_to__title="Book 1")) == {"book#2", "book"}
+    assert columns_of(Book.objects.only("pages").filter(pk=2, sequel_to__title="Book 1")) == {
+        "book#2": "pages,sequel_to_id",
+        "book": "title",
+    }
 
 
 def test_subqueries_report_what_they_depend_on() -> None:
@@ -165,7 +168,7 @@ def test_a_plain_queryset_in_the_condition_of_an_aggregate_counts_with_all_its_t
         collection = collection_of(
             partial(Book.objects.order_by("id")[:5].aggregate, n=Count("pk", filter=condition))
         )
-        assert {*collection.tags} == {"library_book", "library_review"}
+        assert {dependency.tag for dependency in collection.tags} == {"library_book", "library_review"}
         assert collection.final_refusal() is None
 
 
@@ -173,7 +176,12 @@ def test_an_inner_plain_queryset_reports_what_it_depends_on() -> None:
     named = Subquery(
         Review.plain.filter(book=OuterRef("pk")).order_by("-book__author__name").values("text")[:1]
     )
-    assert tags_of(Book.objects.filter(pk=1).annotate(x=named)) == {"book#1", "review", "book", "author"}
+    assert {*columns_of(Book.objects.filter(pk=1).annotate(x=named))} == {
+        "book#1",
+        "review",
+        "book",
+        "author",
+    }
     row = Review.plain.filter(pk=shelf.uid(1)).values("book")
     assert tags_of(Book.objects.filter(pk=1, pk__in=row)) == {"book#1", f"review#{shelf.uid(1)}"}
 
@@ -211,7 +219,10 @@ def test_aggregates_depend_on_what_they_join() -> None:
         "review",
     }
     collection = collection_of(lambda: Book.objects.filter(author=1).aggregate(Max("editor__born")))
-    assert {*collection.tags} == {"library_book.author_id=1", "library_author"}
+    assert {dependency.tag for dependency in collection.tags} == {
+        "library_book.author_id=1",
+        "library_author",
+    }
     assert collection.final_refusal() is None
 
 
@@ -239,7 +250,7 @@ def test_a_key_without_one_written_form_counts_as_the_table() -> None:
 
 def test_the_rows_of_a_server_side_cursor_count_as_the_table() -> None:
     collection = collection_of(lambda: [*Book.objects.filter(pk=1).select_related("author").iterator()])
-    assert {*collection.tags} == {"library_book#1", "library_author"}
+    assert {dependency.tag for dependency in collection.tags} == {"library_book#1", "library_author"}
 
 
 class CodedKey(fields.CharField):
@@ -274,7 +285,7 @@ def test_the_key_of_another_model_of_the_table_names_no_row() -> None:
         )
         compiler = signed.objects.select_related("author").query.get_compiler("default")
         compiler.as_sql()
-        assert query_walk._tables_joined_by_row(compiler) == {}
+        assert query_dependencies._tables_joined_by_row(compiler) == {}
 
 
 class Alike(Exact):

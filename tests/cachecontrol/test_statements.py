@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from psycopg import sql
 
 from cachecontrol.api import depends_on, independent
+from cachecontrol.core.dependency import Dependency
 from cachecontrol.dependencies import declarations, statements
 from cachecontrol.dependencies.collection import Collection, collecting
 from cachecontrol.exceptions import Misconfigured
@@ -56,14 +57,14 @@ def test_raw_sql_with_declared_tables_depends_on_them() -> None:
 
     collection = collection_of(read)
     assert collection.final_refusal() is None
-    assert set(collection.tags) == {"library_book", "library_author"}
+    assert set(collection.tags) == {Dependency("library_book"), Dependency("library_author")}
 
 
 def test_declared_tables_count_for_a_fill_within_the_block() -> None:
     with depends_on(Book):
         collection = collection_of(run)
     assert collection.final_refusal() is None
-    assert set(collection.tags) == {"library_book"}
+    assert set(collection.tags) == {Dependency("library_book")}
 
 
 def test_a_table_that_is_not_tracked_cannot_be_declared() -> None:

@@ -1,4 +1,4 @@
-"""Tags: what they name, and which give way to their table's when an entry depends on too many of them."""
+"""Tags: what they name."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ def test_a_value_with_several_written_forms_has_no_tag() -> None:
     assert tags.row("item", 1.5) is None
 
 
-def test_few_tags_stay_as_they_are() -> None:
-    positions = {"item#1": "3", "item.shelf_id=2": "4", "shelf#2": "5"}
-    assert tags.coarsen(positions, limit=2) == positions
-
-
-def test_the_tags_of_a_crowded_table_become_its_own_at_their_earliest_position() -> None:
-    positions = {"item#1": "3", "item.shelf_id~": "2", "item#7": "4", "item*": "6", "shelf#2": "5"}
-    assert tags.coarsen(positions, limit=2) == {"item": "2", "shelf#2": "5"}
+def test_the_parts_of_a_tag() -> None:
+    assert tags.relation_of("item.shelf_id=5#6") == "item"
+    assert [tags.column_of(tag) for tag in ("item.shelf_id=a.b=c~", "item.shelf_id~")] == ["shelf_id"] * 2
+    assert [tags.is_row(tag) for tag in ("item#5", "item.shelf_id=#5", "item", "item*")] == [
+        True,
+        False,
+        False,
+        False,
+    ]

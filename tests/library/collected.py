@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cachecontrol.core import tags
+from cachecontrol.core.dependency import coarsen
 from cachecontrol.dependencies.collection import Collection, collecting
 
 if TYPE_CHECKING:
@@ -17,11 +19,18 @@ def collection_of(read: Callable[[], Any]) -> Collection:
     return collection
 
 
-def tags_of(queryset: Any) -> set[str]:
-    """The tags of a queryset's rows, without the name of the application. It must be storable."""
+def columns_of(queryset: Any) -> dict[str, str]:
+    """What a queryset's rows depend on: the columns that matter, by tag, without the name of the application. It must be storable."""
     collection = collection_of(lambda: [*queryset])
     assert collection.final_refusal() is None
-    return {tag.removeprefix("library_") for tag in collection.tags}
+    at_once = dict.fromkeys(collection.tags, "")
+    return {tag.removeprefix("library_"): columns for tag, columns in coarsen(at_once, limit=1000)}
+
+
+def tags_of(queryset: Any) -> set[str]:
+    """The tags of a queryset's rows, without the rows of a table that counts as a whole. It must be storable."""
+    names = {*columns_of(queryset)}
+    return {tag for tag in names if not (tags.is_row(tag) and tags.relation_of(tag) in names)}
 
 
 def refusal_of(read: Callable[[], Any]) -> str:

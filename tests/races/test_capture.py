@@ -18,6 +18,7 @@ import pytest
 from django.db import connection, transaction
 
 from cachecontrol.core import registry
+from cachecontrol.core.dependency import Dependency
 from cachecontrol.dependencies.collection import Collection
 from cachecontrol.postgres import triggers
 from cachecontrol.reasons import Outcome
@@ -359,7 +360,7 @@ def test_a_part_of_another_table_is_served_and_not_stored(world: World, partitio
     with mock.patch.dict(registry._tables, {"shelf_item_1": part}):
         triggers.synchronise(connection)
         collection = Collection("default")
-        collection.add("default", ["shelf_item_1"])
+        collection.add("default", [Dependency("shelf_item_1")])
         assert collection.final_refusal() == ("untracked", "shelf_item_1")
 
 

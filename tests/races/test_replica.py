@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from cachecontrol import engine
 from cachecontrol.api import depends_on
+from cachecontrol.core.dependency import Dependency
 from cachecontrol.core.policy import Policy, register_policy
 from cachecontrol.core.reading import ReadRequest
 from cachecontrol.dependencies.collection import Collection, collecting
@@ -130,7 +131,7 @@ def test_declared_sql_counts_on_the_server_that_ran_it(world: World, replica: An
     assert collection.final_refusal() is None
     assert collection.used_replica
     assert (
-        collection.tags["shelf_item"]
+        collection.tags[Dependency("shelf_item")]
         == collection.read_point("replica").position
         < collection.first_read_point.position
     )

@@ -3,11 +3,15 @@
 -- name: pending
 -- Fragment: the changes that the snapshot W (its ``xmax`` and its running transactions ``xip``) does not see and this
 -- statement's snapshot does. Two index scans: as one condition with OR they take twice as long.
-SELECT xid, relation, tags FROM cachecontrol_change
+SELECT xid, relation, tags, columns FROM cachecontrol_change
  WHERE xid >= %(xmax)s::xid8 AND xid < pg_snapshot_xmax(pg_current_snapshot())
 UNION ALL
-SELECT xid, relation, tags FROM cachecontrol_change
+SELECT xid, relation, tags, columns FROM cachecontrol_change
  WHERE xid = ANY(%(xip)s::xid8[]) AND xid < pg_snapshot_xmax(pg_current_snapshot())
+
+-- name: move
+-- Fragment: a move of a tag as one text (``TagMove``): its xid, the columns that its change names (none: any column), the tag.
+xid::text || ' ' || COALESCE(array_to_string(columns, ','), '') || ' ' || unnest(tags)
 
 -- name: state
 -- Fragment: the epoch, the snapshot of this statement, whether it runs in a transaction that has written, and which server
@@ -22,10 +26,10 @@ epoch.number, epoch.random, epoch.pruned_rank, pg_current_snapshot()::text AS sn
 pg_logical_emit_message(false, 'larder', '') - '0/0'::pg_lsn
 
 -- name: carry
--- Return the state of the primary (``CarryRow``) with the pending changes, each as its xid, a space and a tag: what a writer's
--- drain asks. One more than ``limit`` tags tell that there are too many for it.
+-- Return the state of the primary (``CarryRow``) with the moves of the pending changes: what a writer's drain asks. One more than
+-- ``limit`` moves tell that there are too many for it.
 SELECT {state},
-       ARRAY(SELECT xid::text || ' ' || unnest(tags) FROM ({pending}) AS pending LIMIT %(limit)s + 1) AS pending,
+       ARRAY(SELECT {move} FROM ({pending}) AS pending LIMIT %(limit)s + 1) AS pending,
        {position} AS wal
   FROM cachecontrol_epoch AS epoch;
 
@@ -48,13 +52,13 @@ SELECT COALESCE(json_object_agg(t.relation, COALESCE((
 WITH pending AS MATERIALIZED ({pending} LIMIT %(limit)s + 1),
 crowd AS MATERIALIZED (SELECT count(*) > %(limit)s OR sum(cardinality(tags)) > %(limit)s AS crowded FROM pending),
 moved AS MATERIALIZED (
-    SELECT DISTINCT xid::text || ' ' || unnest(tags) AS tag FROM pending WHERE NOT (SELECT crowded FROM crowd)
+    SELECT DISTINCT {move} AS move FROM pending WHERE NOT (SELECT crowded FROM crowd)
     UNION ALL
-    SELECT {no_xid} || ' ' || unnest(ARRAY[relation, relation || '*'])
+    SELECT {no_xid} || '  ' || unnest(ARRAY[relation, relation || '*'])
       FROM (SELECT DISTINCT relation FROM ({pending}) AS every WHERE (SELECT crowded FROM crowd)) AS crowded
 )
 SELECT {state},
-       ARRAY(SELECT tag FROM moved) AS pending,
+       ARRAY(SELECT move FROM moved) AS pending,
        CASE WHEN EXISTS (SELECT FROM moved) THEN {position}
             ELSE pg_current_wal_insert_lsn() - '0/0'::pg_lsn END AS wal,
        (SELECT system_identifier FROM pg_control_system()) AS system,

@@ -1,9 +1,11 @@
 -- What triggers.py asks and writes when it brings the triggers in line with the code.
 
 -- name: schema
--- Return the schema of the cache's tables; no row if migrate has not created them.
+-- Return the schema of the cache's tables; no row if migrate has not created them as this code needs them. Triggers that write a
+-- column that the change log does not have would refuse every writer.
 SELECT nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
- WHERE c.oid = to_regclass('cachecontrol_change');
+ WHERE c.oid = to_regclass('cachecontrol_change')
+   AND EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'columns' AND NOT a.attisdropped);
 
 -- name: lock
 -- Wait until no other process changes triggers, and keep the others out until the transaction ends.

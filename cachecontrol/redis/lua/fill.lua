@@ -1,8 +1,9 @@
 #!lua
+-- include tag
 -- Store a computed value unless something moved past it, and release the lease.
 -- KEYS: clock, entry, lease, answer, members of the policy, keys asked for once, then the tags
 -- ARGV: token of the lease, epoch, database, as_of, earliest position, head, body, recipe, ttl (milliseconds),
---       lifetime of the answer (milliseconds), most members, then the position of each tag
+--       lifetime of the answer (milliseconds), most members, then of each tag the position and the columns that matter ('': all)
 -- Returns 'stored' or the reason of the refusal: 'clock_gone', 'epoch', 'moved', 'newer', 'full'
 local clock_key, entry_key, lease_key, answer_key, members_key, asked_key = unpack(KEYS, 1, 6)
 local token, epoch, database, as_of, earliest, head, body, recipe = unpack(ARGV, 1, 8)
@@ -67,14 +68,15 @@ end
 
 local refusal = nil
 for i = FIRST_TAG, #KEYS do
-  local tag_key, position = KEYS[i], ARGV[FIRST_POSITION + i - FIRST_TAG]
-  local tag = redis.call('GET', tag_key)
-  if not tag then
+  local first = FIRST_POSITION + 2 * (i - FIRST_TAG)
+  local tag_key, position, columns = KEYS[i], ARGV[first], ARGV[first + 1]
+  local state = redis.call('GET', tag_key)
+  if not state then
     -- An unknown tag may have moved as far as the last drain that moved any, and no further: evicted counts as moved.
     redis.call('SET', tag_key, clock_position .. ' ' .. now, 'PX', ttl + TAG_OUTLIVES_ENTRY)
     if clock_position > position then refusal = 'moved' end
   else
-    if string.sub(tag, 1, POSITION_LENGTH) > position then refusal = 'moved' end
+    if has_moved(state, columns, position) then refusal = 'moved' end
     redis.call('PEXPIRE', tag_key, ttl + TAG_OUTLIVES_ENTRY, 'GT')
   end
 end

@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
+-- include tag
 -- Last step of a drain: raise the clock's position, move the known tags, and, with the last chunk, advance the clock.
 -- KEYS: clock, progress of this drain, log, then the tags
 -- ARGV: epoch, position, number of the chunk; then, with the last chunk only, else empty: rank of the snapshot that the drain
 --       began from, snapshot, rank, and, from a whole drain only, else empty: t0 (microseconds), tables; then of each tag the
---       xid of its change
+--       xid of its change and the columns that it changed ('': any column)
 -- Returns {1, or 0 if the call is void; number of tags moved; sequence of the log}
 local clock_key, progress_key, log_key = KEYS[1], KEYS[2], KEYS[3]
 local epoch, position, chunk = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -28,8 +29,9 @@ local running = {}
 for xid in string.gmatch(xip or '', '%d+') do running[xid] = true end
 local due = {}
 for i = FIRST_TAG, #KEYS do
-  local xid = ARGV[FIRST_XID + i - FIRST_TAG]
-  if not xmax or tonumber(xid) >= tonumber(xmax) or running[xid] then due[#due + 1] = KEYS[i] end
+  local first = FIRST_XID + 2 * (i - FIRST_TAG)
+  local xid, columns = ARGV[first], ARGV[first + 1]
+  if not xmax or tonumber(xid) >= tonumber(xmax) or running[xid] then due[#due + 1] = {KEYS[i], columns} end
 end
 
 local fields = {}
@@ -48,12 +50,13 @@ if is_last and since_rank <= (tonumber(clock_rank or '') or -1) then
   if begun and begun <= now and (last > now or begun > last) then set('time', ARGV[7]) end
 end
 if #fields > 0 then redis.call('HSET', clock_key, unpack(fields)) end
--- A tag is its position, the time when it moved there, and the position before.
 local moved = 0
-for _, tag_key in ipairs(due) do
-  local tag = redis.call('GET', tag_key)
-  if tag and position > string.sub(tag, 1, POSITION_LENGTH) then
-    redis.call('SET', tag_key, position .. ' ' .. stamp .. ' ' .. string.sub(tag, 1, POSITION_LENGTH), 'KEEPTTL')
+for _, move in ipairs(due) do
+  local tag_key, columns = unpack(move)
+  local state = redis.call('GET', tag_key)
+  local new_state = state and state_after(state, columns, position, stamp)
+  if new_state then
+    redis.call('SET', tag_key, new_state, 'KEEPTTL')
     moved = moved + 1
   end
 end
@@ -62,8 +65,8 @@ local sequence = tonumber(redis.call('HGET', clock_key, 'sequence') or '') or 0
 if #due > 0 then
   sequence = redis.call('HINCRBY', clock_key, 'sequence', 1)
   local record = {'position', position}
-  for _, tag_key in ipairs(due) do
-    record[#record + 1], record[#record + 2] = string.sub(tag_key, #log_key - #'log' + #'t:' + 1), ''
+  for _, move in ipairs(due) do
+    record[#record + 1], record[#record + 2] = string.sub(move[1], #log_key - #'log' + #'t:' + 1), move[2]
   end
   local id = sequence .. '-0'
   local added = redis.pcall('XADD', log_key, 'MAXLEN', '~', LOG_RECORDS, id, unpack(record))

@@ -1,4 +1,5 @@
 #!lua
+-- include tag
 -- Judge an entry, and give the lease to the reader of one that is not fresh. One call is a whole read.
 -- A full Redis refuses this script. protocol.py then runs it with the flag allow-oom and without a token, so that it writes
 -- nothing but two short fields of keys that exist.
@@ -34,19 +35,19 @@ end
 
 -- Return why an entry is not fresh, and when its first tag moved; nothing if it is fresh. Fails for a head that no fill wrote.
 local function judge(head)
-  local head_epoch, expires, tags, positions = head[1], head[3], head[4], head[5]
+  local head_epoch, expires, tags, positions, columns, indexes = head[1], head[3], head[4], head[5], head[7], head[8]
   if head_epoch ~= epoch then return 'epoch' end
   if expires <= now then return 'expired' end
   local moved_at
   for first = 1, #tags, TAGS_PER_CALL do
     local names = {}
     for i = first, math.min(first + TAGS_PER_CALL - 1, #tags) do names[#names + 1] = tag_prefix .. tags[i] end
-    for i, tag in ipairs(redis.call('MGET', unpack(names))) do
-      if not tag then return 'evicted' end
+    for i, state in ipairs(redis.call('MGET', unpack(names))) do
+      if not state then return 'evicted' end
       local position = positions[first + i - 1]
-      if string.sub(tag, 1, POSITION_LENGTH) > position then
+      if has_moved(state, columns[indexes[first + i - 1] + 1], position) then
         -- Only if the tag's position before its last move was within the entry is that move the one that ended the entry.
-        local at, before = string.match(tag, '^%S+ (%d+) (%S+)')
+        local at, before = string.match(state, '^%S+ (%d+) (%S+)')
         at = before and before <= position and tonumber(at) or 0
         if not moved_at or at < moved_at then moved_at = at end
       end
@@ -60,7 +61,7 @@ local head, body, stored = unpack(redis.call('HMGET', entry_key, 'head', 'body',
 if head and body and is_time(stored) then
   local is_sound, unpacked = pcall(cmsgpack.unpack, head)
   local is_judged = false
-  if is_sound and type(unpacked) == 'table' and #unpacked == 6 then
+  if is_sound and type(unpacked) == 'table' and #unpacked == 8 then
     is_judged, reason, moved_at = pcall(judge, unpacked)
     if not is_judged and type(reason) == 'table' then return reason end -- an error of Redis itself
   end
