@@ -43,6 +43,8 @@ CARD_COLUMNS = (
     "category__name",
     "category__url_path",
 )
+# The columns of a category that links to it and the tree need. The description is loaded when a page shows it.
+CATEGORY_COLUMNS = ("name", "url_path", "depth", "path")
 RELATED_PRODUCTS = 6
 
 
@@ -67,24 +69,23 @@ class Branch:
 
 def departments() -> list[Category]:
     """Return the categories at the root of the tree."""
-    return list(Category.objects.filter(depth=1).only("name", "url_path", "depth"))
+    return list(Category.objects.filter(depth=1).only(*CATEGORY_COLUMNS))
 
 
 def category_tree() -> list[Category]:
     """Return all categories in the order of the tree, without their descriptions."""
-    return list(Category.objects.only("name", "url_path", "depth", "path"))
+    return list(Category.objects.only(*CATEGORY_COLUMNS))
 
 
 def category_trail(url_path: str) -> list[Category]:
     """Return the category of a URL path and those above it, from the root down."""
-    return list(Category.objects.filter(url_path__in=_prefixes(url_path)))
+    return list(Category.objects.filter(url_path__in=_prefixes(url_path)).only(*CATEGORY_COLUMNS))
 
 
 def category_branch(url_path: str) -> Branch | None:
     """Return the branch of the category of a URL path, in one query; None if there is no such category."""
-    categories = list(
-        Category.objects.filter(Q(url_path__in=_prefixes(url_path)) | Q(url_path__startswith=f"{url_path}/"))
-    )
+    condition = Q(url_path__in=_prefixes(url_path)) | Q(url_path__startswith=f"{url_path}/")
+    categories = list(Category.objects.filter(condition).only(*CATEGORY_COLUMNS))
     paths = [category.url_path for category in categories]
     if url_path not in paths:
         return None
@@ -151,7 +152,8 @@ def attach_images(products: Iterable[Product]) -> list[Product]:
 
 def visible_product(slug: str) -> Product | None:
     """Return the product of a slug if shoppers may see it now, and let the current fill expire when that changes."""
-    product = Product.objects.select_related("category", "brand").filter(slug=slug).first()
+    products = Product.objects.select_related("category", "brand").defer("search", "category__description")
+    product = products.filter(slug=slug).first()
     return product if product and _is_visible(product) else None
 
 
@@ -175,14 +177,15 @@ def active_variants(product: Product) -> list[Variant]:
 def related_products(product: Product) -> list[Product]:
     """Return up to 6 visible products of the same category: first those of the same brand, then those of similar price.
 
+    See Note [Why prices have bands].
     The statement also returns products that will become visible later. They are left out here, and tell when the current
     fill expires: one statement answers both questions.
     """
     stays = Q(unpublish_at=None) | Q(unpublish_at__gt=timezone.now())
     candidates = Product.objects.filter(LISTED, stays, category=product.category_id).exclude(pk=product.pk)
     same_brand = Case(When(brand=product.brand_id, then=Value(0)), default=Value(1))
-    price_difference = Abs(F("effective_price") - product.effective_price)
-    nearest = with_card_columns(candidates.order_by(same_brand, price_difference, "id"))
+    nearest_bands = candidates.order_by(same_brand, Abs(F("price_band") - product.price_band), "id")
+    nearest = with_card_columns(nearest_bands)
     return [other for other in nearest[: 2 * RELATED_PRODUCTS] if _is_visible(other)][:RELATED_PRODUCTS]
 
 

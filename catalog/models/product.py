@@ -9,7 +9,7 @@ from django.contrib.postgres.search import SearchVector, SearchVectorField
 from django.core.validators import MaxLengthValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q, Value
-from django.db.models.functions import Coalesce, Reverse, Upper
+from django.db.models.functions import Coalesce, Floor, Greatest, Log, Reverse, Upper
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -124,6 +124,15 @@ class Product(models.Model):
         output_field=models.DecimalField(max_digits=12, decimal_places=2),
         db_persist=True,
     )
+    # Note [Why prices have bands]. Related products have similar prices. If a query compared the prices themselves, the page of
+    # every product of a category would depend on the price of every other. A band is as wide as a doubling of the price, so
+    # few changes of a price change the band. The database computes the band before it checks the price, which may be below zero.
+    price_band = models.GeneratedField(
+        verbose_name=_("price band"),
+        expression=Floor(Log(Value(2), Greatest(Coalesce("sale_price", "price"), Value(0)) + 1)),
+        output_field=models.SmallIntegerField(),
+        db_persist=True,
+    )
     search = models.GeneratedField(
         verbose_name=_("search vector"),
         expression=SearchVector("name", "sku", weight="A", config="catalog")
@@ -135,7 +144,7 @@ class Product(models.Model):
     )
 
     objects = ProductManager()
-    history = HistoricalRecords(excluded_fields=["brand_name", "effective_price", "search", "updated_at"])
+    history = HistoricalRecords(excluded_fields=["brand_name", "effective_price", "price_band", "search", "updated_at"])
 
     class Meta:
         base_manager_name = "objects"

@@ -67,6 +67,8 @@ def _print(found: Iterable[Measured]) -> list[Measured]:
 
 
 def _quantity(measured: Measured) -> str:
+    if measured.name.endswith("% of misses"):
+        return f"{measured.median:.2f} %"
     if measured.name.endswith("MB"):
         return f"{measured.median:.1f} MB"
     return f"{measured.median * 1e6:,.0f} µs"
@@ -135,6 +137,13 @@ def _memory(divisor: int) -> list[Measured]:
     )
 
 
+def _hit_rates(divisor: int) -> list[Measured]:
+    from tests.bench import rates
+
+    print("\nHit rates, with one write in a hundred reads")
+    return _print(rates.measure(reads=10_000 // divisor))
+
+
 PARTS = {
     "pages": _pages,
     "queries": _queries,
@@ -142,6 +151,7 @@ PARTS = {
     "peers": _peers,
     "delay": _delay,
     "memory": _memory,
+    "rates": _hit_rates,
 }
 
 if __name__ == "__main__":
