@@ -177,16 +177,18 @@ def active_variants(product: Product) -> list[Variant]:
 def related_products(product: Product) -> list[Product]:
     """Return up to 6 visible products of the same category: first those of the same brand, then those of similar price.
 
-    See Note [Why prices have bands].
-    The statement also returns products that will become visible later. They are left out here, and tell when the current
-    fill expires: one statement answers both questions.
+    See Note [Why prices have bands]. The first statement also returns products that will become visible later. They are left out
+    here, and tell when the current fill expires: one statement answers both questions. The second one loads what the cards show
+    of the others, so that the page depends on no card that it does not show.
     """
     stays = Q(unpublish_at=None) | Q(unpublish_at__gt=timezone.now())
     candidates = Product.objects.filter(LISTED, stays, category=product.category_id).exclude(pk=product.pk)
-    same_brand = Case(When(brand=product.brand_id, then=Value(0)), default=Value(1))
-    nearest_bands = candidates.order_by(same_brand, Abs(F("price_band") - product.price_band), "id")
-    nearest = with_card_columns(nearest_bands)
-    return [other for other in nearest[: 2 * RELATED_PRODUCTS] if _is_visible(other)][:RELATED_PRODUCTS]
+    is_same_brand = Case(When(brand=product.brand_id, then=Value(0)), default=Value(1))
+    nearest = candidates.order_by(is_same_brand, Abs(F("price_band") - product.price_band), "id")
+    nearest = nearest.only("status", "publish_at", "unpublish_at")[: 2 * RELATED_PRODUCTS]
+    visible = [other.pk for other in nearest if _is_visible(other)][:RELATED_PRODUCTS]
+    cards = with_card_columns(Product.objects.filter(pk__in=visible)).in_bulk() if visible else {}
+    return [cards[pk] for pk in visible if pk in cards]
 
 
 def _is_visible(product: Product) -> bool:

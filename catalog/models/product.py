@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from django.contrib.postgres.indexes import GinIndex, OpClass
@@ -125,11 +126,11 @@ class Product(models.Model):
         db_persist=True,
     )
     # Note [Why prices have bands]. Related products have similar prices. If a query compared the prices themselves, the page of
-    # every product of a category would depend on the price of every other. A band is as wide as a doubling of the price, so
-    # few changes of a price change the band. The database computes the band before it checks the price, which may be below zero.
+    # every product of a category would depend on the price of every other. The prices of one band differ by a factor of
+    # four at most, so few changes of a price change its band. The database computes the band before it checks the price, which may be below zero.
     price_band = models.GeneratedField(
         verbose_name=_("price band"),
-        expression=Floor(Log(Value(2), Greatest(Coalesce("sale_price", "price"), Value(0)) + 1)),
+        expression=Floor(Log(Value(4), Greatest(Coalesce("sale_price", "price"), Value(Decimal(0))) + 1)),
         output_field=models.SmallIntegerField(),
         db_persist=True,
     )
