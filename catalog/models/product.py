@@ -126,8 +126,8 @@ class Product(models.Model):
         db_persist=True,
     )
     # Note [Why prices have bands]. Related products have similar prices. If a query compared the prices themselves, the page of
-    # every product of a category would depend on the price of every other. The prices of one band differ by a factor of
-    # four at most, so few changes of a price change its band. The database computes the band before it checks the price, which may be below zero.
+    # every product of a category would depend on the price of every other. The prices of one band differ by a factor of four
+    # at most, so few changes of a price change its band. A price below zero has a band too: constraints are checked later.
     price_band = models.GeneratedField(
         verbose_name=_("price band"),
         expression=Floor(Log(Value(4), Greatest(Coalesce("sale_price", "price"), Value(Decimal(0))) + 1)),

@@ -35,7 +35,7 @@ PRODUCT_PAGES, CATEGORY_PAGES, READS_PER_WRITE = 400, 40, 100
 STATIC = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 """The bench collects no static files."""
 WRITES = {
-    "price": "UPDATE catalog_product SET price = round(price * (0.9 + 0.2 * random())::numeric, 2), sale_price = NULL WHERE id = %s",
+    "price": "UPDATE catalog_product SET price = round(price * (0.9 + random() / 5)::numeric, 2), sale_price = NULL WHERE id = %s",
     "description": "UPDATE catalog_product SET description = description || '.' WHERE id = %s",
 }
 BARS = {
@@ -71,7 +71,7 @@ def _rates(size: str, reads: int) -> Iterator[Measured]:
 
 def _paths() -> dict[str, list[str]]:
     """Return the addresses of the pages: of products and of categories, drawn at random, the most popular first."""
-    rng = random.Random("rates")  # noqa: S311
+    rng = random.Random("rates")
     products = [
         *queries.visible_products(Product.objects.all()).order_by("id").values_list("slug", flat=True)
     ]
@@ -84,7 +84,7 @@ def _paths() -> dict[str, list[str]]:
 
 def _share_of_hits(paths: Sequence[str], write: str, reads: int) -> float:
     """Read by Zipf's law, and return the percentage of hits."""
-    rng = random.Random(f"{write} {reads}")  # noqa: S311
+    rng = random.Random(f"{write} {reads}")
     weights = [1 / rank for rank in range(1, len(paths) + 1)]
     keys = [*Product.objects.order_by("id").values_list("pk", flat=True)]
     handler, outcomes = WSGIHandler(), Counter[bool]()

@@ -66,7 +66,7 @@ def test_a_miss_then_a_hit_with_its_tags() -> None:
     ]
     (read,) = panel_after("/brand/").get_stats()["reads"]
     assert (read["policy"], read["outcome"]) == ("panel.brand", "hit")
-    assert "catalog_brand.slug=oak" in read["tags"]
+    assert "catalog_brand.slug=oak(name,slug)" in read["tags"]
 
 
 def test_a_browser_gets_the_page_whole_so_that_the_toolbar_can_write_itself_into_it() -> None:

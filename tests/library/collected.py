@@ -20,7 +20,7 @@ def collection_of(read: Callable[[], Any]) -> Collection:
 
 
 def columns_of(queryset: Any) -> dict[str, str]:
-    """What a queryset's rows depend on: the columns that matter, by tag, without the name of the application. It must be storable."""
+    """The columns that matter to a queryset's rows, by tag without the name of the application. It must be storable."""
     collection = collection_of(lambda: [*queryset])
     assert collection.final_refusal() is None
     at_once = dict.fromkeys(collection.tags, "")

@@ -43,7 +43,7 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     original = protocol.move
 
     def move(epoch: str, position: str, moves: Any, advance: Any) -> protocol.Moved | None:
-        calls.append([tag for _, tag in moves])
+        calls.append([move.tag for move in moves])
         return original(epoch, position, moves, advance)
 
     monkeypatch.setattr(protocol, "move", move)

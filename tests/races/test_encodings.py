@@ -50,6 +50,7 @@ def elsewhere(
         patched.setitem(connection.settings_dict, "NAME", name)
         with psycopg.connect(**cluster.parameters(), client_encoding="UTF8", autocommit=True) as other:
             other.execute(import_module("cachecontrol.migrations.0001_change_log").SCHEMA)
+            other.execute(import_module("cachecontrol.migrations.0004_change_columns").COLUMNS)
             with connection.schema_editor() as editor:
                 for model in MODELS:
                     editor.create_model(model)

@@ -44,7 +44,8 @@ def _depends_on(world: World) -> dict[str, set[str]]:
         Head.unpack(in_bytes(world.redis.hget(key, "head")))
         for key in world.redis.scan_iter(f"{keys.ENTRY}*")
     ]
-    return {"list" if "shelf_item.shelf_id=1" in head.tags else "row": {*head.tags} for head in heads}
+    tags = [{dependency.tag for dependency in head.tags} for head in heads]
+    return {"list" if "shelf_item.shelf_id=1" in names else "row": names for names in tags}
 
 
 def test_a_fill_in_the_middle_of_another_takes_nothing_of_it(world: World, door: Door) -> None:
