@@ -24,6 +24,7 @@ from catalog.models.product import LISTED, LISTED_STATUSES
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+    from decimal import Decimal
 
     from catalog.models.product import ProductQuerySet
 
@@ -187,8 +188,16 @@ def related_products(product: Product) -> list[Product]:
     nearest = candidates.order_by(is_same_brand, Abs(F("price_band") - product.price_band), "id")
     nearest = nearest.only("status", "publish_at", "unpublish_at")[: 2 * RELATED_PRODUCTS]
     visible = [other.pk for other in nearest if _is_visible(other)][:RELATED_PRODUCTS]
-    cards = with_card_columns(Product.objects.filter(pk__in=visible)).in_bulk() if visible else {}
-    return [cards[pk] for pk in visible if pk in cards]
+    if not visible:
+        return []
+    cards = with_card_columns(Product.objects.filter(pk__in=visible))
+    return sorted(cards, key=lambda other: _difference(product, other))
+
+
+def _difference(product: Product, other: Product) -> tuple[bool, Decimal, int]:
+    """Return a sort key: products of the same brand first, then those of similar price."""
+    price_difference = abs(other.effective_price - product.effective_price)
+    return other.brand_name != product.brand_name, price_difference, other.pk
 
 
 def _is_visible(product: Product) -> bool:

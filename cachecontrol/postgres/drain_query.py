@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 NO_XID = str(2**63 - 1)
 """An xid that no transaction reaches: no change has it or a later one, and a tag that moves with it always moves."""
 
-_PARTS = {name: fragment(f"drain.{name}") for name in ("pending", "move", "state", "position")}
+_PARTS = {name: fragment(f"drain.{name}") for name in ("move", "state", "position")}
+_PARTS["pending"] = fragment("drain.pending", source=fragment("drain.source"))
 CARRY_SQL = statement("drain.carry", **_PARTS)
 """Asks for a ``CarryRow``."""
 WHOLE_SQL = statement(
@@ -138,14 +139,11 @@ def _common_fields(row: CarryRow) -> dict[str, Any]:
         "snapshot": row.snapshot,
         "is_in_transaction": row.is_in_transaction,
         "backend": row.backend,
-        "moves": [*map(_move, row.pending)],
+        "moves": [
+            TagMove(xid, tag, columns) for xid, columns, tag in (text.split(" ", 2) for text in row.pending)
+        ],
         "wal": int(row.wal),
     }
-
-
-def _move(text: str) -> TagMove:
-    xid, columns, tag = text.split(" ", 2)
-    return TagMove(xid, tag, columns)
 
 
 def _bounds(snapshot: str) -> tuple[str, list[str]]:

@@ -126,11 +126,11 @@ class Product(models.Model):
         db_persist=True,
     )
     # Note [Why prices have bands]. Related products have similar prices. If a query compared the prices themselves, the page of
-    # every product of a category would depend on the price of every other. The prices of one band differ by a factor of four
-    # at most, so few changes of a price change its band. A price below zero has a band too: constraints are checked later.
+    # every product of a category would depend on the price of every other. Prices of the same number of digits are in one band,
+    # so few changes of a price change its band. A price below zero has a band too: constraints are checked later.
     price_band = models.GeneratedField(
         verbose_name=_("price band"),
-        expression=Floor(Log(Value(4), Greatest(Coalesce("sale_price", "price"), Value(Decimal(0))) + 1)),
+        expression=Floor(Log(Value(10), Greatest(Coalesce("sale_price", "price"), Value(Decimal(0))) + 1)),
         output_field=models.SmallIntegerField(),
         db_persist=True,
     )

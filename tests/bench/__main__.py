@@ -141,7 +141,7 @@ def _hit_rates(divisor: int) -> list[Measured]:
     from tests.bench import rates
 
     print("\nHit rates, with one write in a hundred reads")
-    return _print(rates.measure(reads=10_000 // divisor))
+    return _print(rates.measure(reads=20_000 // divisor))
 
 
 PARTS = {

@@ -1,7 +1,7 @@
 """Hit rates: what one write in a hundred reads costs the pages of the shop, at a small and at a large catalog.
 
 Pages are read by Zipf's law. Each write changes one column of one product, chosen at random, by SQL that knows nothing of the
-cache: a price, by up to a tenth, or a description.
+cache: a price, by up to a twentieth, or a description.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PRODUCT_PAGES, CATEGORY_PAGES, READS_PER_WRITE = 400, 40, 100
 STATIC = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 """The bench collects no static files."""
 WRITES = {
-    "price": "UPDATE catalog_product SET price = round(price * (0.9 + random() / 5)::numeric, 2), sale_price = NULL WHERE id = %s",
+    "price": "UPDATE catalog_product SET price = round(price * (0.95 + random() / 10)::numeric, 2), sale_price = NULL WHERE id = %s",
     "description": "UPDATE catalog_product SET description = description || '.' WHERE id = %s",
 }
 BARS = {

@@ -3,15 +3,19 @@
 -- name: pending
 -- Fragment: the changes that the snapshot W (its ``xmax`` and its running transactions ``xip``) does not see and this
 -- statement's snapshot does. Two index scans: as one condition with OR they take twice as long.
-SELECT xid, relation, tags, columns FROM cachecontrol_change
+SELECT relation, tags, {source} AS source FROM cachecontrol_change
  WHERE xid >= %(xmax)s::xid8 AND xid < pg_snapshot_xmax(pg_current_snapshot())
 UNION ALL
-SELECT xid, relation, tags, columns FROM cachecontrol_change
+SELECT relation, tags, {source} AS source FROM cachecontrol_change
  WHERE xid = ANY(%(xip)s::xid8[]) AND xid < pg_snapshot_xmax(pg_current_snapshot())
 
+-- name: source
+-- Fragment: what all moves of a change have in common: its xid and the columns that it names (none: any column).
+xid::text || ' ' || COALESCE(array_to_string(columns, ','), '') || ' '
+
 -- name: move
--- Fragment: a move of a tag as one text (``TagMove``): its xid, the columns that its change names (none: any column), the tag.
-xid::text || ' ' || COALESCE(array_to_string(columns, ','), '') || ' ' || unnest(tags)
+-- Fragment: a move of a tag as one text (``TagMove``): what its change says, and the tag.
+source || unnest(tags)
 
 -- name: state
 -- Fragment: the epoch, the snapshot of this statement, whether it runs in a transaction that has written, and which server
