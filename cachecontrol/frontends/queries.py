@@ -92,7 +92,7 @@ class TrackedQuery(Query):
     def _compiled_aggregation(self, using: str, aggregate_exprs: dict[str, Any]) -> list[Any]:
         """Return the SQL and parameters of this query and of each aggregate, as values that the codec knows."""
         query = self.chain()
-        query.select_for_update = False  # as Django does: an aggregate locks no rows
+        query.select_for_update = query.select_related = False  # as Django does
         aggregates = _resolved(query, aggregate_exprs)
         compiler = query.get_compiler(using)
         return [

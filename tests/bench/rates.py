@@ -78,7 +78,9 @@ def _paths() -> dict[str, list[str]]:
     categories = [*Category.objects.order_by("id").values_list("url_path", flat=True)]
     return {
         "products": [f"/p/{slug}/" for slug in rng.sample(products, PRODUCT_PAGES)],
-        "categories": [f"/c/{path}/" for path in rng.sample(categories, min(CATEGORY_PAGES, len(categories)))],
+        "categories": [
+            f"/c/{path}/" for path in rng.sample(categories, min(CATEGORY_PAGES, len(categories)))
+        ],
     }
 
 
