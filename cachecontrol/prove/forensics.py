@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 RELATIONS = {"item": "prove_item", "shelf": "prove_shelf", "list": "prove_item", "sum": "prove_item"}
 CHANGES = """
-SELECT xid::text, at::text, application, operation, tags[1:8]::text FROM cachecontrol_change
+SELECT xid::text, at::text, application, operation, tags[1:8]::text, columns::text FROM cachecontrol_change
  WHERE relation = %s AND at > clock_timestamp() - interval '20 seconds'
    AND (tags && %s OR relation || '*' = ANY(tags)) ORDER BY id DESC LIMIT 20
 """

@@ -58,7 +58,9 @@ def _position_before_the_query() -> None:
 
 def _tag_check() -> None:
     """Take an entry for fresh without a comparison with its tags."""
-    _edit_script("read", "if string.sub(tag, 1, POSITION_LENGTH) > position then", "if false then")
+    _edit_script(
+        "read", "if has_moved(state, columns[indexes[first + i - 1] + 1], position) then", "if false then"
+    )
 
 
 def _max_lag() -> None:
@@ -72,8 +74,8 @@ def _epoch() -> None:
     _edit_script("fill", "clock_epoch ~= epoch or not is_same_database", "false")
     _edit_script(
         "read",
-        "string.sub(tag, 1, POSITION_LENGTH) > position",
-        "string.sub(tag, 12, POSITION_LENGTH) > string.sub(position, 12)",
+        "string.sub(state, 1, POSITION_LENGTH) <= position",
+        "string.sub(state, 12, POSITION_LENGTH) <= string.sub(position, 12)",
     )
 
 
@@ -85,7 +87,7 @@ def _unknown_tag() -> None:
 
 def _tag_check_on_fill() -> None:
     """Store a value although its tags moved during the computation."""
-    _edit_script("fill", "if string.sub(tag, 1, POSITION_LENGTH) > position then refusal = 'moved' end", "")
+    _edit_script("fill", "if has_moved(state, columns, position) then refusal = 'moved' end", "")
 
 
 def _watermark() -> None:
@@ -151,6 +153,51 @@ def _tables_of_many() -> None:
     from cachecontrol import filling
 
     _replace(filling, "_with_whole_tables", lambda positions: positions)
+
+
+def _changed_columns() -> None:
+    """Let the triggers not look at the version: migrate creates them so."""
+    from cachecontrol.postgres import capture_function
+
+    bits_of = capture_function._bits
+
+    def without_version(tracking: Any) -> dict[str, int]:
+        return {column: bit for column, bit in bits_of(tracking).items() if column != "version"}
+
+    _replace(capture_function, "_bits", without_version)
+
+
+def _moves_of_all_columns() -> None:
+    """Compare an entry that depends on columns only with the moves of single columns."""
+    _edit_script("read", "columns == ALL or not all or all > position", "columns == ALL")
+    _edit_script("read", "string.find(by_column, ", "string.find(by_column or '', ")
+
+
+def _deciding_columns() -> None:
+    """Let a query not depend on the columns of its conditions, orders and aggregates."""
+    from cachecontrol.dependencies.query_dependencies import _TableUse
+
+    columns_of = _TableUse._columns
+
+    def without_deciding(self: Any, tag: str, *, with_selected: bool) -> set[str]:
+        self.deciding = set()
+        return columns_of(self, tag, with_selected=with_selected)
+
+    _replace(_TableUse, "_columns", without_deciding)
+
+
+def _selected_columns() -> None:
+    """Let a query not depend on the selected columns of the rows in its result."""
+    from cachecontrol.dependencies.query_dependencies import QueryDependencies
+
+    _replace(QueryDependencies, "of_rows", lambda self, rows: set(self.fixed))
+
+
+def _join_columns() -> None:
+    """Let a query not depend on the columns of its joins."""
+    from cachecontrol.dependencies.query_walk import QueryWalk
+
+    _replace(QueryWalk, "add_joins", lambda self, by_row: None)
 
 
 def _no_lease_when_full() -> None:
@@ -282,6 +329,11 @@ RULES: dict[str, Callable[[], None]] = {
     "dirty-transaction": _dirty_transaction,
     "drain-after-commit": _drain_after_commit,
     "tables-of-many": _tables_of_many,
+    "changed-columns": _changed_columns,
+    "moves-of-all-columns": _moves_of_all_columns,
+    "deciding-columns": _deciding_columns,
+    "selected-columns": _selected_columns,
+    "join-columns": _join_columns,
     "no-lease-when-full": _no_lease_when_full,
     "budget": _budget,
     "provable": _provable,

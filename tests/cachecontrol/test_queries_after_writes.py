@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import uuid
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.exceptions import FieldError, MultipleObjectsReturned, ObjectDoesNotExist
-from django.db import Error, connection, models, transaction
+from django.db import Error, IntegrityError, connection, models, transaction
 from django.db.models import (
     Avg,
     Case,
@@ -491,7 +492,8 @@ def test_a_cached_query_answers_as_the_database_does_after_any_write() -> None:
         check(asked)
         for name, which, what in done:
             note(f"{name} {which} {what}")
-            WRITES[name](which, what)
+            with contextlib.suppress(IntegrityError):  # of a key to a row that was deleted
+                WRITES[name](which, what)
             check(asked)
 
     history()

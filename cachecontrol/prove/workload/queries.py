@@ -74,6 +74,19 @@ def raw_subquery(queryset: QuerySet[Item], shelf: int, pk: int) -> list[Fact]:
     return [_item_fact(pk, row), ("item", pk + 1, row.other_version, row.other_shelf)]
 
 
+def first_of_shelf(queryset: QuerySet[Item], shelf: int, pk: int) -> list[Fact]:
+    """Read the first item of a shelf: its version is shown, and decides nothing."""
+    rows = queryset.filter(shelf=shelf).order_by("pk").values_list("pk", "version")[:1]
+    return [("item", number, version, shelf) for number, version in rows]
+
+
+def shelf_with_items(queryset: QuerySet[Item], shelf: int, pk: int) -> list[Fact]:
+    """Read the items of a shelf through the shelf: only the columns of the join tell which they are."""
+    shelves = Shelf.objects.cached("prove.shelves") if _is_cached(queryset) else Shelf.objects.all()
+    rows = shelves.filter(pk=shelf).values_list("item__pk", "item__version")
+    return [("list", shelf, {number: version for number, version in rows if number is not None})]
+
+
 QUERIES: tuple[Query, ...] = (
     item,
     items_of_shelf,
@@ -83,6 +96,8 @@ QUERIES: tuple[Query, ...] = (
     items_in_bulk,
     union,
     raw_subquery,
+    first_of_shelf,
+    shelf_with_items,
 )
 
 
@@ -108,6 +123,10 @@ def random_query(rng: random.Random, shelf: int, pk: int) -> list[Fact]:
     if rng.random() < 0.1:
         return fetched_item(pk)
     return rng.choice(QUERIES)(items(cached=True), shelf, pk)
+
+
+def _is_cached(queryset: QuerySet[Item]) -> bool:
+    return getattr(queryset.query, "policy", None) is not None
 
 
 def _item_fact(pk: int, row: Item | None) -> Fact:
