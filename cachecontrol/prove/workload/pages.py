@@ -47,6 +47,14 @@ def item(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "prove/facts.html", {"facts": facts.render(read)})
 
 
+@cached_page("prove.columns", params=["n"])
+def columns(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show the first item of a shelf or, with a parameter, the items that a join finds: each query depends on few columns."""
+    query = queries.shelf_with_items if request.GET.get("n") else queries.first_of_shelf
+    read = query(queries.items(cached=False), pk, 0)
+    return render(request, "prove/facts.html", {"facts": facts.render([*read, _visitor_fact(request)])})
+
+
 @cached_page("prove.odd", params=["n"])
 def unseen_read(request: HttpRequest, pk: int) -> HttpResponse:
     """Show an item that is read past Django, or in another thread: the cache does not see what the page depends on."""

@@ -42,8 +42,9 @@ def random_path(rng: random.Random) -> str:
     """Return the path of a page. Some pages have several addresses; a few cannot be stored."""
     if (drawn := rng.random()) < 0.02:
         return "/leave/" if drawn < 0.01 else f"/odd/{popular(rng, ITEMS)}/{rng.choice(('', '?n=1'))}"
-    kind, last = ("shelf", SHELVES) if rng.random() < 0.4 else ("item", ITEMS)
-    query = "?n=1" if rng.random() < 0.1 else ""
+    kind = rng.choices(("shelf", "columns", "item"), (35, 10, 55))[0]
+    last = ITEMS if kind == "item" else SHELVES
+    query = "?n=1" if rng.random() < (0.7 if kind == "columns" else 0.1) else ""
     return f"/{kind}/{popular(rng, last)}/{query}"
 
 

@@ -90,6 +90,10 @@ class Writer:
         """Return the number of a shelf."""
         return self.rng.randint(1, SHELVES)
 
+    def popular_shelf(self) -> int:
+        """Return the number of a shelf that readers read often."""
+        return popular(self.rng, SHELVES)
+
     def random_note(self) -> str:
         """Return a text that no row has yet."""
         return f"{self.name} {self.rng.randint(0, 10**9)}"

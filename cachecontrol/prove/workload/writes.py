@@ -114,9 +114,9 @@ def psql(writer: Writer) -> list[RowVersion]:
 
 
 def psql_move(writer: Writer) -> list[RowVersion]:
-    """Let another program move two items to another shelf."""
+    """Let another program move two items to a popular shelf, whose entries are probably fresh."""
     pks = f"{writer.random_item()}, {writer.random_item()}"
-    writer.psql.run(f"UPDATE prove_item SET shelf_id = {writer.random_shelf()} WHERE id IN ({pks})")  # noqa: S608
+    writer.psql.run(f"UPDATE prove_item SET shelf_id = {writer.popular_shelf()} WHERE id IN ({pks})")  # noqa: S608
     return []
 
 
