@@ -24,6 +24,7 @@ from django.db.models import (
 from django.db.models.fields.json import HasAnyKeys
 from django.db.models.lookups import In
 
+from catalog.models import Brand
 from catalog.models.product import ON_SALE
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def filter_products(products: ProductQuerySet, conditions: Mapping[str, Q]) -> P
 
 
 def count_facets(products: ProductQuerySet, conditions: Mapping[str, Q]) -> FacetCounts:
-    """Count the products by category and brand in one statement, and by attribute in another.
+    """Count the products by category and brand in one statement, by attribute in another, and load the brands in a third.
 
     See Note [Why products are grouped by the condition they fail].
     """
@@ -145,7 +146,7 @@ def count_facets(products: ProductQuerySet, conditions: Mapping[str, Q]) -> Face
         highest_price=max((row["high"] for row in price_rows), default=None),
         currency=currencies.pop() if len(currencies) == 1 else "",
         categories=_sum_by(_rows_for("in", rows), "category"),
-        brands=_sum_by(_rows_for("brand", rows), "brand__slug", "brand__name"),
+        brands=_named(_sum_by(_rows_for("brand", rows), "brand")),
         attributes=_count_by_attribute(candidates),
     )
 
@@ -163,7 +164,7 @@ def _has_any_value(key: str, values: list[str]) -> Q:
 
 
 def _count_by_category_and_brand(candidates: Any) -> Any:
-    return candidates.values("category", "brand__slug", "brand__name", "failed_group").annotate(
+    return candidates.values("category", "brand", "failed_group").annotate(
         n=Count("pk"),
         on_sale=Count("pk", filter=ON_SALE),
         low=Min("effective_price"),
@@ -178,12 +179,20 @@ def _rows_for(group: str, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]
     return [row for row in rows if row["failed_group"] in (NO_GROUP, group)]
 
 
-def _sum_by(rows: Iterable[dict[str, Any]], *columns: str) -> Counter[Any]:
+def _sum_by(rows: Iterable[dict[str, Any]], column: str) -> Counter[Any]:
     counts: Counter[Any] = Counter()
     for row in rows:
-        value = tuple(row[column] for column in columns)
-        counts[value if len(value) > 1 else value[0]] += row["n"]
+        counts[row[column]] += row["n"]
     return counts
+
+
+def _named(counts: Counter[int | None]) -> Counter[tuple[str, str]]:
+    """Return counts by slug and name of the brand for those by its primary key; products without a brand are left out.
+
+    The brands are loaded by their keys: joined to the products, every new brand would end the page.
+    """
+    brands = Brand.objects.filter(pk__in=[pk for pk in counts if pk is not None]).only("slug", "name")
+    return Counter({(brand.slug, brand.name): counts[brand.pk] for brand in brands})
 
 
 def _with_failed_group(products: ProductQuerySet, conditions: Mapping[str, Q]) -> Any:

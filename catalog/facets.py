@@ -124,7 +124,7 @@ def _department_facet(
 
 def _brand_facet(selection: Selection, counts: FacetCounts, brands: Iterable[Brand]) -> Facet:
     names = {brand.slug: (brand.name, 0) for brand in brands}
-    names |= {slug: (name, count) for (slug, name), count in counts.brands.items() if slug}
+    names |= {slug: (name, count) for (slug, name), count in counts.brands.items()}
     options = [
         Option(
             label=name,

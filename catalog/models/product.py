@@ -38,7 +38,7 @@ class Status(models.TextChoices):
 
 LISTED_STATUSES = (Status.SCHEDULED, Status.PUBLISHED)
 LISTED = Q(status__in=[status.value for status in LISTED_STATUSES])
-ON_SALE = Q(sale_price__lt=F("price"))
+ON_SALE = Q(on_sale=True)
 
 
 class ProductQuerySet(TrackedQuerySet["Product"]):
@@ -134,6 +134,13 @@ class Product(models.Model):
         output_field=models.SmallIntegerField(),
         db_persist=True,
     )
+    # Pages that list what is on sale depend on this column, and not on every price.
+    on_sale = models.GeneratedField(
+        verbose_name=_("on sale"),
+        expression=models.ExpressionWrapper(Q(sale_price__lt=F("price")), output_field=models.BooleanField()),
+        output_field=models.BooleanField(null=True),
+        db_persist=True,
+    )
     search = models.GeneratedField(
         verbose_name=_("search vector"),
         expression=SearchVector("name", "sku", weight="A", config="catalog")
@@ -145,7 +152,9 @@ class Product(models.Model):
     )
 
     objects = ProductManager()
-    history = HistoricalRecords(excluded_fields=["brand_name", "effective_price", "price_band", "search", "updated_at"])
+    history = HistoricalRecords(
+        excluded_fields=["brand_name", "effective_price", "price_band", "on_sale", "search", "updated_at"]
+    )
 
     class Meta:
         base_manager_name = "objects"
