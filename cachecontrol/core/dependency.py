@@ -52,6 +52,11 @@ def union(*columns: str) -> str:
     return ",".join(sorted({name for written in columns for name in written.split(",")}))
 
 
+def meet(one: str, other: str) -> bool:
+    """Whether two written forms of columns have a column in common. All columns have one in common with any."""
+    return ALL in (one, other) or not set(one.split(",")).isdisjoint(other.split(","))
+
+
 def coarsen(positions: Mapping[Dependency, str], limit: int) -> dict[Dependency, str]:
     """Return fewer dependencies that end no later than these, each with its position.
 

@@ -23,6 +23,7 @@ from cachecontrol.redis.protocol import MICROSECONDS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cachecontrol.core.dependency import Dependency
     from cachecontrol.redis.protocol import Pull
 
 now = functools.partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
@@ -42,10 +43,12 @@ class Validity(NamedTuple):
 
 
 class LastMove(NamedTuple):
-    """The last move of a tag."""
+    """The moves of a tag."""
 
     position: str
+    """The furthest one."""
     sequence: int
+    """The record of the last one."""
 
 
 NOT_VALID = Validity(NEVER, 0)
@@ -69,8 +72,11 @@ class Mirror:
         """Take in the moves of a pull that continues the log. ``publish`` follows once the entries that they end are dropped."""
         self.position = pull.position
         for record in pull.records:
-            for tag in record.tags:
-                self.moves[tag] = LastMove(record.position, record.sequence)
+            for tag, _ in record.moves:
+                before = self.moves.get(tag)
+                # Drains may come in another order than that of their positions.
+                position = max(record.position, before.position) if before else record.position
+                self.moves[tag] = LastMove(position, record.sequence)
                 self.moves.move_to_end(tag)
         while len(self.moves) > REMEMBERED_MOVES:
             _, move = self.moves.popitem(last=False)
@@ -98,12 +104,15 @@ class Mirror:
             sent - age + conf.max_lag if age is not None and is_young else NEVER, pull.sequence
         )
 
-    def shows_fresh(self, positions: Mapping[str, str], sequence: int) -> bool:
+    def shows_fresh(self, positions: Mapping[Dependency, str], sequence: int) -> bool:
         """Whether none of these tags moved past its position since ``sequence``, when Redis judged them to be fresh.
 
-        False if the mirror does not remember all moves since then.
+        Moves before ``sequence`` do not count: they were of columns that do not matter. Later ones count whatever their columns,
+        since there are few. False if the mirror does not remember all moves since then.
         """
         if sequence < self.floor:
             return False
-        moves = self.moves
-        return not any(tag in moves and moves[tag].position > position for tag, position in positions.items())
+        found = ((self.moves.get(tag), position) for (tag, _), position in positions.items())
+        return not any(
+            move and move.sequence > sequence and move.position > position for move, position in found
+        )

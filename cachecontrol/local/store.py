@@ -7,12 +7,15 @@ from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cachecontrol.core.dependency import meet
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cachecontrol.core.dependency import Dependency
     from cachecontrol.core.entry import LocalEntry
 
-ENTRY_BYTES, TAG_BYTES = 1200, 400
+ENTRY_BYTES, TAG_BYTES = 1200, 560
 """Bytes that an entry and each of its tags take beside the value, as measured with tracemalloc."""
 ASKED_KEYS = 20_000
 """Keys that were asked for once which are remembered."""
@@ -25,8 +28,10 @@ class Store:
     size: int = 0
     """Bytes of all entries."""
     _entries: OrderedDict[str, LocalEntry] = field(default_factory=OrderedDict)
-    _keys: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """By tag: the keys of the entries that depend on it."""
+    _dependents: defaultdict[str, set[tuple[str, Dependency]]] = field(
+        default_factory=lambda: defaultdict(set)
+    )
+    """By tag: the keys of the entries that depend on it, each with the dependency."""
     _asked: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     def __len__(self) -> int:
@@ -55,8 +60,8 @@ class Store:
         self._drop(entry.key)
         self._entries[entry.key] = entry
         self.size += entry.size
-        for tag in entry.head.tags:
-            self._keys[tag].add(entry.key)
+        for dependency in entry.head.tags:
+            self._dependents[dependency.tag].add((entry.key, dependency))
         self._shrink(limit)
 
     def grow(self, entry: LocalEntry, size: int, limit: int) -> None:
@@ -66,17 +71,19 @@ class Store:
             self.size += size
             self._shrink(limit)
 
-    def move(self, tags: Iterable[str], position: str) -> None:
-        """Drop the entries that read one of these tags before it moved to ``position``."""
-        for tag in tags:
-            for key in [*self._keys.get(tag, ())]:
-                if position > self._entries[key].head.tags[tag]:
+    def move(self, moves: Iterable[tuple[str, str]], position: str) -> None:
+        """Drop the entries that read one of these tags, in columns that changed, before it moved to ``position``."""
+        for tag, columns in moves:
+            for key, dependency in [*self._dependents.get(tag, ())]:
+                entry = self._entries.get(key)
+                is_older = entry is not None and position > entry.head.tags[dependency]
+                if is_older and meet(dependency.columns, columns):
                     self._drop(key)
 
     def clear(self) -> None:
         """Drop all entries."""
         self._entries.clear()
-        self._keys.clear()
+        self._dependents.clear()
         self.size = 0
 
     def _shrink(self, limit: int) -> None:
@@ -92,8 +99,8 @@ class Store:
     def _forget(self, entry: LocalEntry) -> None:
         """Count and index an entry no more that was taken out."""
         self.size -= entry.size
-        for tag in entry.head.tags:
-            keys = self._keys[tag]
-            keys.discard(entry.key)
-            if not keys:
-                del self._keys[tag]
+        for dependency in entry.head.tags:
+            dependents = self._dependents[dependency.tag]
+            dependents.discard((entry.key, dependency))
+            if not dependents:
+                del self._dependents[dependency.tag]

@@ -120,7 +120,7 @@ class Tier:
         with self.lock:
             if pull.continues and pull.epoch == self.mirror.epoch:
                 for record in pull.records:
-                    self.store.move(record.tags, record.position)
+                    self.store.move(record.moves, record.position)
                 self.mirror.advance(pull)
             else:
                 self._forget()

@@ -13,6 +13,7 @@ from cachecontrol.redis.keys import (
     ASKED,
     ASKED_SECONDS,
     CLOCK,
+    COLUMNS_PER_TAG,
     DRAIN,
     DRAIN_SECONDS,
     ENTRY,
@@ -73,18 +74,20 @@ FAMILIES = (
     Family(
         key=f"{TAG}<tag>",
         type="string",
-        holds=f"{_POSITION}, time of the last move (microseconds), position before that move; separated by spaces",
+        holds=f"{_POSITION}, time of the last move (microseconds), position before that move; if the last move was of single"
+        f" columns, the position of the last move of all columns, then `column=position` of each column that moved later, at most"
+        f" {COLUMNS_PER_TAG}; separated by spaces",
         writers="fill creates, move moves",
         readers="read, fill, move",
         lifetime=f"the ttl of the last entry that lists it + {TAG_OUTLIVES_ENTRY // 1000} s",
-        size="150",
+        size="150, and 50 a column",
     ),
     Family(
         key=f"{ENTRY}<policy>:<release><digest>",
         type="hash",
-        holds="`head` (MessagePack: epoch, as_of, expires, tags, positions, ends; times in microseconds); `body` (codec, signed"
-        " with `SIGN_BODIES`); `recipe` (codec, signed); `stored` (microseconds); `epoch` and `as_of` of the head; `moved`, since"
-        " when it is stale (microseconds)",
+        holds="`head` (MessagePack: epoch, as_of, expires, tags, positions, ends, columns, of each tag the index of its columns;"
+        " times in microseconds); `body` (codec, signed with `SIGN_BODIES`); `recipe` (codec, signed); `stored` (microseconds);"
+        " `epoch` and `as_of` of the head; `moved`, since when it is stale (microseconds)",
         writers="fill; read sets `moved`; reconcile deletes",
         readers="read, reconcile",
         lifetime="ttl of the policy, or less by `expire_at`",
@@ -122,7 +125,7 @@ FAMILIES = (
         key=LOG,
         type="stream",
         holds="a record of each call of move that moved anything, with the clock's `sequence` as its id: `position`, then of each"
-        " tag its name and an empty text",
+        " tag its name and the columns that changed (none: any)",
         writers="move; renew deletes",
         readers="pull",
         lifetime=f"none; at least the last {LOG_RECORDS} records",

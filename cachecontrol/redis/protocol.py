@@ -127,7 +127,8 @@ class LogRecord(NamedTuple):
 
     sequence: int
     position: str
-    tags: list[str]
+    moves: list[tuple[str, str]]
+    """Each tag with the columns that changed, as in ``TagMove``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +166,9 @@ class Pull:
 
 def _record(number: bytes, fields: list[bytes]) -> LogRecord:
     """Return a record of the stream: its id, and its fields with their values."""
-    tags = [tag.decode(errors="replace") for tag in fields[2::2]]
-    return LogRecord(int(number.partition(b"-")[0]), fields[1].decode(TEXT), tags)
+    texts = [text.decode(errors="replace") for text in fields[2:]]
+    moves = [*zip(texts[::2], texts[1::2], strict=True)]
+    return LogRecord(int(number.partition(b"-")[0]), fields[1].decode(TEXT), moves)
 
 
 _read = Script("read")

@@ -35,7 +35,7 @@ PRODUCT_PAGES, CATEGORY_PAGES, READS_PER_WRITE = 400, 40, 100
 STATIC = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 """The bench collects no static files."""
 WRITES = {
-    "price": "UPDATE catalog_product SET price = round(price * (0.95 + random() / 10)::numeric, 2), sale_price = NULL WHERE id = %s",
+    "price": "UPDATE catalog_product SET price = price * (0.95 + random() / 10)::numeric, sale_price = NULL WHERE id = %s",
     "description": "UPDATE catalog_product SET description = description || '.' WHERE id = %s",
 }
 BARS = {

@@ -37,7 +37,9 @@ PATHS = {
 def shop(redis: Redis) -> None:
     """A category with more products than a page shows, each with variants, a brand and a picture."""
     for number in range(1, 31):
-        product = factories.product(f"Pan {number}", slug=f"pan-{number}", brand_name="Brasa", sizes={"M": 1, "L": 0})
+        product = factories.product(
+            f"Pan {number}", slug=f"pan-{number}", brand_name="Brasa", sizes={"M": 1, "L": 0}
+        )
         product.images.create(alt="A pan", position=0)
     factories.product("Knife", path="Kitchen/Knives", slug="knife")
     factories.product("Spade", path="Garden/Tools", slug="spade")
