@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 
+from cachecontrol.core.dependency import Dependency
 from cachecontrol.exceptions import UnknownType
 from cachecontrol.redis import keys, redis_client
 from cachecontrol.stats import recording, sender
@@ -217,10 +218,12 @@ def test_counts_are_sent_at_exit(policy: str, settings: Any) -> None:
 def test_a_trace_collects_what_was_recorded_inside_it(policy: str) -> None:
     recording.record_read(policy, "hit", "", 0.001)
     with recording.trace() as trace:
-        recording.record_read(policy, "miss", "moved", 0.02, key="k", tags=["catalog_product#5"])
+        recording.record_read(
+            policy, "miss", "moved", 0.02, key="k", tags=[Dependency("catalog_product#5", "price")]
+        )
         recording.record_refusal(policy, "set_cookie")
     recording.record_read(policy, "hit", "", 0.001)
     assert [(read.outcome, read.reason, read.tags) for read in trace.reads] == [
-        ("miss", "moved", ("catalog_product#5",))
+        ("miss", "moved", ("catalog_product#5(price)",))
     ]
     assert [refusal.reason for refusal in trace.refusals] == ["set_cookie"]
