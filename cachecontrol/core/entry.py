@@ -50,13 +50,13 @@ class Head:
     def unpack(cls, data: bytes) -> Head:
         """Return the head in these bytes. Raises DamagedData for bytes that ``pack`` did not write."""
         try:
-            epoch, as_of, expires, tags, positions, ends, columns, indexes = msgpack.unpackb(data)
-            texts, numbers = (epoch, as_of, *tags, *positions, *columns), (expires, ends, *indexes)
+            epoch, as_of, expires, tags, positions, ends, columns, column_indexes = msgpack.unpackb(data)
+            texts, numbers = (epoch, as_of, *tags, *positions, *columns), (expires, ends, *column_indexes)
             if ({*map(type, texts)}, {*map(type, numbers)}) != ({str}, {int}):
                 raise TypeError("a head of other types")
             read = {
                 Dependency(tag, columns[index]): position
-                for tag, index, position in zip(tags, indexes, positions, strict=True)
+                for tag, index, position in zip(tags, column_indexes, positions, strict=True)
             }
             return cls(epoch=epoch, as_of=as_of, expires=expires, ends=ends, tags=read)
         except Exception as error:
