@@ -30,7 +30,8 @@ WHY = {
         test_every_truncation_and_addition_is_damaged
         test_every_value_comes_back_to_the_bit""",
     "need much data, or all pages": """
-        test_shop_walk test_page_dependencies test_admission test_former_addresses test_admin_large test_storm test_demo test_facet_counts test_warm
+        test_shop_walk test_page_dependencies
+        test_admission test_former_addresses test_admin_large test_storm test_demo test_facet_counts test_warm
         test_reconcile test_import_real
         test_admin test_dashboard test_throttle test_rollup
         TestCaching TestListings
