@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cachecontrol.core.dependency import ALL, Dependency
 from cachecontrol.core.entry import Head, LocalEntry
 from cachecontrol.local.store import ASKED_KEYS, Store
 
@@ -16,7 +18,7 @@ SIZE, LIMIT = 100, 1000
 
 
 def entry(key: str, *tags: str, size: int = SIZE) -> LocalEntry:
-    head = Head(epoch="1", as_of="1", expires=1, tags=dict.fromkeys(tags, "1"))
+    head = Head(epoch="1", as_of="1", expires=1, tags=dict.fromkeys(map(Dependency, tags), "1"))
     return LocalEntry(key=key, head=head, value=b"", version=1, stored=0.0, deadline=float("inf"), size=size)
 
 
@@ -59,7 +61,7 @@ def test_what_grew_counts_against_the_bound() -> None:
 def test_what_was_dropped_meanwhile_does_not_grow() -> None:
     store, dropped = Store(), entry("one", "tag")
     store.add(dropped, LIMIT)
-    store.move(["tag"], "2")
+    store.move([("tag", ALL)], "2")
     store.grow(dropped, SIZE, LIMIT)
     assert store.size == 0
 
@@ -68,21 +70,31 @@ def test_a_move_drops_what_was_read_before_it() -> None:
     store = Store()
     store.add(entry("one", "tag", "other"), LIMIT)
     store.add(entry("two", "other"), LIMIT)
-    store.move(["tag"], "1")
+    store.move([("tag", ALL)], "1")
     assert len(store) == 2
-    store.move(["tag", "unknown"], "2")
+    store.move([("tag", ALL), ("unknown", ALL)], "2")
     assert store.find("one") is None
     assert store.find("two") is not None
     assert store.size == SIZE
+
+
+def test_a_move_of_other_columns_drops_nothing() -> None:
+    store = Store()
+    head = Head(epoch="1", as_of="1", expires=1, tags={Dependency("tag", "name,price"): "1"})
+    store.add(replace(entry("one"), head=head), LIMIT)
+    store.move([("tag", "slug"), ("tag", "pric")], "2")
+    assert len(store) == 1
+    store.move([("tag", "price,slug")], "2")
+    assert len(store) == 0
 
 
 def test_no_tag_is_kept_of_entries_that_are_gone() -> None:
     store = Store()
     for number in range(100):
         store.add(entry(str(number), f"tag {number}", "all"), LIMIT)
-    assert len(store._keys) == 10 + 1
-    store.move(["all"], "2")
-    assert not store._keys
+    assert len(store._dependents) == 10 + 1
+    store.move([("all", ALL)], "2")
+    assert not store._dependents
 
 
 def test_keys_that_were_asked_for_once_are_bounded() -> None:
