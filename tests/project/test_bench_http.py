@@ -63,6 +63,6 @@ def test_all_servers_are_measured() -> None:
     )
     assert done.returncode in (0, 1), done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
-    assert len(rows) == 1 + 8 * 3, done.stdout + done.stderr
+    assert len(rows) == 1 + 9 * 3, done.stdout + done.stderr
     assert "`static`; bar" in done.stdout
     assert report.PAGE.read_text() == before

@@ -25,6 +25,7 @@ NAMES = {
     "cache_page": "Django's `cache_page` on django-redis",
     "larder-redis": "Larder, `LOCAL_BYTES` = 0: hits by Redis",
     "larder": "Larder",
+    "constant": "the same web server, with a constant: no work at all",
     "proxy_cache": "nginx `proxy_cache`",
     "static": "nginx, a static file",
 }
@@ -54,10 +55,11 @@ def start(stack: ExitStack, folder: Path, *, products: int) -> tuple[dict[str, S
     started = {"bare": bare}
     for name in ("cachalot", "cacheops", "cache_page", "larder-redis", "larder"):
         started[name] = stack.enter_context(servers.django(name))
+    file = folder / "static" / "files" / path.strip("/") / "page.html"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(bare.get(path)[0])
+    started["constant"] = stack.enter_context(servers.django("constant", page=file))
     if servers.program("nginx"):
-        file = folder / "static" / "files" / path.strip("/") / "page.html"
-        file.parent.mkdir(parents=True)
-        file.write_bytes(bare.get(path)[0])
         cache = servers.PROXY_CACHE.format(behind=bare.port)
         started["proxy_cache"] = stack.enter_context(servers.nginx(folder / "proxy", cache, path))
         started["static"] = stack.enter_context(servers.nginx(folder / "static", servers.STATIC, path))

@@ -101,8 +101,13 @@ def program(name: str) -> str | None:
 
 
 @contextmanager
-def django(contestant: str, *, interface: str = "wsgi", threads: int = 4) -> Iterator[Server]:
-    """Granian as the Procfile runs it, with one worker, and with another interface or number of threads if asked."""
+def django(
+    contestant: str, *, interface: str = "wsgi", threads: int = 4, page: Path | None = None
+) -> Iterator[Server]:
+    """Granian as the Procfile runs it, with one worker, and with another interface or number of threads if asked.
+
+    ``page`` is the file that the contestant ``constant`` sends.
+    """
     (line,) = [line for line in (BASE_DIR / "Procfile").read_text().splitlines() if line.startswith("web:")]
     command = line.removeprefix("web:").replace("project.wsgi:", f"tests.bench.http.{interface}:")
     command = command.replace("--interface wsgi", f"--interface {interface}")
@@ -110,6 +115,7 @@ def django(contestant: str, *, interface: str = "wsgi", threads: int = 4) -> Ite
     with reserved_port() as port:
         folder = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         variables = {"HOST": "127.0.0.1", "PORT": str(port), "WEB_WORKERS": "1", "PATH": folder}
+        variables["BENCH_PAGE"] = str(page or "")
         with _running(f"exec {command}", contestant=contestant, **variables) as process:
             yield _started(Server(port, process), "/robots.txt")
 
