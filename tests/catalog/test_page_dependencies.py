@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.test import Client
 
+from cachecontrol.core.dependency import union
 from cachecontrol.core.entry import Head
 from cachecontrol.redis import keys
 from tests.catalog import factories
@@ -54,7 +55,10 @@ def dependencies_of(path: str, redis: Redis) -> list[str]:
     assert response.headers["Cache-Status"].endswith("stored"), response.headers["Cache-Status"]
     (key,) = {key for key in redis.scan_iter(f"{keys.ENTRY}catalog.*") if b"facets" not in key} - before
     head = Head.unpack(in_bytes(redis.hget(key, "head")))
-    lines = {f"{_placeholder(d.tag)}: {d.columns or 'all columns'}" for d in head.tags}
+    columns: dict[str, str] = {}
+    for tag, names in head.tags:  # one tag may have several positions: a fragment was read at another one than its page
+        columns[tag] = union(columns.get(tag, names), names)
+    lines = {f"{_placeholder(tag)}: {names or 'all columns'}" for tag, names in columns.items()}
     return sorted(line.replace(",", ", ") for line in lines)
 
 
