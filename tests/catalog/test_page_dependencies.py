@@ -56,7 +56,8 @@ def dependencies_of(path: str, redis: Redis) -> list[str]:
     (key,) = {key for key in redis.scan_iter(f"{keys.ENTRY}catalog.*") if b"facets" not in key} - before
     head = Head.unpack(in_bytes(redis.hget(key, "head")))
     columns: dict[str, str] = {}
-    for tag, names in head.tags:  # one tag may have several positions: a fragment was read at another one than its page
+    # One tag may have several positions: a fragment was read at another one than its page.
+    for tag, names in head.tags:
         columns[tag] = union(columns.get(tag, names), names)
     lines = {f"{_placeholder(tag)}: {names or 'all columns'}" for tag, names in columns.items()}
     return sorted(line.replace(",", ", ") for line in lines)
