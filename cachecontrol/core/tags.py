@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from uuid import UUID
 
 LONGEST_VALUE = 64
 """Bytes of the longest value that a tag contains as it is; of a longer value it contains the MD5."""
+
+
+_SIGN = re.compile(r"[#.*]")
+"""The sign behind the name of the table: ``#`` of a row, ``.`` of a slice, ``*`` of anything in the table."""
 
 
 def table(relation: str) -> str:
@@ -53,10 +58,7 @@ def written_form(value: object) -> str | None:
 
 def relation_of(tag: str) -> str:
     """Return the table that a tag belongs to."""
-    for index, letter in enumerate(tag):
-        if letter in "#.*":
-            return tag[:index]
-    return tag
+    return _SIGN.split(tag, 1)[0]
 
 
 def column_of(tag: str) -> str:
@@ -66,13 +68,14 @@ def column_of(tag: str) -> str:
 
 def is_row(tag: str) -> bool:
     """Whether the tag names a row."""
-    return tag[len(relation_of(tag)) :].startswith("#")
+    sign = _SIGN.search(tag)
+    return sign is not None and sign[0] == "#"
 
 
 def is_fine(tag: str) -> bool:
     """Whether the tag names a row or a slice, not a whole table."""
-    relation = relation_of(tag)
-    return tag not in (relation, anything(relation))
+    sign = _SIGN.search(tag)
+    return sign is not None and sign[0] != "*"
 
 
 def _shorten(value: str) -> str:

@@ -1,4 +1,4 @@
-"""What a query depends on, derived from its compiled expressions and never from its SQL text.
+"""What a query depends on, given its shape, the values of its filter and the rows of its result.
 
 A lookup of primary keys depends on those rows, an equality on a slice column on that slice, everything else on the whole table:
 in the columns that decide. In the columns that are only selected, the query depends on the rows in its result, as far as the
@@ -8,30 +8,21 @@ rows in its result alone. See Note [Why dependencies name columns] in ``core/dep
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.db.models.expressions import Col
-
 from cachecontrol.conf import conf
-from cachecontrol.core import registry, tags
-from cachecontrol.core.dependency import ALL, Dependency, written_columns
-from cachecontrol.dependencies import trusted_sql
+from cachecontrol.core import tags
+from cachecontrol.core.dependency import Dependency
 from cachecontrol.dependencies.filter_tags import tags_of_filter
-from cachecontrol.dependencies.query_walk import is_row_key
-from cachecontrol.reasons import Reason, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.db.models.sql.compiler import SQLCompiler
     from django.db.models.sql.query import Query
 
-    from cachecontrol.dependencies.query_walk import QueryWalk
-
-_PLAIN_COLUMN = re.compile(r'"([^"]+)"\."([^"]+)"')
+    from cachecontrol.dependencies.query_shapes import QueryShape, TableShape
+    from cachecontrol.reasons import Refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,110 +70,64 @@ class QueryDependencies:
         return {*self.fixed, *(dependency for source in self.sources for dependency in source.otherwise)}
 
 
-def dependencies_of(compiler: SQLCompiler, walk: QueryWalk) -> QueryDependencies:
-    """Return what a query depends on, given its compiler after compilation and the walk over its parts."""
-    query = compiler.query
-    if refusal := _refusal_of_query(query, walk.connection):
-        return QueryDependencies(refusal=refusal)
-    _visit_selection(query, walk)
-    # DISTINCT ON decides which rows the result has.
-    by_row = _tables_joined_by_row(compiler) if walk.sources and not query.distinct_fields else {}
-    by_row = {alias: joined for alias, joined in by_row.items() if not walk.sources[alias].filtered_relation}
-    walk.add_joins(by_row)
-    keys = {} if query.distinct or query.combinator else _keys_in_result(compiler)
+def dependencies_of(query: Query, shape: QueryShape) -> QueryDependencies:
+    """Return what a query depends on, given its shape."""
     fixed: set[Dependency] = set()
     sources: list[RowSource] = []
-    for alias in walk.sources:
-        if alias in by_row and not walk.deciding[alias]:
-            sources.append(_joined_rows(walk, alias, *by_row[alias]))
-        else:
-            table = _TableUse(query, walk, alias)
-            fixed |= table.dependencies(with_selected=alias not in keys)
-            if alias in keys and (rows := table.rows(keys[alias])):
-                sources.append(rows)
+    for table in shape.tables:
+        if table.is_joined_by_row:
+            sources.append(_joined_rows(table))
+            continue
+        use = _TableUse(query, table)
+        fixed |= use.dependencies(with_selected=table.key_index is None)
+        if rows := use.rows():
+            sources.append(rows)
     return QueryDependencies(
-        fixed=frozenset(fixed),
-        sources=tuple(sources),
-        limit=_limit(query),
-        refusal=walk.refusal or _refusal_of_tables(walk),
+        fixed=frozenset(fixed), sources=tuple(sources), limit=_limit(query), refusal=shape.refusal
     )
 
 
 class _TableUse:
     """How a query uses one of its tables."""
 
-    def __init__(self, query: Query, walk: QueryWalk, alias: str) -> None:
-        self.relation = str(walk.sources[alias].table_name)
-        self.deciding, self.selected = walk.deciding[alias], walk.selected[alias]
-        filtered = tags_of_filter(query, alias, self.relation)
-        self.names = filtered or {tags.table(self.relation)}
+    def __init__(self, query: Query, table: TableShape) -> None:
+        self.table = table
+        filtered = tags_of_filter(query, table.alias, table.relation)
+        self.names = filtered or {tags.table(table.relation)}
         self.has_only_needed_rows = filtered is not None or not query.where
 
     def dependencies(self, *, with_selected: bool) -> frozenset[Dependency]:
         """Return the dependencies on the tags of the filter, in the columns that decide, and with those that are selected."""
         return frozenset(
-            Dependency(tag, _written(self.relation, self._columns(tag, with_selected=with_selected)))
+            Dependency(tag, self.table.written(self._columns(tag, with_selected=with_selected)))
             for tag in self.names
         )
 
-    def rows(self, index: int) -> RowSource | None:
-        """Return the table as one whose rows the result names at this index; None if its tags name these rows."""
-        if all(map(tags.is_row, self.names)):
+    def rows(self) -> RowSource | None:
+        """Return the table as one whose rows the result names; None if it does not, or if its tags name these rows."""
+        if self.table.key_index is None or all(map(tags.is_row, self.names)):
             return None
         return RowSource(
-            relation=self.relation,
-            index=index,
-            columns=_written(self.relation, self.selected),
+            relation=self.table.relation,
+            index=self.table.key_index,
+            columns=self.table.written(self.table.selected),
             otherwise=self.dependencies(with_selected=True),
             only_if_cut=self.has_only_needed_rows,
         )
 
-    def _columns(self, tag: str, *, with_selected: bool) -> set[str]:
+    def _columns(self, tag: str, *, with_selected: bool) -> frozenset[str]:
         """Return the columns that matter in a row, slice or table. Its own column tells which rows belong to a slice."""
         is_row = tags.is_row(tag)
-        own = {tags.column_of(tag)} if tags.is_fine(tag) and not is_row else set()
-        return self.deciding | own | (self.selected if with_selected or is_row else set())
+        columns = self.table.deciding
+        if tags.is_fine(tag) and not is_row:
+            columns |= {tags.column_of(tag)}
+        return columns | self.table.selected if with_selected or is_row else columns
 
 
-def _joined_rows(walk: QueryWalk, alias: str, relation: str, index: int) -> RowSource:
-    columns = _written(relation, walk.selected[alias])
-    whole = frozenset({Dependency(tags.table(relation), columns)})
-    return RowSource(relation=relation, index=index, columns=columns, otherwise=whole)
-
-
-def _written(relation: str, columns: set[str]) -> str:
-    """Return the written form of columns. A primary key changes with all columns of its row, so it need not be named.
-
-    Columns that no trigger watches, such as virtual generated ones, may change with any other.
-    """
-    table = registry.find(relation)
-    if table is None:
-        return ALL
-    columns = columns - table.ignored_columns
-    if not columns <= {*table.columns, table.pk}:
-        return ALL
-    return written_columns(columns - {table.pk} or {table.pk})
-
-
-def _visit_selection(query: Query, walk: QueryWalk) -> None:
-    for node in query.select:
-        if isinstance(node, Col):
-            walk.refuse_ignored(node)
-        else:
-            walk.visit(node)
-    for node in query.annotation_select.values():
-        walk.visit(node)
-    for relation, column in _extra_columns(query):
-        for alias, source in walk.sources.items():
-            if source.table_name == relation:
-                walk.deciding[alias].add(column)
-
-
-def _extra_columns(query: Query) -> Iterator[tuple[str, str]]:
-    """Yield the table and column that each SQL of ``extra()`` names, as that of a prefetch does."""
-    for sql, _ in query.extra.values():
-        if column := _PLAIN_COLUMN.fullmatch(sql):
-            yield column[1], column[2]
+def _joined_rows(table: TableShape) -> RowSource:
+    columns = table.written(table.selected)
+    whole = frozenset({Dependency(tags.table(table.relation), columns)})
+    return RowSource(relation=table.relation, index=table.key_index or 0, columns=columns, otherwise=whole)
 
 
 def _limit(query: Query) -> int | None:
@@ -190,66 +135,3 @@ def _limit(query: Query) -> int | None:
     if not query.is_sliced:
         return None
     return query.high_mark - query.low_mark if query.high_mark is not None and not query.low_mark else 0
-
-
-def _keys_in_result(compiler: SQLCompiler) -> dict[str, int]:
-    """Return the index of the primary key in a row of the result, by alias of each table whose key is selected."""
-    keys: dict[str, int] = {}
-    for index, (column, _, _) in enumerate(compiler.select):
-        if isinstance(column, Col) and is_row_key(column):
-            keys.setdefault(column.alias, index)
-    return keys
-
-
-def _refusal_of_tables(walk: QueryWalk) -> Refusal | None:
-    untracked = registry.untracked(source.table_name for source in walk.sources.values())
-    return Refusal(Reason.UNTRACKED, ", ".join(untracked)) if untracked else None
-
-
-def _refusal_of_query(query: Query, connection: BaseDatabaseWrapper) -> Refusal | None:
-    """Return why the compiled expressions may not show everything that the query reads; None if they do."""
-    if not trusted_sql.is_backend_known(connection):
-        return Refusal(Reason.UNCOVERED, f"the database backend {type(connection).__module__}")
-    if _has_extra(query):
-        return Refusal(Reason.UNCOVERED, "extra()")
-    if any(not getattr(combined, "reports", False) for combined in query.combined_queries):
-        return Refusal(Reason.UNTRACKED, "a combined queryset that is not tracked")
-    if query.select_for_update:
-        return Refusal(Reason.FOR_UPDATE, query.get_meta().db_table)
-    return None
-
-
-def _has_extra(query: Query) -> bool:
-    """Whether the query contains SQL of a project from ``extra()``.
-
-    A prefetch along a many-to-many relation uses it too, but only to name columns of its own joins.
-    """
-    joined = {source.table_name for source in query.alias_map.values()}
-    is_prefetch = all(
-        name.startswith("_prefetch_related_val_")
-        and not params
-        and (column := _PLAIN_COLUMN.fullmatch(sql))
-        and column[1] in joined
-        for name, (sql, params) in query.extra.items()
-    )
-    return bool(query.extra_tables or query.extra_order_by or not is_prefetch)
-
-
-def _tables_joined_by_row(compiler: SQLCompiler) -> dict[str, tuple[str, int]]:
-    """Return the tables that ``select_related`` joined along real foreign keys.
-
-    By alias: the name of the table, and the index of its primary key in a result row.
-    """
-    tables: dict[str, tuple[str, int]] = {}
-
-    def add_joined_to(model: dict[str, Any]) -> None:
-        for joined in model.get("related_klass_infos", ()):
-            if not joined["reverse"] and getattr(joined["field"], "db_constraint", False):
-                for index in joined["select_fields"]:
-                    column = compiler.select[index][0]
-                    if isinstance(column, Col) and is_row_key(column):
-                        tables.setdefault(column.alias, (column.target.model._meta.db_table, index))
-            add_joined_to(joined)
-
-    add_joined_to(compiler.klass_info or {})
-    return tables

@@ -33,13 +33,13 @@ _RELATIVE_TIME = re.compile(r"(?<![a-z])(now|today|tomorrow|yesterday)(?![a-z])"
 def refusal_of(node: Any, connection: BaseDatabaseWrapper) -> Refusal | None:
     """Return a refusal if PostgreSQL may convert text in this part of a query to a relative time; None if it does not."""
     match node:
-        case Value() if _names_relative_time(node.value):
+        case Value() if names_relative_time(node.value):
             return Refusal(Reason.VOLATILE, str(node.value))
         case Cast():
             return _refusal_of_cast(node, connection)
         case Case():
             return _refusal_of_conversion(node, node.get_source_expressions(), connection)
-        case Lookup() if _names_relative_time(node.rhs):
+        case Lookup() if names_relative_time(node.rhs):
             is_text = all(expression_types.is_timeless(leaf, connection) for leaf in _leaves(node.lhs))
             return None if is_text else Refusal(Reason.VOLATILE, str(node.rhs))
         case Lookup() if hasattr(node.rhs, "as_sql"):
@@ -100,16 +100,16 @@ def _value_parts(node: Any) -> Iterable[Any]:
     return parts
 
 
-def _names_relative_time(value: Any) -> bool:
+def names_relative_time(value: Any) -> bool:
     """Whether a parameter of a query contains text with the name of a relative time."""
     match value:
         case str():
             return _RELATIVE_TIME.search(value) is not None
         case list() | tuple() | set() | frozenset() | Multirange():
-            return any(map(_names_relative_time, value))
+            return any(map(names_relative_time, value))
         case dict():
-            return any(map(_names_relative_time, [*value, *value.values()]))
+            return any(map(names_relative_time, [*value, *value.values()]))
         case Range():
-            return _names_relative_time((value.lower, value.upper))
+            return names_relative_time((value.lower, value.upper))
         case _:
             return False

@@ -19,15 +19,17 @@ from django.db.models.sql.query import Query
 from cachecontrol import engine
 from cachecontrol.core import codec
 from cachecontrol.core.reading import ReadRequest
-from cachecontrol.dependencies import query_walk
+from cachecontrol.dependencies import known_shapes, query_walk
 from cachecontrol.dependencies.databases import database_for
+from cachecontrol.dependencies.known_shapes import KnownQuery
 from cachecontrol.dependencies.query_dependencies import QueryDependencies, dependencies_of
+from cachecontrol.dependencies.query_shapes import shape_of
 from cachecontrol.dependencies.query_walk import QueryWalk
-from cachecontrol.dependencies.trusted_sql import overrides_nothing
+from cachecontrol.dependencies.trusted_sql import is_backend_known, overrides_nothing
 from cachecontrol.exceptions import UnknownType
 from cachecontrol.frontends import frontend
 from cachecontrol.frontends.query_recipes import QueryRecipe, to_plain
-from cachecontrol.frontends.query_reports import current_reports, run_reported
+from cachecontrol.frontends.query_reports import CompiledQuery, current_reports, run_reported
 from cachecontrol.postgres import sessions
 from cachecontrol.reasons import Outcome, Reason
 from cachecontrol.stats import recording
@@ -110,9 +112,48 @@ class _TrackedCompiler(SQLCompiler):
     def as_sql(self, *args: Any, **kwargs: Any) -> Any:
         if (reports := current_reports()) is None:
             return super().as_sql(*args, **kwargs)
+        if reports.unwalked is not None:
+            return self._compile_unwalked(reports.unwalked, *args, **kwargs)
+        if not reports.walks and (compiled := self._compile_known(reports, *args, **kwargs)):
+            return compiled
+        first = len(reports.walked)
         with self._walking(reports) as walk:
             compiled = super().as_sql(*args, **kwargs)
-            reports.dependencies.append(dependencies_of(self, walk))
+            shape = shape_of(self, walk)
+            reports.walked.append(KnownQuery(compiled[0], shape))
+            reports.dependencies.append(dependencies_of(self.query, shape))
+        if not reports.walks:
+            known_shapes.remember(compiled[0], reports.walked[first:])
+        return compiled
+
+    def _compile_known(self, reports: Reports, *args: Any, **kwargs: Any) -> Any:
+        """Compile without a walk, and report what the queries of this statement depend on if their shapes are known.
+
+        Return None if they are not.
+        """
+        if not is_backend_known(self.connection):
+            return None
+        queries: list[CompiledQuery] = []
+        reports.unwalked = queries
+        try:
+            text, parameters = self._compile_unwalked(queries, *args, **kwargs)
+        except _ChangesWhenCompiled:
+            return None
+        finally:
+            reports.unwalked = None
+        shapes = known_shapes.find(text, parameters, [query.text for query in queries])
+        if shapes is None:
+            return None
+        for (query, _), shape in zip(queries, shapes, strict=True):
+            reports.dependencies.append(dependencies_of(query, shape))
+        return text, parameters
+
+    def _compile_unwalked(self, queries: list[CompiledQuery], *args: Any, **kwargs: Any) -> Any:
+        """Compile, and note the query. Raises _ChangesWhenCompiled for a union, which can be compiled only once."""
+        if self.query.combinator:
+            raise _ChangesWhenCompiled
+        compiled = super().as_sql(*args, **kwargs)
+        queries.append(CompiledQuery(self.query, compiled[0]))
         return compiled
 
     def report(self, expressions: Iterable[Any]) -> None:
@@ -203,6 +244,10 @@ class _TrackedCompiler(SQLCompiler):
         query = _copied(source)
         query.policy = None
         return query.get_compiler(using=using).execute_sql(result_type)  # type: ignore[call-overload]
+
+
+class _ChangesWhenCompiled(Exception):
+    """The query would be another one after its compilation."""
 
 
 @functools.cache

@@ -6,7 +6,7 @@ import contextlib
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db.models.sql.constants import MULTI, SINGLE
 
@@ -17,9 +17,19 @@ from cachecontrol.dependencies.databases import is_captured
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from django.db.models.sql.query import Query
+
     from cachecontrol.dependencies.collection import Collection
+    from cachecontrol.dependencies.known_shapes import KnownQuery
     from cachecontrol.dependencies.query_dependencies import QueryDependencies
     from cachecontrol.dependencies.query_walk import QueryWalk
+
+
+class CompiledQuery(NamedTuple):
+    """A query and the text that it was compiled to."""
+
+    query: Query
+    text: str
 
 
 @dataclass(slots=True)
@@ -30,6 +40,10 @@ class Reports:
     """One of each compilation, in the order in which they ended: inner queries before the outermost."""
     walks: list[QueryWalk] = field(default_factory=list)
     """The walks in progress, the innermost last: inner queries are compiled while outer ones are."""
+    walked: list[KnownQuery] = field(default_factory=list)
+    """The queries that were walked, in the order in which their compilation ended."""
+    unwalked: list[CompiledQuery] | None = None
+    """While a statement is compiled whose shapes may be known: its queries, in the same order."""
 
 
 _current: ContextVar[Reports | None] = ContextVar("cachecontrol_reports", default=None)

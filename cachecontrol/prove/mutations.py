@@ -6,6 +6,7 @@ anything else runs. A mutation replaces a function, or a part of a script, and r
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from types import SimpleNamespace
@@ -179,8 +180,8 @@ def _deciding_columns() -> None:
 
     columns_of = _TableUse._columns
 
-    def without_deciding(self: Any, tag: str, *, with_selected: bool) -> set[str]:
-        self.deciding = set()
+    def without_deciding(self: Any, tag: str, *, with_selected: bool) -> frozenset[str]:
+        self.table = dataclasses.replace(self.table, deciding=frozenset())
         return columns_of(self, tag, with_selected=with_selected)
 
     _replace(_TableUse, "_columns", without_deciding)
@@ -211,8 +212,6 @@ def _no_lease_when_full() -> None:
 
 def _budget() -> None:
     """Wait five seconds for each fill and each drain, and let leases last for ten."""
-    import dataclasses
-
     from cachecontrol import conf
     from cachecontrol.limits import budget
 
@@ -293,7 +292,7 @@ def _local_admission() -> None:
     offer = tier.Tier.offer
 
     def offer_late(*arguments: Any) -> None:
-        time.sleep(0.02)
+        time.sleep(0.1)
         offer(*arguments)
 
     _replace(tier.Tier, "offer", offer_late)

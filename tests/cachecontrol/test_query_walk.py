@@ -28,7 +28,7 @@ from django.db.models.lookups import Exact
 from django.test.utils import isolate_apps, register_lookup
 
 from cachecontrol.api import TrackedManager
-from cachecontrol.dependencies import query_dependencies
+from cachecontrol.dependencies import query_shapes
 from tests.library import fields, shelf
 from tests.library.collected import collection_of, columns_of, tags_of
 from tests.library.models import Author, Book, Genre, Manual, Profile, Review, Sale
@@ -285,7 +285,7 @@ def test_the_key_of_another_model_of_the_table_names_no_row() -> None:
         )
         compiler = signed.objects.select_related("author").query.get_compiler("default")
         compiler.as_sql()
-        assert query_dependencies._tables_joined_by_row(compiler) == {}
+        assert query_shapes._tables_joined_by_row(compiler) == {}
 
 
 class Alike(Exact):
