@@ -26,7 +26,7 @@ class Conf:
     """Aliases of streaming replicas of that primary to which reads may be routed."""
     max_lag: float = 2.0
     """Seconds that an answer may be behind the database at most."""
-    drain_interval: float = 0.05
+    drain_interval: float = 0.01
     """Seconds between two drains of the ``drain`` process."""
     drain_timeout: float = 1.0
     """Seconds that the statement of a reader's drain may take."""

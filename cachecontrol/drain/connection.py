@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -25,11 +26,22 @@ _PLAN_GENERICALLY = statement("drain.plan_generically")
 _LIMIT = statement("drain.limit")
 
 
+@dataclass(frozen=True, slots=True)
+class LastDrain:
+    """What a drain knew at its end."""
+
+    state: PrimaryState
+    looked_at: str
+    """The snapshot with which the tables were last looked at."""
+    now: int
+    """Microseconds of Redis' clock when the drain moved its tags."""
+
+
 class DrainConnection(psycopg.Connection[Any]):
     """A connection of drains. Only the server enforces ``statement_timeout``, so the connection has a deadline of its own."""
 
-    last_state: PrimaryState | None = None
-    """The state of the primary at the last drain on this connection."""
+    last_drain: LastDrain | None = None
+    """What the last drain on this connection knew at its end; None before the first whole one."""
     _deadline: float | None = None
     """The moment, of the monotonic clock, until which an answer is waited for."""
     _timeout = 0

@@ -9,17 +9,25 @@ Note [Why a drain is right whenever it runs]. The steps, each idempotent:
    however long the drain paused in between.
 A drain that dies leaves W where it was, and the next one does the same again.
 
-Note [Why a writer's drain certifies nothing]. It only has to carry its own commit. So it leaves out step 1 and asks for the
-changes since the last drain of its process: a W that is too old costs nothing, as step 3 leaves out what was moved since. It
-looks neither at the catalog nor at the identity of the server, which cannot change while the same server process answers. And it
-leaves the clock's time as it is: only a whole drain certifies that no change before this time is missing. The drain process runs
-whole drains, and so do readers who find the clock old. If anything does not fit, a whole drain follows.
+Note [Why a short drain suffices]. A writer's drain only has to carry its own commit, and the drain process drains so often that
+almost every drain finds little. So a short drain leaves out step 1 and asks for the changes since the last drain of its
+connection: a W that is too old costs nothing, as step 3 leaves out what was moved since. It asks neither for the identity of the
+server, which cannot change while the same server process answers, nor for the state of the tables, which takes longer the more
+tables there are. If anything does not fit, a whole drain follows.
+
+Note [When a short drain certifies]. Only triggers write to the change log, so a drain may certify a time only if it knows that
+all triggers were in place until then. A short drain knows it if its snapshot equals the one with which its connection last looked
+at the tables: no transaction has ended since, so no row of the catalog has changed. (VACUUM writes some columns without a
+transaction, none of which the fingerprint of a table contains.) The time that it certifies is Redis' time at the end of the
+drain before, which lies before its own statement. Otherwise it moves the tags and leaves the clock's time as it is. A whole drain
+looks at the tables again when ``Drainer.is_look_due`` says so, and so do readers who find the clock old.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import secrets
 import time
 from dataclasses import dataclass
@@ -28,6 +36,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from cachecontrol.conf import conf
+from cachecontrol.drain.connection import LastDrain
 from cachecontrol.drain.primary import Primary
 from cachecontrol.exceptions import DrainRefused
 from cachecontrol.local.tier import tier
@@ -44,6 +53,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("cachecontrol")
 
 
+LONGEST_WITHOUT_LOOK = 1.0
+"""Seconds after which a process that drains all the time looks at the tables in any case."""
+LOOK_SHARE = 20
+"""A look at the tables is followed by so many times its own duration without one, while transactions end all the time."""
 ATTEMPTS = 5
 """How many times a whole drain begins again if the epoch changes meanwhile."""
 
@@ -59,6 +72,8 @@ class DrainResult:
     epoch: str
     renewed: str = ""
     """Why the epoch was renewed, if it was."""
+    has_certified: bool = False
+    """Whether the clock tells by now that no change before this drain, or the drain before it, is missing."""
 
 
 class Drainer:
@@ -66,6 +81,10 @@ class Drainer:
 
     def __init__(self) -> None:
         self.primary = Primary()
+        self._has_certified = False
+        """Whether the last drain has certified."""
+        self._looked, self._look_seconds = -math.inf, 0.0
+        """When the last look at the tables ended (monotonic seconds), and how long that drain took."""
 
     def drain(self, *, certify: bool, seconds: float) -> DrainResult:
         """Drain, with ``certify`` as a whole drain. Each statement may take ``seconds``.
@@ -74,36 +93,63 @@ class Drainer:
         psycopg.Error.
         """
         self.primary.timeout, was_connected = seconds, self.primary.is_connected
+        self._has_certified = False
         try:
-            return (None if certify else self._carry()) or self._drain_whole()
+            result = (None if certify else self._drain_shortly()) or self._drain_whole()
         except psycopg.OperationalError:
             if not was_connected or self.primary.is_connected:
                 raise
-        self.primary.close()
-        return self._drain_whole()
+            self.primary.close()
+            result = self._drain_whole()
+        self._has_certified = result.has_certified
+        return result
 
-    def _carry(self) -> DrainResult | None:
-        """Move the tags of the changes since the last drain of this connection. None if only a whole drain can tell which."""
+    def is_look_due(self) -> bool:
+        """Return whether the next drain of a process that drains all the time should be a whole one.
+
+        If short drains certify, a look at the tables is due after ``LONGEST_WITHOUT_LOOK``: whole drains also repair what other
+        programs did to the clock. If they do not, looks take one part in ``LOOK_SHARE`` of the time, but the clock must
+        not become old.
+        """
+        age = time.monotonic() - self._looked
+        pause = min(max(conf.drain_interval, LOOK_SHARE * self._look_seconds), conf.max_lag / 4)
+        return age >= LONGEST_WITHOUT_LOOK or (age >= pause and not self._has_certified)
+
+    def _drain_shortly(self) -> DrainResult | None:
+        """Move the tags of the changes since the last drain of this connection. None if only a whole drain can tell which.
+
+        See Note [Why a short drain suffices] and Note [When a short drain certifies].
+        """
         connection = self.primary.connection()
-        if (last := connection.last_state) is None:
+        if (last := connection.last_drain) is None:
             return None
-        state = _outside_transaction(self.primary.changes_since(last))
-        if not _continues(state, last):
+        state = _outside_transaction(self.primary.changes_since(last.state))
+        if not _continues(state, last.state):
             return None
-        advance = Advance(since_rank=last.rank, snapshot=state.snapshot, rank=state.rank)
+        advance = Advance(
+            since_rank=last.state.rank,
+            snapshot=state.snapshot,
+            rank=state.rank,
+            begun=last.now if state.snapshot == last.looked_at else None,
+        )
         moved = protocol.move(state.epoch, state.position, state.moves, advance)
         if moved is None:
             return None
         tier.require(state.epoch, moved.sequence)
-        connection.last_state = state
-        return DrainResult(moved=moved.tags, tags=len(state.moves), epoch=state.epoch)
+        connection.last_drain = LastDrain(state, last.looked_at, moved.now)
+        return DrainResult(
+            moved=moved.tags,
+            tags=len(state.moves),
+            epoch=state.epoch,
+            has_certified=advance.begun is not None and moved.has_advanced,
+        )
 
     def _drain_whole(self) -> DrainResult:
         """Carry all changes that the clock has not seen, and certify; begin a new epoch before if history broke.
 
         See Note [Why a drain is right whenever it runs].
         """
-        renewed = ""
+        renewed, begun = "", time.monotonic()
         for _ in range(ATTEMPTS):
             clock = protocol.clock()
             since = clock.snapshot if clock_check.is_readable(clock) else ""
@@ -114,9 +160,15 @@ class Drainer:
                 continue
             moved = self.certify(clock, state)
             if moved is not None:
-                self.primary.connection().last_state = state
+                self.primary.connection().last_drain = LastDrain(state, state.snapshot, moved.now)
+                self._looked = time.monotonic()
+                self._look_seconds = self._looked - begun
                 return DrainResult(
-                    moved=moved.tags, tags=len(state.moves), epoch=state.epoch, renewed=renewed
+                    moved=moved.tags,
+                    tags=len(state.moves),
+                    epoch=state.epoch,
+                    renewed=renewed,
+                    has_certified=True,
                 )
         raise DrainRefused(f"the epoch changed {ATTEMPTS} times during one drain")
 

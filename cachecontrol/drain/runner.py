@@ -33,7 +33,7 @@ class DrainRunner:
         self._must_certify = False
         """Whether a thread that shares the next drain asked for a whole one."""
         self._has_writers = False
-        """Whether this process has drained for a writer."""
+        """Whether this process has drained for a writer, who waits no longer than ``WAIT``."""
         self._outcome: DrainResult | Exception = DrainRefused("no drain ran yet")
         """The outcome of the last drain that ended."""
 
@@ -43,11 +43,13 @@ class DrainRunner:
         ``timeout`` is the time in seconds for which the drain may run, and for which another one is waited for. Without it, a
         whole drain may take ``DRAIN_TIMEOUT`` and a writer's ``WAIT``.
 
+        Without ``certify`` a short drain suffices, which may certify nothing: see Note [Why a short drain suffices].
+
         Raises DrainRefused, StoreDown, psycopg.Error or TimeoutError; nothing is lost then, the next drain does it.
         """
         seconds = timeout or (conf.drain_timeout if certify else conf.wait)
         deadline = time.monotonic() + seconds
-        self._has_writers = self._has_writers or not certify
+        self._has_writers = self._has_writers or not (certify or timeout)
         with self._turn:
             self._must_certify = self._must_certify or certify
             outcome = self._shared_outcome(deadline)

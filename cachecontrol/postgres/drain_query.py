@@ -32,7 +32,7 @@ NEW_POSITION_SQL = statement("drain.new_position", position=_PARTS["position"])
 
 @dataclass(frozen=True, slots=True)
 class CarryRow:
-    """The row that a writer's drain asks for."""
+    """The row that a short drain asks for."""
 
     number: int
     random: str
@@ -98,12 +98,12 @@ class PrimaryState:
     tables: dict[str, str]
     """For each tracked table, whether its triggers are in place (``true``, ``false`` or ``gone``), then its catalog fingerprint.
 
-    Empty for a writer's drain, which does not ask for it: see Note [Why a writer's drain certifies nothing].
+    Empty for a short drain, which does not ask for it: see Note [Why a short drain suffices].
     """
 
     @classmethod
     def of_carry(cls, row: CarryRow, identity: Identity) -> PrimaryState:
-        """Return the state that a row of a writer's drain shows, with the identity that this connection showed before."""
+        """Return the state that a row of a short drain shows, with the identity that this connection showed before."""
         return cls(**_common_fields(row), identity=identity, tables={})
 
     @classmethod

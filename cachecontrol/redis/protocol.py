@@ -108,9 +108,9 @@ class Advance:
     snapshot: str
     rank: int
     begun: int | None = None
-    """Microseconds of Redis' clock before which no change is missing; None for a writer's drain, which does not know."""
+    """Microseconds of Redis' clock before which no change is missing; None if the drain does not know."""
     tables: str = ""
-    """JSON of the tables' state; empty for a writer's drain."""
+    """JSON of the tables' state; empty if the drain did not look at them."""
 
 
 class Moved(NamedTuple):
@@ -120,6 +120,10 @@ class Moved(NamedTuple):
     """Tags that Redis knew and that moved."""
     sequence: int
     """The last record of the log: every move up to this call has one up to there."""
+    now: int
+    """Microseconds of Redis' clock when it moved the last of them."""
+    has_advanced: bool
+    """Whether the clock took what the drain read. If not, it has lost moves, which a whole drain has to read again."""
 
 
 class LogRecord(NamedTuple):
@@ -286,20 +290,23 @@ def move(epoch: str, position: str, moves: Sequence[TagMove], advance: Advance) 
     None if the drain has to begin again: the epoch is over, or Redis lost a part of
     the moves meanwhile. Raises StoreDown.
     """
-    total, sequence, progress = 0, 0, keys.progress(secrets.token_hex(8))
+    progress = keys.progress(secrets.token_hex(8))
+    total, sequence, now, has_advanced = 0, 0, 0, False
     last = [advance.since_rank, advance.snapshot, advance.rank]
-    last += ["", ""] if advance.begun is None else [advance.begun, advance.tables]
+    last += ["" if advance.begun is None else advance.begun, advance.tables]
     size = keys.TAGS_PER_CALL
     chunks = [moves[first : first + size] for first in range(0, len(moves), size)] or [()]
     for number, chunk in enumerate(chunks, start=1):
         names = [keys.CLOCK, progress, keys.LOG, *(keys.tag(move.tag) for move in chunk)]
         advancing = last if number == len(chunks) else [""] * len(last)
         changes = [part for move in chunk for part in (move.xid, move.columns)]
-        is_valid, moved, sequence = _move(names, [epoch, position, number, *advancing, *changes])
+        is_valid, moved, sequence, now, has_advanced = _move(
+            names, [epoch, position, number, *advancing, *changes]
+        )
         if not is_valid:
             return None
         total += int(moved)
-    return Moved(total, sequence)
+    return Moved(total, sequence, int(now), bool(has_advanced))
 
 
 def renew(epoch: str, fields: Mapping[str, str]) -> bool:

@@ -61,7 +61,7 @@ def _drain_until(stop: threading.Event) -> None:
     pause, failure, noted = conf.drain_interval, "", -math.inf
     while not stop.wait(pause):
         try:
-            runner.run(timeout=TIMEOUT)
+            runner.run(certify=runner.drainer.is_look_due(), timeout=TIMEOUT)
         except FAILURES as error:
             pause = min(pause * 2, LONGEST_PAUSE)
             if failure != type(error).__name__:

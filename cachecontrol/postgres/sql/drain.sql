@@ -30,12 +30,13 @@ epoch.number, epoch.random, epoch.pruned_rank, pg_current_snapshot()::text AS sn
 pg_logical_emit_message(false, 'larder', '') - '0/0'::pg_lsn
 
 -- name: carry
--- Return the state of the primary (``CarryRow``) with the moves of the pending changes: what a writer's drain asks. One more than
--- ``limit`` moves tell that there are too many for it.
-SELECT {state},
-       ARRAY(SELECT {move} FROM ({pending}) AS pending LIMIT %(limit)s + 1) AS pending,
-       {position} AS wal
-  FROM cachecontrol_epoch AS epoch;
+-- Return the state of the primary (``CarryRow``) with the moves of the pending changes: what a short drain asks. One more than
+-- ``limit`` moves tell that there are too many for it. The position is a new one only if a tag moves, so that a drain that finds
+-- nothing writes nothing.
+WITH pending AS MATERIALIZED (SELECT ARRAY(SELECT {move} FROM ({pending}) AS pending LIMIT %(limit)s + 1) AS moves)
+SELECT {state}, pending.moves AS pending,
+       CASE WHEN cardinality(pending.moves) > 0 THEN {position} ELSE pg_current_wal_insert_lsn() - '0/0'::pg_lsn END AS wal
+  FROM cachecontrol_epoch AS epoch, pending;
 
 -- name: tables
 -- Fragment: a JSON object with the state of each tracked table: ``true`` if all triggers of its family are in place, else

@@ -3,9 +3,9 @@
 -- Last step of a drain: raise the clock's position, move the known tags, and, with the last chunk, advance the clock.
 -- KEYS: clock, progress of this drain, log, then the tags
 -- ARGV: epoch, position, number of the chunk; then, with the last chunk only, else empty: rank of the snapshot that the drain
---       began from, snapshot, rank, and, from a whole drain only, else empty: t0 (microseconds), tables; then of each tag the
---       xid of its change and the columns that it changed ('': any column)
--- Returns {1, or 0 if the call is void; number of tags moved; sequence of the log}
+--       began from, snapshot, rank, t0 (microseconds) or '' from a drain that does not certify, tables or '' from one that did not
+--       look at them; then of each tag the xid of its change and the columns that it changed ('': any column)
+-- Returns {1, or 0 if the call is void; number of tags moved; sequence of the log; now (microseconds); 1 if the clock advanced}
 local clock_key, progress_key, log_key = KEYS[1], KEYS[2], KEYS[3]
 local epoch, position, chunk = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local since_rank, snapshot, rank, begun, tables = tonumber(ARGV[4]), ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8]
@@ -17,9 +17,9 @@ local clock_epoch, clock_position, clock_rank, clock_time, seen, clock_snapshot 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local stamp = string.format('%.0f', now)
-if clock_epoch ~= epoch then return {0, 0, 0} end
+if clock_epoch ~= epoch then return {0, 0, 0, stamp, 0} end
 -- A Redis that lost the chunk before this one must not be told that all of it was moved.
-if chunk > 1 and (tonumber(redis.call('GET', progress_key) or '') or 0) < chunk - 1 then return {0, 0, 0} end
+if chunk > 1 and (tonumber(redis.call('GET', progress_key) or '') or 0) < chunk - 1 then return {0, 0, 0, stamp, 0} end
 if not is_last then redis.call('SET', progress_key, chunk, 'EX', PROGRESS_SECONDS) end
 
 -- Changes that the clock's snapshot sees were moved already, by the drain that came first: moved again, they would end entries
@@ -40,7 +40,8 @@ local function set(field, value) fields[#fields + 1], fields[#fields + 2] = fiel
 if #due > 0 and (not clock_position or position > clock_position) then set('position', position) end
 if not seen or position > seen then set('seen', position) end
 -- A clock behind the snapshot that this drain began from lost moves: this drain did not read the changes between the two.
-if is_last and since_rank <= (tonumber(clock_rank or '') or -1) then
+local advances = is_last and since_rank <= (tonumber(clock_rank or '') or -1)
+if advances then
   if tonumber(rank) >= tonumber(clock_rank) then
     set('snapshot', snapshot)
     set('rank', rank)
@@ -76,4 +77,4 @@ if #due > 0 then
     redis.call('XADD', log_key, id, unpack(record))
   end
 end
-return {1, moved, sequence}
+return {1, moved, sequence, stamp, advances and 1 or 0}
