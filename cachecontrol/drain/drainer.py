@@ -15,7 +15,7 @@ connection: a W that is too old costs nothing, as step 3 leaves out what was mov
 server, which cannot change while the same server process answers, nor for the state of the tables, which takes longer the more
 tables there are. If anything does not fit, a whole drain follows.
 
-Note [When a short drain certifies]. Only triggers write to the change log, so a drain may certify a time only if it knows that
+Note [Why a short drain may certify]. Only triggers write to the change log, so a drain may certify a time only if it knows that
 all triggers were in place until then. A short drain knows it if its snapshot equals the one with which its connection last looked
 at the tables: no transaction has ended since, so no row of the catalog has changed. (VACUUM writes some columns without a
 transaction, none of which the fingerprint of a table contains.) The time that it certifies is Redis' time at the end of the
@@ -118,7 +118,7 @@ class Drainer:
     def _drain_shortly(self) -> DrainResult | None:
         """Move the tags of the changes since the last drain of this connection. None if only a whole drain can tell which.
 
-        See Note [Why a short drain suffices] and Note [When a short drain certifies].
+        See Note [Why a short drain suffices] and Note [Why a short drain may certify].
         """
         connection = self.primary.connection()
         if (last := connection.last_drain) is None:
