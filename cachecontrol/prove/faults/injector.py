@@ -60,6 +60,7 @@ FAULTS: dict[str, Fault] = {
     "redis-full": _fault(redis_faults.fill_up, Effect.MOVES_LOST, Effect.REDIS_FULL),
     "redis-freeze": _fault(redis_faults.freeze, Effect.MOVES_LOST, Effect.REDIS_SILENT),
     "redis-restart": _fault(redis_faults.restart, Effect.MOVES_LOST, Effect.REDIS_SILENT),
+    "write-past-triggers": _fault(postgres_faults.write_past_triggers, Effect.MOVES_LOST),
     "lock-table": _fault(postgres_faults.lock_table, Effect.MOVES_LOST),
     "postgres-kill-backends": _fault(postgres_faults.kill_backends, Effect.MOVES_LOST, Effect.NO_DATABASE),
     "postgres-restart": _fault(postgres_faults.restart, Effect.MOVES_LOST, Effect.NO_DATABASE),

@@ -29,6 +29,7 @@ FOUND = {
     "epoch": ("redis-evict-clock", {STALE, OWN_WRITE}),
     "watermark": ("none", {STALE}),
     "time-before-the-snapshot": ("slow-drain", {STALE}),
+    "look-at-tables": ("write-past-triggers", {STALE}),
     "hermetic-view": ("none", {ViolationKind.LEAK}),
     "dirty-transaction": ("none", {STALE, ViolationKind.UNCOMMITTED, OWN_WRITE}),
     "drain-after-commit": ("none", {OWN_WRITE}),
