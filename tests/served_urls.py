@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.http import HttpResponse
 from django.urls import path
 
+from cachecontrol.api import cached_page
+from catalog.models import Category
 from project.urls import urlpatterns as product
 
 if TYPE_CHECKING:
@@ -27,4 +31,19 @@ def scheme(request: HttpRequest) -> HttpResponse:
     return HttpResponse(str(request.scheme))
 
 
-urlpatterns = [*product, path("livez/broken/", broken), path("livez/scheme/", scheme)]
+@cached_page("served.slow", params=["seconds"])
+def slow(request: HttpRequest) -> HttpResponse:
+    """Take some seconds, and note in a file which process computes."""
+    with Path(os.environ["COMPUTATIONS"]).open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    names = [category.name for category in Category.objects.all()]
+    time.sleep(float(request.GET["seconds"]))
+    return HttpResponse(f"slow: {names}")
+
+
+urlpatterns = [
+    *product,
+    path("livez/broken/", broken),
+    path("livez/scheme/", scheme),
+    path("slow/", slow),
+]

@@ -16,7 +16,7 @@ WHY = {
         test_deploy test_full_broker test_logs test_settings test_tls test_tasks test_probes test_crash test_replica test_restore
         test_history test_visible test_resharding test_locale test_killed_writer test_slow_redis test_damaged_clock
         test_encodings test_two_databases test_another_database test_silent_redis test_redis_loss
-        test_counts_are_sent_at_exit
+        test_counts_are_sent_at_exit test_stampede
         test_all_servers_are_measured
         test_the_next_import_finishes_one_that_was_killed_in_a_batch
         test_a_lease_that_a_killed_process_left_costs_no_more_than_the_budget

@@ -26,12 +26,16 @@ PEERS = ("cachalot", "cacheops")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("part", nargs="?", default="all", choices=["all", "drain", "peer", *PARTS])
+    parser.add_argument("part", nargs="?", default="all", choices=["all", "drain", "peer", "watcher", *PARTS])
     parser.add_argument("--quick", action="store_true", help="fewer rounds: to see where one stands")
     chosen = parser.parse_args()
     django.setup()
     if chosen.part == "drain":
         call_command("drain")
+    elif chosen.part == "watcher":
+        from tests.bench.watcher import watch
+
+        watch()
     elif chosen.part == "peer":
         print(json.dumps(_peer_save()))
     else:
