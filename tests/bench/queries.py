@@ -12,11 +12,26 @@ from tests.bench.models import Kept
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
+MISS_BAR = 2.0
 SHAPES = ("get", "fetch", "list of 24", "count")
 
 
 def measure(*, rounds: int) -> list[Measured]:
-    return [measured for shape in SHAPES for measured in _measure(shape, rounds=rounds)]
+    hits = [measured for shape in SHAPES for measured in _measure(shape, rounds=rounds)]
+    return [*hits, *_measure_misses(rounds=rounds)]
+
+
+def _measure_misses(*, rounds: int) -> list[Measured]:
+    """A small query that is another one each time, so that none is cached."""
+    numbers = itertools.count(1)
+
+    def read(goods: QuerySet[Kept]) -> object:
+        number = next(numbers)
+        return goods.filter(price__lt=10_000_000 + number).get(pk=number % SHELVES * GOODS + 1)
+
+    uncached, missed = "small query, uncached", "small query, missed and stored"
+    acts = {uncached: lambda: read(Kept.objects.all()), missed: lambda: read(Kept.objects.cached())}
+    return compare(medians(acts, rounds=rounds), to=uncached, bars={missed: MISS_BAR})
 
 
 def _measure(shape: str, *, rounds: int) -> list[Measured]:

@@ -15,7 +15,7 @@ from tests.bench.models import Goods, Kept, Plain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SAVE_BAR, UPDATE_BAR = 1.7, 3.0
+SAVE_BAR, UPDATE_BAR = 1.5, 2.0
 
 
 def measure(*, rounds: int) -> list[Measured]:
