@@ -32,7 +32,7 @@ class LastDrain:
 
     state: PrimaryState
     looked_at: str
-    """The snapshot with which the tables were last looked at."""
+    """The snapshot with which the tables were last looked at; empty if a table lacked triggers then."""
     now: int
     """Microseconds of Redis' clock when the drain moved its tags."""
 

@@ -120,6 +120,11 @@ class PrimaryState:
         return position_text(self.number, self.wal)
 
     @property
+    def is_captured(self) -> bool:
+        """Whether the triggers of all tracked tables are in place, as a whole drain saw it."""
+        return not any(table.startswith("false") for table in self.tables.values())
+
+    @property
     def rank(self) -> int:
         """xmax − the number of running transactions of the snapshot: orders all snapshots of one history."""
         xmax, running = _bounds(self.snapshot)

@@ -1,16 +1,17 @@
 """Every write is captured, whatever program makes it and by whatever statement.
 
-See docs/races.md, "A write that no code announces" and "A writer that the capture refuses".
+See docs/races.md, "A write that no code announces", "A writer that the capture refuses" and "A short drain that knows too little".
 """
 
 from __future__ import annotations
 
 import dataclasses
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import psycopg
@@ -20,6 +21,7 @@ from django.db import connection, transaction
 from cachecontrol.core import registry
 from cachecontrol.core.dependency import Dependency
 from cachecontrol.dependencies.collection import Collection
+from cachecontrol.drain import runner
 from cachecontrol.postgres import triggers
 from cachecontrol.reasons import Outcome
 from tests import settings as test_settings
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from cachecontrol.core.registry import TrackedTable
 
 door = DOORS["query"]
+MAX_LAG = 0.3
 PRICE = "UPDATE shelf_item SET price = price + 1 WHERE id = 1"
 ITEM = "INSERT INTO shelf_item (shelf_id, name, price, looks) VALUES"
 
@@ -383,6 +386,27 @@ def test_a_partition_that_is_far_away_moves_the_whole_at_every_drain(world: Worl
         world.run("UPDATE shelf_far SET price = 6")
         world.drain()
         assert door.ask(Subject.TABLE) == door.truth(Subject.TABLE) != before
+
+
+def test_short_drains_do_not_certify_while_writes_on_another_server_may_pass_unseen(
+    world: World, partitions: None, settings: Any
+) -> None:
+    """Such a write ends no transaction here, so an unchanged snapshot tells nothing of it."""
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "MAX_LAG": MAX_LAG}
+    with cluster.clone() as other, cluster.connect(other) as remote:
+        remote.execute(
+            "CREATE TABLE shelf_far AS SELECT 9 AS id, 3 AS shelf_id, '' AS name, 5 AS price, 0 AS looks"
+        )
+        info = remote.info
+        with defined(world, FAR.format(dbname=info.dbname, host=info.host, user=info.user), NEAR):
+            triggers.synchronise(connection)
+            runner.runner.run()
+            before = door.ask(Subject.TABLE)
+            remote.execute("UPDATE shelf_far SET price = 6")
+            written = time.monotonic()
+            while time.monotonic() < written + 2 * MAX_LAG:
+                runner.runner.run(certify=False)
+            assert door.ask(Subject.TABLE) == door.truth(Subject.TABLE) != before
 
 
 def test_a_table_that_inherits_is_captured(world: World) -> None:
