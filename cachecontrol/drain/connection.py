@@ -33,6 +33,8 @@ class LastDrain:
     state: PrimaryState
     looked_at: str
     """The snapshot with which the tables were last looked at; empty if a table lacked triggers then."""
+    certified: int
+    """Microseconds of Redis' clock: the time that the drain with this look certified."""
     now: int
     """Microseconds of Redis' clock when the drain moved its tags."""
 

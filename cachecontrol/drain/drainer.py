@@ -32,7 +32,7 @@ import logging
 import math
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -130,6 +130,7 @@ class Drainer:
             return None
         advance = Advance(
             since_rank=last.state.rank,
+            since_time=last.certified,
             snapshot=state.snapshot,
             rank=state.rank,
             begun=last.now if state.snapshot == last.looked_at else None,
@@ -138,7 +139,7 @@ class Drainer:
         if moved is None:
             return None
         tier.require(state.epoch, moved.sequence)
-        connection.last_drain = LastDrain(state, last.looked_at, moved.now)
+        connection.last_drain = replace(last, state=state, now=moved.now)
         return DrainResult(
             moved=moved.tags,
             tags=len(state.moves),
@@ -163,7 +164,7 @@ class Drainer:
             moved = self.certify(clock, state)
             if moved is not None:
                 looked_at = state.snapshot if state.is_captured else ""
-                self.primary.connection().last_drain = LastDrain(state, looked_at, moved.now)
+                self.primary.connection().last_drain = LastDrain(state, looked_at, clock.now, moved.now)
                 self._looked = time.monotonic()
                 self._look_seconds = self._looked - begun
                 return DrainResult(
@@ -187,6 +188,7 @@ class Drainer:
             position = self.primary.new_position(state.number)
         advance = Advance(
             since_rank=int(clock.rank),
+            since_time=int(clock.time),
             snapshot=state.snapshot,
             rank=state.rank,
             begun=clock.now,

@@ -1,7 +1,7 @@
 """Mend: restore triggers of tracked tables that were dropped, disabled or are no longer ``ENABLE ALWAYS``.
 
 Bulk loads and ``pg_restore --disable-triggers`` end with ``ALTER TABLE … ENABLE TRIGGER ALL``, which enables the triggers for
-ordinary sessions only. Until the triggers are restored, every drain moves the whole table, so that its entries do not last.
+ordinary sessions only. Until the triggers are restored, every whole drain moves the whole table, so that its entries do not last.
 """
 
 from __future__ import annotations

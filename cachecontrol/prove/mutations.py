@@ -108,7 +108,7 @@ def _watermark() -> None:
 def _time_before_the_snapshot() -> None:
     """Set the clock's time to the end of a drain, not to its start."""
     _edit_script("move", "begun > last", "true")
-    _edit_script("move", "set('time', ARGV[7])", "set('time', stamp)")
+    _edit_script("move", "set('time', ARGV[8])", "set('time', stamp)")
 
 
 def _look_at_tables() -> None:
@@ -117,7 +117,7 @@ def _look_at_tables() -> None:
     from cachecontrol.drain.connection import LastDrain
 
     _replace(drainer, "LONGEST_WITHOUT_LOOK", math.inf)
-    _replace(drainer, "LastDrain", lambda state, _, now: LastDrain(state, ANY, now))
+    _replace(drainer, "LastDrain", lambda state, _, *times: LastDrain(state, ANY, *times))
 
 
 def _hermetic_view() -> None:

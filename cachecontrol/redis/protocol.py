@@ -105,6 +105,8 @@ class Advance:
 
     since_rank: int
     """Rank of the snapshot from which the drain began."""
+    since_time: int
+    """The clock's time, in microseconds, when the drain read what it knows of altered tables."""
     snapshot: str
     rank: int
     begun: int | None = None
@@ -292,7 +294,7 @@ def move(epoch: str, position: str, moves: Sequence[TagMove], advance: Advance) 
     """
     progress = keys.progress(secrets.token_hex(8))
     total, sequence, now, has_advanced = 0, 0, 0, False
-    last = [advance.since_rank, advance.snapshot, advance.rank]
+    last = [advance.since_rank, advance.since_time, advance.snapshot, advance.rank]
     last += ["" if advance.begun is None else advance.begun, advance.tables]
     size = keys.TAGS_PER_CALL
     chunks = [moves[first : first + size] for first in range(0, len(moves), size)] or [()]

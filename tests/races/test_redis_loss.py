@@ -5,6 +5,7 @@ See docs/races.md, "Redis lost its last writes".
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -14,6 +15,7 @@ import pytest
 from django.db import connection
 
 from cachecontrol.drain import runner
+from cachecontrol.drain.runner import DrainRunner
 from cachecontrol.exceptions import StoreDown
 from cachecontrol.reasons import Outcome
 from cachecontrol.redis import keys, protocol, redis_client
@@ -76,6 +78,46 @@ def test_a_drain_that_spans_the_loss_does_not_skip_what_was_lost(
     with staged(protocol, "move", before=lose):
         world.drain()
     world.drain()
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+
+
+def _write_past_a_trigger(world: World) -> None:
+    world.run("ALTER TABLE shelf_item DISABLE TRIGGER cachecontrol_update")
+    world.change(Subject.ROW)
+    world.run("ALTER TABLE shelf_item ENABLE ALWAYS TRIGGER cachecontrol_update")
+
+
+def test_a_short_drain_does_not_certify_where_redis_lost_the_moves_of_an_altered_table(
+    world: World, lose: Callable[[], None]
+) -> None:
+    """Another process has carried the changes again, so the rank of the clock is what it was before the loss."""
+    with contextlib.closing(DrainRunner()) as other:
+        other.run()
+        world.redis.save()
+        _write_past_a_trigger(world)
+        runner.runner.run()
+        lose()
+        other.run(certify=False)
+        assert not runner.runner.run(certify=False).has_certified
+
+
+def test_a_whole_drain_that_spans_the_loss_does_not_skip_an_altered_table(
+    world: World, door: Door, lose: Callable[[], None]
+) -> None:
+    with contextlib.closing(DrainRunner()) as other:
+        other.run()
+        door.ask(Subject.ROW)
+        world.redis.save()
+        _write_past_a_trigger(world)
+        world.drain()
+
+        def rival() -> None:
+            lose()
+            other.run(certify=False)
+
+        with staged(protocol, "clock", after=rival):
+            runner.runner.run()
+    runner.runner.run()
     assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
 
 

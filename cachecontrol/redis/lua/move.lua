@@ -3,14 +3,16 @@
 -- Last step of a drain: raise the clock's position, move the known tags, and, with the last chunk, advance the clock.
 -- KEYS: clock, progress of this drain, log, then the tags
 -- ARGV: epoch, position, number of the chunk; then, with the last chunk only, else empty: rank of the snapshot that the drain
---       began from, snapshot, rank, t0 (microseconds) or '' from a drain that does not certify, tables or '' from one that did not
---       look at them; then of each tag the xid of its change and the columns that it changed ('': any column)
+--       began from, the clock's time that the drain builds on (microseconds), snapshot, rank, t0 (microseconds) or '' from a drain
+--       that does not certify, tables or '' from one that did not look at them; then of each tag the xid of its change and the
+--       columns that it changed ('': any column)
 -- Returns {1, or 0 if the call is void; number of tags moved; sequence of the log; now (microseconds); 1 if the clock advanced}
 local clock_key, progress_key, log_key = KEYS[1], KEYS[2], KEYS[3]
 local epoch, position, chunk = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local since_rank, snapshot, rank, begun, tables = tonumber(ARGV[4]), ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8]
+local since_rank, since_time, snapshot, rank, begun, tables =
+  tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
 local is_last = since_rank ~= nil
-local FIRST_TAG, FIRST_XID = 4, 9
+local FIRST_TAG, FIRST_XID = 4, 10
 
 local clock_epoch, clock_position, clock_rank, clock_time, seen, clock_snapshot =
   unpack(redis.call('HMGET', clock_key, 'epoch', 'position', 'rank', 'time', 'seen', 'snapshot'))
@@ -39,16 +41,17 @@ local function set(field, value) fields[#fields + 1], fields[#fields + 2] = fiel
 -- A tag that Redis does not know may have moved as far as the last drain that moved any, and no further.
 if #due > 0 and (not clock_position or position > clock_position) then set('position', position) end
 if not seen or position > seen then set('seen', position) end
--- A clock behind the snapshot that this drain began from lost moves: this drain did not read the changes between the two.
-local advances = is_last and since_rank <= (tonumber(clock_rank or '') or -1)
+-- A clock behind the snapshot that this drain began from lost moves: this drain did not read the changes between the two. One
+-- whose time went back may have lost the moves of altered tables, although another drain has carried the changes again.
+local last = tonumber(clock_time or '') or 0
+local advances = is_last and since_rank <= (tonumber(clock_rank or '') or -1) and since_time <= last
 if advances then
   if tonumber(rank) >= tonumber(clock_rank) then
     set('snapshot', snapshot)
     set('rank', rank)
     if tables ~= '' then set('tables', tables) end
   end
-  local last = tonumber(clock_time or '') or 0
-  if begun and begun <= now and (last > now or begun > last) then set('time', ARGV[7]) end
+  if begun and begun <= now and (last > now or begun > last) then set('time', ARGV[8]) end
 end
 if #fields > 0 then redis.call('HSET', clock_key, unpack(fields)) end
 local moved = 0
