@@ -18,11 +18,14 @@ tables there are. If anything does not fit, a whole drain follows.
 Note [Why a short drain may certify]. Only triggers write to the change log, so a drain may certify a time only if it knows that
 all triggers were in place until then. A short drain knows it if its snapshot equals the one with which its connection last looked
 at the tables: no transaction has ended since, so no row of the catalog has changed. (VACUUM writes some columns without a
-transaction, none of which the fingerprint of a table contains.) A table that lacks triggers tells nothing: it may have a foreign
-table as a partition, and a write on another server ends no transaction here. Whole drains move such a table each time, so only they
-certify while there is one. The time that a short drain certifies is Redis' time at the end of the drain before, which lies before its
-own statement. Otherwise it moves the tags and leaves the clock's time as it is. A whole drain looks at the tables again when
-``Drainer.is_look_due`` says so, and so do readers who find the clock old.
+transaction, none of which the fingerprint of a table contains.) Redis must not have lost the moves of that look either, which it
+would have lost together with the time that the look certified, so a clock behind that time does not advance.
+
+The time that a short drain certifies is Redis' time at the end of the drain before, which lies before its own statement. If
+it may not certify, it moves the tags and leaves the clock's time as it is. A whole drain looks at the tables again when
+``Drainer.is_look_due`` says so, and so do readers who find the clock old. While a table lacks triggers, only whole drains
+certify, which move that table each time: it may have a foreign table as a partition, and a write on another server ends no
+transaction here.
 """
 
 from __future__ import annotations

@@ -148,6 +148,13 @@ def _hit_rates(divisor: int) -> list[Measured]:
     return _print(rates.measure(reads=20_000 // divisor))
 
 
+def _idle(divisor: int) -> list[Measured]:
+    from tests.bench import idle
+
+    print("\nDrains that find nothing, with few and with many tracked tables")
+    return _print(idle.measure(rounds=1000 // divisor, seconds=20 / divisor))
+
+
 PARTS = {
     "pages": _pages,
     "queries": _queries,
@@ -156,6 +163,7 @@ PARTS = {
     "delay": _delay,
     "memory": _memory,
     "rates": _hit_rates,
+    "idle": _idle,
 }
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ WEB_PROCESSES = 4
 
 
 def measure(*, writes: int) -> list[Measured]:
-    with _draining(), _psql() as tell, watchers(WEB_PROCESSES) as processes:
+    with draining(), _psql() as tell, watchers(WEB_PROCESSES) as processes:
         orm = [delay for number in range(writes) for delay in _delays(_by_orm, processes, number)]
         psql = [delay for number in range(writes) for delay in _delays(tell, processes, number)]
     return [
@@ -58,13 +58,13 @@ def _percentiles(name: str, delays: list[float], bar: float) -> list[Measured]:
 
 
 @contextmanager
-def _draining() -> Iterator[None]:
-    """Run the drain process, as the Procfile does."""
+def draining() -> Iterator[int]:
+    """Run the drain process, as the Procfile does, and give its process id."""
     process = subprocess.Popen([sys.executable, "-m", "tests.bench", "drain"], env=os.environ.copy())
     try:
         time.sleep(3)
         assert process.poll() is None, "the drain process ended"
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait()

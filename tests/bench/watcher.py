@@ -14,11 +14,12 @@ from cachecontrol.local.tier import tier
 from tests.bench.models import Kept
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-PATIENCE = 5.0
-READS, PAUSE = 3, 0.0005
-"""Reads after which the memory holds a row, and seconds between two reads of one who waits for a change."""
+PATIENCE, PAUSE = 5.0, 0.0005
+"""Seconds that it waits at most, and seconds between two reads."""
+READS = 3
+"""Reads after which the memory holds a row."""
 
 
 class Watcher:
@@ -56,17 +57,24 @@ def watchers(number: int) -> Iterator[list[Watcher]]:
 
 def watch() -> None:
     """Be a watcher, until the input ends."""
-    cached = Kept.objects.cached()
     for line in sys.stdin:
         pk, price = line.split()
         with local_reads():
-            for _ in range(READS):
-                cached.get(pk=int(pk))
-                time.sleep(PAUSE)
-            assert len(tier.store) > 0, "nothing is read from the memory of this process"
-            print("waiting", flush=True)
-            deadline = time.monotonic() + PATIENCE
-            while cached.get(pk=int(pk)).price != Decimal(price):
-                assert time.monotonic() < deadline, "the write was never seen"
-                time.sleep(PAUSE)
+            _await_price(int(pk), Decimal(price))
         print(time.monotonic(), flush=True)
+
+
+def _await_price(pk: int, price: Decimal) -> None:
+    _read_until(pk, lambda _: len(tier.store) > 0)
+    for _ in range(READS):
+        Kept.objects.fetch(pk)
+        time.sleep(PAUSE)
+    print("waiting", flush=True)
+    _read_until(pk, lambda item: item.price == price)
+
+
+def _read_until(pk: int, is_reached: Callable[[Kept], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not is_reached(Kept.objects.fetch(pk)):
+        assert time.monotonic() < deadline, "the memory of this process never held it"
+        time.sleep(PAUSE)

@@ -1,6 +1,7 @@
 """Every write is captured, whatever program makes it and by whatever statement.
 
-See docs/races.md, "A write that no code announces", "A writer that the capture refuses" and "A short drain that knows too little".
+See docs/races.md, "A write that no code announces", "A writer that the capture refuses" and
+"A short drain that knows too little".
 """
 
 from __future__ import annotations
