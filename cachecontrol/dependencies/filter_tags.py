@@ -11,6 +11,7 @@ from django.db.models.sql.where import AND, OR, WhereNode
 
 from cachecontrol.conf import conf
 from cachecontrol.core import registry, tags
+from cachecontrol.dependencies import trusted_sql
 from cachecontrol.postgres import tracked_models
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def tags_of_filter(query: Query, alias: str, relation: str) -> set[str] | None:
 def _tags_of_condition(condition: Any, alias: str, table: TrackedTable, *, is_base: bool) -> set[str] | None:
     if not isinstance(condition, WhereNode):
         return _tags_of_lookup(condition, alias, table, is_base=is_base)
-    if condition.negated:
+    if condition.negated or not trusted_sql.is_unaltered(condition):
         return None
     branches = [_tags_of_condition(child, alias, table, is_base=is_base) for child in condition.children]
     restricting = [branch for branch in branches if branch]
@@ -57,6 +58,8 @@ def _breadth(names: set[str], table: TrackedTable) -> tuple[int, int]:
 def _tags_of_lookup(lookup: Any, alias: str, table: TrackedTable, *, is_base: bool) -> set[str] | None:
     column = getattr(lookup, "lhs", None)
     if type(lookup) not in _EQUALITIES or not isinstance(column, Col) or column.alias != alias:
+        return None
+    if not trusted_sql.is_unaltered(lookup):  # the query may be known, and was not walked then
         return None
     name = str(column.target.column)
     if not table.can_name(name) or not tracked_models.is_written_alike(column.output_field):

@@ -82,7 +82,7 @@ def refusal_of(node: Any, connection: BaseDatabaseWrapper) -> Refusal | None:
     """Return why this part of a query may depend on more than its arguments; None if it does not."""
     if not (_is_trusted(type(node)) or _is_array(node)):
         return _refusal_of_class(node)
-    if not _is_unaltered(node):
+    if not is_unaltered(node):
         return Refusal(Reason.UNCOVERED, f"the expression {type(node).__name__}")
     is_column = isinstance(node, Col)
     for field in filter(None, _fields(node)):
@@ -140,7 +140,7 @@ def _is_array(node: Any) -> bool:
     return type(node) is Func and bool(node.extra == _ARRAY)
 
 
-def _is_unaltered(node: Any) -> bool:
+def is_unaltered(node: Any) -> bool:
     """Whether the instance overrides no attribute of its class, and contains only SQL that Django wrote."""
     state = vars(node)
     if state.keys() & _class_attributes(type(node)):  # type: ignore[arg-type]

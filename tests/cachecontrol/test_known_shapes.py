@@ -85,6 +85,17 @@ def test_a_text_that_names_the_present_is_walked_although_the_query_is_known() -
     assert refusal_of(dated("today")) == "volatile"
 
 
+def test_a_lookup_that_somebody_altered_names_no_row_although_the_query_is_known() -> None:
+    """Its statement is that of a known query, and its parameter is not the value that the lookup shows."""
+    assert "library_book" not in tags_of(Book.objects.filter(pk=1))
+    altered = Book.objects.filter(pk=1)
+    (lookup,) = altered.query.where.children
+    vars(lookup)["process_rhs"] = lambda *_: ("%s", [2])
+    assert [book.pk for book in altered.all()] == [2]
+    assert walks_of(altered) == 0
+    assert "library_book" in tags_of(altered)
+
+
 def test_a_refused_query_is_not_known() -> None:
     refused = Book.objects.annotate(day=Cast(Value("now"), DateField()))
     assert refusal_of(refused) == refusal_of(refused) == "volatile"
