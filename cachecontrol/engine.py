@@ -67,9 +67,9 @@ def read(request: ReadRequest[T]) -> ReadResult[T]:
     """
     begun = time.perf_counter()
     statements.refuse_for_unknown_thread(request.policy.name)
-    reason = _reason_to_bypass(request)
+    reason = reason_to_bypass(request)
     result = compute_without_cache(request, reason) if reason else _read_or_fill(request)
-    _record(request, result, begun)
+    record(request, result, begun)
     return result
 
 
@@ -90,15 +90,15 @@ def find(request: ReadRequest[T], *, may_be_local: bool, asks_redis: bool = True
     keeps_local = request.policy.local and conf.local_bytes > 0
     if keeps_local:
         puller.keep_up()
-    result = _find_locally(request) if keeps_local and may_be_local else None
+    result = find_locally(request) if keeps_local and may_be_local else None
     if result is None and asks_redis:
         result = _find_in_redis(request, tier.ticket() if keeps_local else None)
     if result is not None:
-        _record(request, result, begun)
+        record(request, result, begun)
     return result
 
 
-def _record(request: ReadRequest[Any], result: ReadResult[Any], begun: float) -> None:
+def record(request: ReadRequest[Any], result: ReadResult[Any], begun: float) -> None:
     """Count a read that began at ``begun`` (``perf_counter``)."""
     is_hot = request.is_hot is not never and request.is_hot(result.value)
     recording.record_read(
@@ -168,7 +168,7 @@ def _read_or_fill(request: ReadRequest[T]) -> ReadResult[T]:
     """Serve what is stored, or fill. Where Redis cannot tell what is fresh, bypass the cache."""
     surrounding = current_collection()
     stale_for = request.policy.stale_for if surrounding is None else 0.0
-    if (may_be_local := _may_be_local(request)) and (result := _find_locally(request)):
+    if (may_be_local := may_read_locally(request)) and (result := find_locally(request)):
         return result
     token, ticket = secrets.token_hex(8), tier.ticket() if may_be_local else None
     try:
@@ -182,13 +182,13 @@ def _read_or_fill(request: ReadRequest[T]) -> ReadResult[T]:
     if reason := _reason_to_fill(request, lookup):
         return fill(request, lookup, token, reason)
     try:
-        return _serve(request, lookup, surrounding, ticket)
+        return serve(request, lookup, surrounding, ticket)
     except DamagedData:
         recording.count("codec.damaged")
         return fill(request, lookup, token, Reason.DAMAGED)
 
 
-def _reason_to_bypass(request: ReadRequest[Any]) -> Reason | None:
+def reason_to_bypass(request: ReadRequest[Any]) -> Reason | None:
     """Return why the cache must not be asked now; None if it may be. Without a round trip, unless there is a doubt."""
     if not (conf.enabled and request.policy.enabled):
         return Reason.DISABLED
@@ -242,7 +242,7 @@ def _reason_to_fill(request: ReadRequest[Any], lookup: Lookup) -> Reason | None:
     return lookup.reason if lookup.verdict is Verdict.STALE and lookup.lease is LeaseState.GRANTED else None
 
 
-def _may_be_local(request: ReadRequest[Any]) -> bool:
+def may_read_locally(request: ReadRequest[Any]) -> bool:
     """Whether the local tier may answer this read.
 
     What is stored is built from what Redis says, so a fill asks Redis, and so does a reader who has to fill.
@@ -254,7 +254,7 @@ def _may_be_local(request: ReadRequest[Any]) -> bool:
     return is_allowed
 
 
-def _find_locally(request: ReadRequest[T]) -> ReadResult[T] | None:
+def find_locally(request: ReadRequest[T]) -> ReadResult[T] | None:
     """Return the value of an entry in this process that is provably fresh, or None."""
     if (entry := tier.find(request.key)) is None:
         return None
@@ -274,11 +274,11 @@ def _find_in_redis(request: ReadRequest[T], ticket: Ticket | None) -> ReadResult
     with contextlib.suppress(StoreDown, DamagedData):
         lookup = look_up(request.key)
         if lookup.verdict is Verdict.FRESH:
-            return _serve(request, lookup, None, ticket)
+            return serve(request, lookup, None, ticket)
     return None
 
 
-def _serve(
+def serve(
     request: ReadRequest[T], lookup: Lookup, surrounding: Collection | None, ticket: Ticket | None
 ) -> ReadResult[T]:
     """Return the value that was found, and offer it to the local tier if there is a ticket.

@@ -76,7 +76,7 @@ def _compute_and_store(
             refusal = (
                 Refusal(before.refusal, request.database) if before.refusal else collection.final_refusal()
             )
-        refusal = refusal or _store(request, lookup, running.token, collection, value)
+        refusal = refusal or store(request, lookup, running.token, collection, value)
     except BaseException:
         _release(request, running.token)
         raise
@@ -108,7 +108,7 @@ def _release(request: ReadRequest[Any], token: str, *, free_for: float = 0.0) ->
     failsafe(lambda: protocol.release(request.key, token, free_for=free_for))
 
 
-def _store(
+def store(
     request: ReadRequest[Any], lookup: Lookup, token: str, collection: Collection, value: Any
 ) -> Refusal | None:
     """Store the value. Return why it was refused, or None."""

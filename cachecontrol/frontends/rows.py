@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import functools
 import uuid
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from django.db import connections, models
 from django.db.models.query import MAX_GET_RESULTS, ModelIterable
 from django.db.models.sql.constants import MULTI
 
 from cachecontrol import engine
+from cachecontrol.batches import Item, read_many
+from cachecontrol.core import tags
 from cachecontrol.core.reading import ReadRequest
 from cachecontrol.dependencies.databases import database_for
 from cachecontrol.frontends import frontend
@@ -72,30 +75,80 @@ def find(queryset: Any, policy: Policy, pk: Any, ignored: tuple[str, ...]) -> li
 
     ``ignored`` names the fields that the instances defer.
     """
-    database = database_for(queryset.db)
-    shape_key = (queryset.model, database, ignored)
-    if shape_key not in _shapes:
-        _shapes[shape_key] = _compile(_query(queryset, pk, ignored), database, pk)
-    if (shape := _shapes[shape_key]) is None:
+    rows = _Rows.of(queryset, policy, pk, ignored)
+    return None if rows is None else rows.instances(engine.read(rows.request(pk)).value)
+
+
+def find_many(
+    queryset: Any, policy: Policy, pks: list[Any], ignored: tuple[str, ...]
+) -> dict[Any, Any] | None:
+    """Return the instances with these keys, by key, in one round trip to Redis; None if the keys cannot be read together.
+
+    All keys are of one type. What no entry answers is read from the database together. A text may be equal to another one in
+    the database, so only integers and uuids are compared here. A model with a parent reads several tables.
+    """
+    model, rows = queryset.model, _Rows.of(queryset, policy, pks[0], ignored)
+    if rows is None or model._meta.parents or not isinstance(pks[0], int | uuid.UUID):
         return None
-    recipe = QueryRecipe(
-        scope=sessions.scope_name(),
-        database=database,
-        sql=shape.sql,
-        params=[pk],
-        width=shape.width,
-        is_single=False,
+    items = {pk: Item(rows.request(pk), str(tags.row(model._meta.db_table, pk))) for pk in pks}
+    pk_of = {item.request.key: pk for pk, item in items.items()}
+    chunks = read_many(
+        [*items.values()], lambda some: rows.compute_many([pk_of[item.request.key] for item in some])
     )
-    request = ReadRequest(
-        policy=policy,
-        key=frontend.entry_key(policy, recipe.scope, database, recipe.encode()),
-        compute=functools.partial(_compute, queryset, database, pk, ignored),
-        database=database,
-        recipe=recipe,
-        is_sound=recipe.has_form,
-    )
-    chunks = engine.read(request).value
-    return [_instance(queryset, shape, row) for chunk in chunks for row in chunk]
+    found = {pk: rows.instances(value) for pk, value in zip(items, chunks, strict=True)}
+    return {pk: instance for pk, instances in found.items() for instance in instances}
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of a model as one policy reads them from one database, each by its key."""
+
+    queryset: Any
+    policy: Policy
+    database: str
+    ignored: tuple[str, ...]
+    shape: _Shape
+
+    @classmethod
+    def of(cls, queryset: Any, policy: Policy, pk: Any, ignored: tuple[str, ...]) -> Self | None:
+        """Return the rows of a queryset; None if the shape of the query for one row is unknown."""
+        database = database_for(queryset.db)
+        shape_key = (queryset.model, database, ignored)
+        if shape_key not in _shapes:
+            _shapes[shape_key] = _compile(_query(queryset, pk, ignored), database, pk)
+        shape = _shapes[shape_key]
+        return None if shape is None else cls(queryset, policy, database, ignored, shape)
+
+    def request(self, pk: Any) -> ReadRequest[Any]:
+        """Return the request for the row with this key."""
+        recipe = QueryRecipe(
+            scope=sessions.scope_name(),
+            database=self.database,
+            sql=self.shape.sql,
+            params=[pk],
+            width=self.shape.width,
+            is_single=False,
+        )
+        return ReadRequest(
+            policy=self.policy,
+            key=frontend.entry_key(self.policy, recipe.scope, self.database, recipe.encode()),
+            compute=functools.partial(_compute, self.queryset, self.database, pk, self.ignored),
+            database=self.database,
+            recipe=recipe,
+            is_sound=recipe.has_form,
+        )
+
+    def compute_many(self, pks: list[Any]) -> list[list[Any]]:
+        """Return for each key what the query for its row returns, by one query for all of them."""
+        rows = self.queryset.filter(pk__in=pks).order_by().defer(*self.ignored)
+        chunks = rows.query.get_compiler(using=self.database).execute_sql(MULTI)
+        index = self.shape.attnames.index(self.queryset.model._meta.pk.attname)
+        row_of = {row[index]: row for chunk in chunks for row in chunk}
+        return [[[row_of[pk]]] if pk in row_of else [] for pk in pks]
+
+    def instances(self, chunks: Any) -> list[Any]:
+        """Return the instances of the rows of a value."""
+        return [_instance(self.queryset, self.shape, row) for chunk in chunks for row in chunk]
 
 
 def _query(queryset: Any, pk: Any, ignored: tuple[str, ...]) -> TrackedQuery:

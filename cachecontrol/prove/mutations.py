@@ -46,7 +46,7 @@ def _position_before_the_query() -> None:
     from cachecontrol.dependencies.declarations import reported
     from cachecontrol.postgres import read_point
 
-    store = filling._store
+    store = filling.store
 
     def store_at_new_position(request: Any, lookup: Any, token: str, collection: Any, value: Any) -> Any:
         from django.db import connections
@@ -56,7 +56,7 @@ def _position_before_the_query() -> None:
         collection.tags = dict.fromkeys(collection.tags, position)
         return store(request, lookup, token, collection, value)
 
-    _replace(filling, "_store", store_at_new_position)
+    _replace(filling, "store", store_at_new_position)
 
 
 def _tag_check() -> None:

@@ -23,7 +23,7 @@ from cachecontrol.exceptions import StoreDown, StoreFull
 from cachecontrol.limits.breaker import Breaker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from redis import Redis
 
@@ -83,6 +83,18 @@ class _ThreadConnection(threading.local):
         except ConnectionError:
             return _exchange(connection, command)
 
+    def send_many(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Send several commands at once, in one round trip, and return their replies.
+
+        A connection that was closed is opened again, once. Raises RedisError or OSError: the first error that Redis replies.
+        """
+        is_current = self._made == (os.getpid(), _ThreadConnection.settings_read)
+        connection = self._connection if is_current else self.renew()
+        try:
+            return _exchange_many(connection, commands)
+        except ConnectionError:
+            return _exchange_many(connection, commands)
+
     def renew(self) -> Any:
         """Create a connection by the present settings, and return it. It is opened at the first command."""
         pool = client().connection_pool
@@ -103,6 +115,16 @@ def _exchange(connection: Any, command: tuple[Any, ...]) -> Any:
         if isinstance(error, ReadOnlyError):
             connection.disconnect()  # it was the primary: the name may mean another server by now
         raise
+    except BaseException:
+        connection.disconnect()
+        raise
+
+
+def _exchange_many(connection: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Send commands and read their replies. After any error the connection is closed, since replies may be left."""
+    try:
+        connection.send_packed_command(connection.pack_commands(commands))
+        return [connection.read_response() for _ in commands]
     except BaseException:
         connection.disconnect()
         raise

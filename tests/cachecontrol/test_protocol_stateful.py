@@ -29,7 +29,7 @@ from cachecontrol.redis import keys, protocol
 from tests.shelf import reads
 from tests.shelf.cluster import parameters
 from tests.shelf.reads import Subject
-from tests.shelf.world import DOORS, elsewhere, fill_shelves, transactional_db, world
+from tests.shelf.world import BATCH, DOORS, elsewhere, fill_shelves, transactional_db, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,12 +50,14 @@ WRITES = [
     "UPDATE shelf_item SET looks = looks + 1",
 ]
 INSERT = "INSERT INTO shelf_item (shelf_id, name, price, looks) VALUES (1, '', 3, 0)"
-DOOR_NAMES = [*DOORS, "nest/fragment", "nest/query"]
+DOOR_NAMES = [*DOORS, "batch", "nest/fragment", "nest/query"]
 
 
 def ask(door: str, subject: Subject) -> str:
     if door in DOORS:
         return DOORS[door].ask(subject)
+    if door == BATCH.name:
+        return BATCH.ask(subject)
     return Client().get(f"/{door}/{subject}/").content.decode()
 
 

@@ -26,7 +26,7 @@ READERS = {
         Meta base_manager_name constraints default_permissions indexes managed ordering verbose_name_plural""",
     "database functions": "arg_joiner is_immutable set_returning",
     "querysets and managers": "alters_data queryset_only",
-    "methods of querysets that projects call": "afetch",
+    "methods of querysets that projects call": "afetch afetch_many",
     "database routers": "allow_relation db_for_write",
     "the admin": """
         actions autocomplete_fields date_hierarchy expected_parameters fieldsets formfield_overrides get_search_results

@@ -36,6 +36,18 @@ def write(subject: str) -> None:
         cursor.execute(CHANGES[Subject(subject)])
 
 
+def read_batch(subject: str) -> Any:
+    """Read the subject with ``fetch_many`` if it names rows, else with a cached query."""
+    rows = Item.objects.fetch_many([1, 2, 99], "shelf.batch", ttl=3600)
+    match Subject(subject):
+        case Subject.ROW:
+            return rows[1].price
+        case Subject.MISSING:
+            return [rows[99].price] if 99 in rows else []
+        case _:
+            return read(subject, cached=True)
+
+
 def read(subject: str, *, cached: bool = False) -> Any:
     """Read the subject as plain values, from the cache if told to."""
     items = Item.objects.cached("shelf.query", ttl=3600) if cached else Item.objects.all()

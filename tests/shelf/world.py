@@ -103,6 +103,10 @@ DOORS = {
 }
 
 
+BATCH = Door("batch", lambda subject: str(reads.read_batch(subject)))
+"""Rows in a batch. It stores several entries at once, so it is no door of the races that count them."""
+
+
 @pytest.fixture
 def transactional_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Stands in for pytest-django's, which flushes every table of every application after each test."""

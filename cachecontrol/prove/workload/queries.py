@@ -116,12 +116,19 @@ def fetched_item(pk: int) -> list[Fact]:
         return [_item_fact(pk, None)]
 
 
+def fetched_items(pk: int) -> list[Fact]:
+    """Fetch three items by their primary keys together."""
+    pks = [pk, pk + 3, pk + 7]
+    rows = Item.objects.fetch_many(pks, "prove.items")
+    return [_item_fact(number, rows.get(number)) for number in pks]
+
+
 def random_query(rng: random.Random, shelf: int, pk: int) -> list[Fact]:
     """Run a cached query of a shape that is drawn."""
     if rng.random() < 0.1:
         return shelf_row(shelf, cached=True)
-    if rng.random() < 0.1:
-        return fetched_item(pk)
+    if rng.random() < 0.2:
+        return fetched_item(pk) if rng.random() < 0.5 else fetched_items(pk)
     return rng.choice(QUERIES)(items(cached=True), shelf, pk)
 
 
