@@ -143,8 +143,9 @@ class Proof:
             self.log(f"The fault {name} was not injected completely: {error}")
 
     def _log_progress(self, seconds: float) -> None:
-        judged, violations = self.checker.judged, len(self.checker.violations)
-        self.log(f"{judged:,} answers judged, {violations} violations, {seconds:.0f} s left")
+        kinds = Counter(str(violation.kind) for violation in self.checker.violations)
+        violations = ", ".join(f"{kind} {number}" for kind, number in kinds.items()) or "none"
+        self.log(f"{self.checker.judged:,} answers judged, violations: {violations}, {seconds:.0f} s left")
 
     def _rest(self) -> None:
         """Stop the writers, wait until ``MAX_LAG`` is over, and stop the readers: their last answers have to be current."""
