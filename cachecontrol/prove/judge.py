@@ -84,6 +84,7 @@ class Judge:
             return Limits(cost=self.max_cost)
         cost = self.max_cost if answer.asked_at > self.costs_count_from else math.inf
         cost += tolerance.stalled_seconds(self.observer.slow_polls, answer)
+        cost += tolerance.suspended_seconds(self.windows, answer)
         return tolerance.cost_limits(
             self.windows, answer, Limits(cost=cost, waited=self.installation.max_wait)
         )

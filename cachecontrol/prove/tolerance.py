@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 GRACE = {
     Effect.NO_DATABASE: 10.0,
     Effect.MOVES_LOST: 10.0,
+    Effect.WEB_SUSPENDED: 0.0,
     Effect.REDIS_SILENT: 5.0,
     Effect.REDIS_FULL: 0.0,
 }
@@ -60,5 +61,16 @@ def cost_limits(windows: Iterable[FaultWindow], answer: Answer, usual: Limits) -
 
 def stalled_seconds(slow_polls: Iterable[Interval], answer: Answer) -> float:
     """Return the seconds of an answer's time in which the servers got no processor: a poll of the observer was slow too."""
-    overlaps = (min(poll.end, answer.received_at) - max(poll.begin, answer.asked_at) for poll in slow_polls)
-    return sum(seconds for seconds in overlaps if seconds > 0)
+    return sum(_overlap(answer, poll.begin, poll.end) for poll in slow_polls)
+
+
+def suspended_seconds(windows: Iterable[FaultWindow], answer: Answer) -> float:
+    """Return the seconds of an answer's time in which a worker of the web server was suspended, if the answer is a page."""
+    if not answer.request.startswith("/"):
+        return 0.0
+    suspended = (window for window in windows if window.has(Effect.WEB_SUSPENDED))
+    return sum(_overlap(answer, window.begun, window.ended) for window in suspended)
+
+
+def _overlap(answer: Answer, begin: float, end: float) -> float:
+    return max(0.0, min(end, answer.received_at) - max(begin, answer.asked_at))

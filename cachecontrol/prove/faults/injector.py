@@ -24,6 +24,8 @@ class Effect(Enum):
     """A writer's drain does not reach Redis, or Redis loses its moves: a reader may not see its own write."""
     REDIS_FULL = auto()
     """Redis stores nothing."""
+    WEB_SUSPENDED = auto()
+    """A worker of the web server does not run: the pages that it has begun wait as long."""
     REDIS_SILENT = auto()
     """Redis does not answer: a reader learns that only by waiting until a timeout."""
 
@@ -45,7 +47,7 @@ FAULTS: dict[str, Fault] = {
     "kill-web": _fault(process_faults.kill_web),
     "kill-drain": _fault(process_faults.kill_drain),
     "kill-celery": _fault(process_faults.kill_celery),
-    "freeze-web": _fault(process_faults.freeze_web),
+    "freeze-web": _fault(process_faults.freeze_web, Effect.WEB_SUSPENDED),
     "freeze-drain": _fault(process_faults.freeze_drain),
     "slow-drain": _fault(process_faults.slow_drain, Effect.MOVES_LOST),
     "write-from-elsewhere": _fault(process_faults.external_writes),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cachecontrol.prove import tolerance
@@ -56,6 +58,22 @@ def test_a_fault_without_an_effect_is_not_tolerated() -> None:
 def test_the_limits_of_cost_follow_from_the_faults(name: str, asked_at: float, limits: Limits) -> None:
     windows = [FaultWindow(name, 10.0, 20.0)]
     assert tolerance.cost_limits(windows, answer(asked_at, asked_at + 0.1), Limits()) == limits
+
+
+@pytest.mark.parametrize(
+    ("name", "request_of", "seconds"),
+    [
+        ("freeze-web", "/item/1/", 0.75),
+        ("freeze-web", "queryset of shelf 1", 0.0),
+        ("kill-web", "/item/1/", 0.0),
+    ],
+)
+def test_the_time_of_a_suspended_worker_is_subtracted_from_pages(
+    name: str, request_of: str, seconds: float
+) -> None:
+    windows = [FaultWindow(name, 9.5, 10.5), FaultWindow(name, 10.75, 12.0), FaultWindow(name, 13.0)]
+    asked = replace(answer(10.0, 11.0), request=request_of)
+    assert tolerance.suspended_seconds(windows, asked) == pytest.approx(seconds)
 
 
 def test_time_in_which_the_servers_got_no_processor_is_subtracted() -> None:
