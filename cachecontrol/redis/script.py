@@ -22,7 +22,7 @@ from cachecontrol.redis import redis_client
 from cachecontrol.redis.keys import SCRIPT_CONSTANTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 FOLDER = Path(__file__).parent / "lua"
 SHEBANG = "#!lua"
@@ -58,32 +58,41 @@ class Script:
 
         Raises StoreDown if Redis does not answer or reports an error, StoreFull if it has no memory for the script's writes.
         """
-        return self._asking(lambda: self._send(len(names), *names, *arguments))
-
-    def many(self, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
-        """Run the script for each of these keys with their arguments, all in one round trip. Raises as a single call does."""
-        replies: list[Any] = self._asking(
-            lambda: self._send_many([(len(names), *names, *arguments) for names, arguments in calls])
-        )
-        return replies
-
-    def _asking(self, ask: Callable[[], Any]) -> Any:
-        """Return the replies of Redis; let the breakers know whether it answered, and translate its errors."""
-        if redis_client.breaker.is_down and not (self._is_background or redis_client.breaker.lets_ask()):
+        if redis_client.breaker.is_down and not self._may_ask():
             raise StoreDown("the breaker is open")
         try:
-            reply = ask()
-        except OutOfMemoryError as error:
-            redis_client.breaker.answered()
-            redis_client.memory_breaker.failed(error)
-            raise StoreFull(str(error)) from error
+            reply = self._send(len(names), *names, *arguments)
         except (RedisError, OSError) as error:
-            if not (_is_reply(error) or self._is_background):
-                redis_client.breaker.failed(error)
-            raise StoreDown(str(error)) from error
+            raise self._translated(error) from error
         if redis_client.breaker.is_down:
             redis_client.breaker.answered()
         return reply
+
+    def many(self, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        """Run the script for each of these keys with their arguments, all in one round trip. Raises as a single call does."""
+        if redis_client.breaker.is_down and not self._may_ask():
+            raise StoreDown("the breaker is open")
+        try:
+            replies = self._send_many([(len(names), *names, *arguments) for names, arguments in calls])
+        except (RedisError, OSError) as error:
+            raise self._translated(error) from error
+        if redis_client.breaker.is_down:
+            redis_client.breaker.answered()
+        return replies
+
+    def _may_ask(self) -> bool:
+        """Whether this caller may ask although the breaker is open."""
+        return self._is_background or redis_client.breaker.lets_ask()
+
+    def _translated(self, error: Exception) -> StoreDown:
+        """Let the breakers know of an error, and return the one that callers know in its place."""
+        if isinstance(error, OutOfMemoryError):
+            redis_client.breaker.answered()
+            redis_client.memory_breaker.failed(error)
+            return StoreFull(str(error))
+        if not (_is_reply(error) or self._is_background):
+            redis_client.breaker.failed(error)
+        return StoreDown(str(error))
 
     def _send(self, *arguments: Any) -> Any:
         """Call the script by its digest; send its source to a server that does not have it yet."""
