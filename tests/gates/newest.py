@@ -54,6 +54,7 @@ OF_ONE_RELEASE = (
     "test_a_joined_table_that_an_inner_query_refers_to_counts_as_a_table",
     "test_a_plain_queryset_in_the_condition_of_an_aggregate_counts_with_all_its_tables",
     "test_an_inner_query_is_refused_for_untrusted_sql_that_decides",
+    "test_inner_queries_are_known_with_the_query_around_them",
     "test_subqueries_report_what_they_depend_on",
     "test_the_second_read_asks_redis_once_and_the_database_nothing",
     "test_untrusted_sql_in_an_expression_is_refused_or_the_answer_is_right",
