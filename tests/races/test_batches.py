@@ -5,13 +5,14 @@ See docs/races.md, "A commit while a batch is filled".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cachecontrol.drain import catch_up
 from cachecontrol.postgres import read_point
-from cachecontrol.redis import protocol
+from cachecontrol.redis import protocol, redis_client
+from tests.patience import LONG
 from tests.shelf.models import Item
 from tests.shelf.reads import Subject
 from tests.shelf.staging import staged
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from project.local.valkey import Valkey
     from tests.shelf.world import World
 
     Stage = Callable[[Callable[[], object]], AbstractContextManager[None]]
@@ -61,3 +63,19 @@ def test_a_batch_without_a_clock_drains_once_and_reads_again(world: World) -> No
     world.redis.flushall()
     with staged(catch_up, "catch_up_in_time", after=lambda: None):
         assert BATCH.ask(Subject.ROW) == BATCH.truth(Subject.ROW)
+
+
+def test_a_batch_is_read_from_the_database_while_redis_is_down(
+    world: World, valkey: Valkey, settings: Any
+) -> None:
+    truth = BATCH.ask(Subject.ROW)
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "BREAKER_SECONDS": LONG}
+    valkey.stop()
+    assert BATCH.ask(Subject.ROW) == truth
+    assert redis_client.breaker.is_down
+    assert BATCH.ask(Subject.ROW) == truth  # without asking Redis
+    settings.CACHECONTROL = {**settings.CACHECONTROL, "BREAKER_SECONDS": 0.0}
+    redis_client.breaker.failed(OSError("stopped"))
+    valkey.start()
+    assert BATCH.ask(Subject.ROW) == truth
+    assert not redis_client.breaker.is_down
