@@ -26,7 +26,9 @@ PEERS = ("cachalot", "cacheops")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("part", nargs="?", default="all", choices=["all", "drain", "peer", "watcher", *PARTS])
+    helpers = ["drain", "peer", "reader", "watcher"]
+    parser.add_argument("part", nargs="?", default="all", choices=["all", *helpers, *PARTS])
+    parser.add_argument("--library", default="", help="what the part reader reads through")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: to see where one stands")
     chosen = parser.parse_args()
     django.setup()
@@ -36,6 +38,10 @@ def main() -> None:
         from tests.bench.watcher import watch
 
         watch()
+    elif chosen.part == "reader":
+        from tests.bench.readers import serve
+
+        serve(chosen.library)
     elif chosen.part == "peer":
         print(json.dumps(_peer_save()))
     else:
@@ -88,7 +94,7 @@ def _pages(divisor: int) -> list[Measured]:
 def _queries(divisor: int) -> list[Measured]:
     from tests.bench import queries
 
-    print("\nQuerysets, beside the same uncached")
+    print("\nQuerysets, beside cachalot and cacheops; and a small query that is missed")
     return _print(queries.measure(rounds=1500 // divisor))
 
 

@@ -32,3 +32,38 @@ class Kept(Goods):
     """Goods whose every change is captured."""
 
     objects = TrackedManager()
+
+
+class Maker(models.Model):
+    name = models.CharField(max_length=100)
+    country = models.CharField(max_length=2)
+    founded = models.DateField()
+
+    class Meta:
+        abstract = True
+
+
+class PeerMaker(Maker):
+    """A maker that another library caches, where it stands in our place."""
+
+
+class PeerPart(Goods):
+    """Goods with a maker that another library caches, where it stands in our place."""
+
+    maker = models.ForeignKey(PeerMaker, models.CASCADE)
+
+
+@track()
+class KeptMaker(Maker):
+    """A maker whose every change is captured."""
+
+    objects = TrackedManager()
+
+
+@track(slices=["shelf"])
+class KeptPart(Goods):
+    """Goods with a maker whose every change is captured."""
+
+    maker = models.ForeignKey(KeptMaker, models.CASCADE)
+
+    objects = TrackedManager()

@@ -34,5 +34,5 @@ DATABASES["silent"] = environment.database(postgres.url, behind_pooler=True) | {
 CACHES["pages"] = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": valkey.url}
 CACHALOT_CACHE = "pages"
 CACHEOPS_REDIS = valkey.url.replace("?db=0", "?db=3")
-CACHALOT_ONLY_CACHABLE_TABLES = {"bench_peer"}
-CACHEOPS = {"bench.peer": {"ops": "all", "timeout": 3600}}
+CACHALOT_ONLY_CACHABLE_TABLES = {"bench_peer", "bench_peerpart", "bench_peermaker"}
+CACHEOPS = {f"bench.{model}": {"ops": "all", "timeout": 3600} for model in ("peer", "peerpart", "peermaker")}
