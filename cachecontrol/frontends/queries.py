@@ -27,9 +27,11 @@ from cachecontrol.dependencies.query_shapes import shape_of
 from cachecontrol.dependencies.query_walk import QueryWalk
 from cachecontrol.dependencies.trusted_sql import is_backend_known, overrides_nothing
 from cachecontrol.exceptions import UnknownType
-from cachecontrol.frontends import frontend
+from cachecontrol.frontends import compiled_queries, frontend
+from cachecontrol.frontends.instances import Assembler
 from cachecontrol.frontends.query_recipes import QueryRecipe, to_plain
-from cachecontrol.frontends.query_reports import CompiledQuery, current_reports, run_reported
+from cachecontrol.frontends.query_reports import CompiledPart, current_reports, reporting, run_reported
+from cachecontrol.frontends.query_structure import structure_of
 from cachecontrol.postgres import sessions
 from cachecontrol.reasons import Outcome, Reason
 from cachecontrol.stats import recording
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from cachecontrol.core.policy import Policy
+    from cachecontrol.frontends.compiled_queries import CompiledQuery
     from cachecontrol.frontends.query_reports import Reports
 
 
@@ -108,6 +111,7 @@ class _TrackedCompiler(SQLCompiler):
 
     query: TrackedQuery
     _walk: QueryWalk | None = None
+    _known: CompiledQuery | None = None
 
     def as_sql(self, *args: Any, **kwargs: Any) -> Any:
         if (reports := current_reports()) is None:
@@ -133,7 +137,7 @@ class _TrackedCompiler(SQLCompiler):
         """
         if not is_backend_known(self.connection):
             return None
-        queries: list[CompiledQuery] = []
+        queries: list[CompiledPart] = []
         reports.unwalked = queries
         try:
             text, parameters = self._compile_unwalked(queries, *args, **kwargs)
@@ -148,12 +152,12 @@ class _TrackedCompiler(SQLCompiler):
             reports.dependencies.append(dependencies_of(query, shape))
         return text, parameters
 
-    def _compile_unwalked(self, queries: list[CompiledQuery], *args: Any, **kwargs: Any) -> Any:
+    def _compile_unwalked(self, queries: list[CompiledPart], *args: Any, **kwargs: Any) -> Any:
         """Compile, and note the query. Raises _ChangesWhenCompiled for a union, which can be compiled only once."""
         if self.query.combinator:
             raise _ChangesWhenCompiled
         compiled = super().as_sql(*args, **kwargs)
-        queries.append(CompiledQuery(self.query, compiled[0]))
+        queries.append(CompiledPart(self.query, compiled[0]))
         return compiled
 
     def report(self, expressions: Iterable[Any]) -> None:
@@ -227,15 +231,32 @@ class _TrackedCompiler(SQLCompiler):
         return _read_entry(policy, recipe.database, key, compute, recipe=recipe, has_form=recipe.has_form)
 
     def _recipe(self, result_type: str) -> QueryRecipe:
-        sql, params = self.as_sql()
+        sql, params = self._compiled()
         return QueryRecipe(
             scope=sessions.scope_name(),
             database=str(self.using),
             sql=sql,
-            params=[*map(to_plain, params)],
+            params=params,
             width=self.col_count or 0,
             is_single=result_type == SINGLE,
         )
+
+    def _compiled(self) -> tuple[str, list[Any]]:
+        """Return the SQL of this query and its parameters as plain values. A query with a known structure is not compiled."""
+        structure = structure_of(self.query, str(self.using)) if type(self.query) is TrackedQuery else None
+        if structure and (known := compiled_queries.find(structure)):
+            self._known = known
+            return known.prepare(self), structure.values
+        with reporting() as reports:
+            sql, params = self.as_sql()
+        if structure and not any(query.refusal for query in reports.dependencies):
+            compiled_queries.remember(structure, self, sql, params)
+        return sql, [*map(to_plain, params)]
+
+    def assembler(self) -> Assembler:
+        """Return what makes instances of the rows of this query, which was compiled or executed."""
+        assembler = self._known.assembler if self._known else Assembler.of(self)
+        return cast("Assembler", assembler)
 
     def _compute(self, source: TrackedQuery, run: Callable[[], Any], result_type: str) -> Any:
         using = database_for(str(self.using))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cachecontrol.dependencies.query_walk import QueryWalk
 
 
-class CompiledQuery(NamedTuple):
+class CompiledPart(NamedTuple):
     """A query and the text that it was compiled to."""
 
     query: Query
@@ -42,7 +42,7 @@ class Reports:
     """The walks in progress, the innermost last: inner queries are compiled while outer ones are."""
     walked: list[KnownQuery] = field(default_factory=list)
     """The queries that were walked, in the order in which their compilation ended."""
-    unwalked: list[CompiledQuery] | None = None
+    unwalked: list[CompiledPart] | None = None
     """While a statement is compiled whose shapes may be known: its queries, in the same order."""
 
 
@@ -52,6 +52,16 @@ _current: ContextVar[Reports | None] = ContextVar("cachecontrol_reports", defaul
 def current_reports() -> Reports | None:
     """Return where compilations report to; None if no query runs whose dependencies matter."""
     return _current.get()
+
+
+@contextlib.contextmanager
+def reporting() -> Iterator[Reports]:
+    """Let the queries that are compiled within this block report what they depend on, and give what they reported."""
+    token = _current.set(reports := Reports())
+    try:
+        yield reports
+    finally:
+        _current.reset(token)
 
 
 def run_reported(alias: str, run: Callable[[], Any], *, result_type: str | None = None) -> Any:
@@ -66,13 +76,8 @@ def run_reported(alias: str, run: Callable[[], Any], *, result_type: str | None 
     if collection is None or not is_captured(alias):
         return run()
     collection.read_point(alias)
-    reports = Reports()
-    token = _current.set(reports)
-    try:
-        with declarations.reported():
-            result = run()
-    finally:
-        _current.reset(token)
+    with reporting() as reports, declarations.reported():
+        result = run()
     for dependencies in reports.dependencies[:-1]:
         _add(collection, alias, dependencies, result, None)
     for dependencies in reports.dependencies[-1:]:  # the rows at hand are those of the outermost query

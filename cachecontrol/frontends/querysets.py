@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from asgiref.sync import sync_to_async
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
+from django.db.models.expressions import ColPairs
 from django.db.models.query import ModelIterable
 
 from cachecontrol.core import registry
 from cachecontrol.core.policy import Policy, register_policy
 from cachecontrol.exceptions import FullSaveRefused
 from cachecontrol.frontends import rows
+from cachecontrol.frontends.instances import mark
 from cachecontrol.frontends.queries import TrackedQuery
 from cachecontrol.reasons import Outcome, PolicyKind, Reason
 from cachecontrol.stats import recording
@@ -29,24 +31,23 @@ class _CachedModelIterable(ModelIterable):  # type: ignore[type-arg]
     """Marks the instances of a cached queryset."""
 
     def __iter__(self) -> Iterator[Any]:
+        queryset: Any = self.queryset
+        annotations = queryset.query.annotation_select.values()
+        has_pairs = any(isinstance(annotation, ColPairs) for annotation in annotations)
+        if has_pairs or queryset._known_related_objects or self.chunked_fetch:
+            return self._marked()
+        compiler = queryset.query.get_compiler(using=queryset.db)
+        chunks = compiler.execute_sql()
+        return cast(
+            "Iterator[Any]", compiler.assembler().instances(chunks, queryset.db, compiler.connection)
+        )
+
+    def _marked(self) -> Iterator[Any]:
         related = self.queryset._known_related_objects.values()  # type: ignore[attr-defined]
         of_caller = {id(instance) for instances in related for instance in instances.values()}
         for instance in super().__iter__():
-            _mark(instance, of_caller)
+            mark(instance, of_caller)
             yield instance
-
-
-def _mark(instance: models.Model, of_caller: set[int]) -> None:
-    """Mark an instance and those that were joined to it as read from the cache.
-
-    ``of_caller`` identifies instances that the caller had before, such as ``author`` in ``author.books.cached()``.
-    """
-    if id(instance) in of_caller or getattr(instance._state, "from_cache", False):
-        return
-    instance._state.from_cache = True  # type: ignore[attr-defined]
-    for joined in instance._state.fields_cache.values():
-        if isinstance(joined, models.Model):
-            _mark(joined, of_caller)
 
 
 class TrackedQuerySet(models.QuerySet[M]):
@@ -121,7 +122,6 @@ class TrackedQuerySet(models.QuerySet[M]):
             return self.cached(name, ttl=ttl, local=local, enabled=enabled).get(pk=pk)
         if not found:
             raise model.DoesNotExist(f"{model._meta.object_name} matching query does not exist.")
-        _mark(found[0], set())
         return cast("M", found[0])
 
     async def afetch(
@@ -171,7 +171,7 @@ class TrackedQuerySet(models.QuerySet[M]):
         if found is None:
             return self.cached(name, ttl=ttl, local=local, enabled=enabled).in_bulk(keys)
         for instance in found.values():
-            _mark(instance, set())
+            mark(instance, set())
         return found
 
     async def afetch_many(

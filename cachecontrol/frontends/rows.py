@@ -21,6 +21,7 @@ from cachecontrol.core import tags
 from cachecontrol.core.reading import ReadRequest
 from cachecontrol.dependencies.databases import database_for
 from cachecontrol.frontends import frontend
+from cachecontrol.frontends.instances import Assembler
 from cachecontrol.frontends.queries import TrackedQuery
 from cachecontrol.frontends.query_recipes import QueryRecipe, to_plain
 from cachecontrol.frontends.query_reports import current_reports
@@ -35,8 +36,9 @@ class _Shape(NamedTuple):
 
     sql: str
     width: int
-    attnames: list[str]
-    converters: dict[int, Any]
+    key_index: int
+    """Index of the primary key in a row."""
+    assembler: Assembler
 
 
 _BOUNDS = {
@@ -142,13 +144,13 @@ class _Rows:
         """Return for each key what the query for its row returns, by one query for all of them."""
         rows = self.queryset.filter(pk__in=pks).order_by().defer(*self.ignored)
         chunks = rows.query.get_compiler(using=self.database).execute_sql(MULTI)
-        index = self.shape.attnames.index(self.queryset.model._meta.pk.attname)
-        row_of = {row[index]: row for chunk in chunks for row in chunk}
+        row_of = {row[self.shape.key_index]: row for chunk in chunks for row in chunk}
         return [[[row_of[pk]]] if pk in row_of else [] for pk in pks]
 
     def instances(self, chunks: Any) -> list[Any]:
         """Return the instances of the rows of a value."""
-        return [_instance(self.queryset, self.shape, row) for chunk in chunks for row in chunk]
+        connection = connections[self.database]
+        return [*self.shape.assembler.instances(chunks, self.queryset.db, connection)]
 
 
 def _query(queryset: Any, pk: Any, ignored: tuple[str, ...]) -> TrackedQuery:
@@ -169,20 +171,11 @@ def _compile(query: TrackedQuery, database: str, pk: Any) -> _Shape | None:
     sql, params = compiler.as_sql()
     if [*map(to_plain, params)] != [pk]:
         return None
-    columns = [expression for expression, _, _ in compiler.select]
+    assembler = cast("Assembler", Assembler.of(compiler))
+    key = query.get_meta().pk.attname
     return _Shape(
         sql=sql,
         width=compiler.col_count,
-        attnames=[column.target.attname for column in columns],
-        converters=compiler.get_converters(columns),
+        key_index=assembler.model.attnames.index(key),
+        assembler=assembler,
     )
-
-
-def _instance(queryset: Any, shape: _Shape, row: tuple[Any, ...]) -> Any:
-    if shape.converters:
-        values, connection = list(row), connections[queryset.db]
-        for position, (converters, expression) in shape.converters.items():
-            for convert in converters:
-                values[position] = convert(values[position], expression, connection)
-        row = tuple(values)
-    return queryset.model.from_db(queryset.db, shape.attnames, row)

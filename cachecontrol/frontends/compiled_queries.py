@@ -1,0 +1,82 @@
+"""Compiled queries: SQL and columns by the structure of a query, so that a query with a known structure need not be compiled.
+
+What is remembered serves to find an entry and to read its rows. A miss compiles its query, as without the cache.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cachecontrol.frontends.instances import Assembler
+from cachecontrol.frontends.query_recipes import to_plain
+
+if TYPE_CHECKING:
+    from django.db.models.sql.compiler import SQLCompiler
+
+    from cachecontrol.frontends.query_structure import Structure
+
+MOST = 2_000
+"""Structures that are remembered."""
+
+_known: OrderedDict[tuple[Any, ...], CompiledQuery] = OrderedDict()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledQuery:
+    """What Django's compiler makes of all queries with one structure."""
+
+    sql: str
+    """Without limit and offset."""
+    select: Any
+    klass_info: Any
+    annotation_col_map: Any
+    col_count: int
+    assembler: Assembler | None
+    """None if the rows are not those of instances."""
+    fields: list[Any]
+    """The fields that the structure identifies. They are kept alive, so that no other one gets their number."""
+
+    def prepare(self, compiler: SQLCompiler) -> str:
+        """Let a compiler know the columns, as if it had compiled its query. Return the SQL."""
+        compiler.select, compiler.klass_info = self.select, self.klass_info
+        compiler.annotation_col_map, compiler.col_count = self.annotation_col_map, self.col_count
+        return self.sql + _limits(compiler)
+
+
+def find(structure: Structure) -> CompiledQuery | None:
+    """Return the compiled query with this structure, or None."""
+    return _known.get(structure.parts)
+
+
+def remember(structure: Structure, compiler: SQLCompiler, sql: str, parameters: Any) -> None:
+    """Remember what was compiled, unless its parameters are not the values that the structure leaves out."""
+    if not _are_same([*map(to_plain, parameters)], structure.values):
+        return
+    limits = _limits(compiler)
+    if not sql.endswith(limits):
+        return
+    _known[structure.parts] = CompiledQuery(
+        sql=sql[: len(sql) - len(limits)],
+        select=compiler.select,
+        klass_info=compiler.klass_info,
+        annotation_col_map=compiler.annotation_col_map,
+        col_count=compiler.col_count or 0,
+        assembler=Assembler.of(compiler),
+        fields=structure.fields,
+    )
+    if len(_known) > MOST:
+        _known.popitem(last=False)
+
+
+def _limits(compiler: SQLCompiler) -> str:
+    """Return the end of the SQL of a query with limits."""
+    query = compiler.query
+    if not query.is_sliced:
+        return ""
+    return " " + compiler.connection.ops.limit_offset_sql(query.low_mark, query.high_mark)
+
+
+def _are_same(parameters: list[Any], values: list[Any]) -> bool:
+    return parameters == values and [*map(type, parameters)] == [*map(type, values)]
