@@ -10,13 +10,14 @@ import inspect
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from django.db.models import Model
 from django.db.models.base import ModelState
+from django.db.models.expressions import ColPairs
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 from django.db.models.fields.files import FileDescriptor
-from django.db.models.query import get_related_populators
+from django.db.models.query import ModelIterable, get_related_populators
 from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import post_init, pre_init
 
@@ -41,6 +42,29 @@ def mark(instance: Model, of_caller: set[int]) -> None:
     for joined in instance._state.fields_cache.values():
         if isinstance(joined, Model):
             mark(joined, of_caller)
+
+
+class CachedModelIterable(ModelIterable):  # type: ignore[type-arg]
+    """Marks the instances of a cached queryset."""
+
+    def __iter__(self) -> Iterator[Any]:
+        queryset: Any = self.queryset
+        annotations = queryset.query.annotation_select.values()
+        has_pairs = any(isinstance(annotation, ColPairs) for annotation in annotations)
+        if has_pairs or queryset._known_related_objects or self.chunked_fetch:
+            return self._marked()
+        compiler = queryset.query.get_compiler(using=queryset.db)
+        chunks = compiler.execute_sql()
+        return cast(
+            "Iterator[Any]", compiler.assembler().instances(chunks, queryset.db, compiler.connection)
+        )
+
+    def _marked(self) -> Iterator[Any]:
+        related = self.queryset._known_related_objects.values()  # type: ignore[attr-defined]
+        of_caller = {id(instance) for instances in related for instance in instances.values()}
+        for instance in super().__iter__():
+            mark(instance, of_caller)
+            yield instance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,9 +99,9 @@ class TrackedQuery(Query):
         query = self.chain()
         query.select_for_update = query.select_related = False  # as Django does
         aggregates = _resolved(query, aggregate_exprs)
-        compiler = query.get_compiler(using)
+        compiler = cast("_TrackedCompiler", query.get_compiler(using))
         return [
-            _plain_sql(compiler.as_sql()),
+            [*compiler.compiled()],
             [(alias, _plain_sql(compiler.compile(aggregate))) for alias, aggregate in aggregates.items()],
         ]
 
@@ -231,7 +231,7 @@ class _TrackedCompiler(SQLCompiler):
         return _read_entry(policy, recipe.database, key, compute, recipe=recipe, has_form=recipe.has_form)
 
     def _recipe(self, result_type: str) -> QueryRecipe:
-        sql, params = self._compiled()
+        sql, params = self.compiled()
         return QueryRecipe(
             scope=sessions.scope_name(),
             database=str(self.using),
@@ -241,7 +241,7 @@ class _TrackedCompiler(SQLCompiler):
             is_single=result_type == SINGLE,
         )
 
-    def _compiled(self) -> tuple[str, list[Any]]:
+    def compiled(self) -> tuple[str, list[Any]]:
         """Return the SQL of this query and its parameters as plain values. A query with a known structure is not compiled."""
         structure = structure_of(self.query, str(self.using)) if type(self.query) is TrackedQuery else None
         if structure and (known := compiled_queries.find(structure)):

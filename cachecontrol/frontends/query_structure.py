@@ -121,6 +121,12 @@ def structure_of(query: Query, database: str) -> Structure | None:
     return structure
 
 
+def is_passed_on(value: Any, column: Any, database: str) -> bool:
+    """Whether Django passes this value of a column's field on as a parameter as it is."""
+    known = _values(column, database)
+    return known is not None and known.of is not bool and known.include(value)
+
+
 @dataclass(frozen=True, slots=True)
 class _Values:
     """Values of a column that Django passes on as they are."""

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from asgiref.sync import sync_to_async
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
-from django.db.models.expressions import ColPairs
 from django.db.models.query import ModelIterable
 
 from cachecontrol.core import registry
 from cachecontrol.core.policy import Policy, register_policy
 from cachecontrol.exceptions import FullSaveRefused
 from cachecontrol.frontends import rows
-from cachecontrol.frontends.instances import mark
+from cachecontrol.frontends.instances import CachedModelIterable
 from cachecontrol.frontends.queries import TrackedQuery
 from cachecontrol.reasons import Outcome, PolicyKind, Reason
 from cachecontrol.stats import recording
@@ -25,29 +24,6 @@ if TYPE_CHECKING:
 
 
 M = TypeVar("M", bound=models.Model)
-
-
-class _CachedModelIterable(ModelIterable):  # type: ignore[type-arg]
-    """Marks the instances of a cached queryset."""
-
-    def __iter__(self) -> Iterator[Any]:
-        queryset: Any = self.queryset
-        annotations = queryset.query.annotation_select.values()
-        has_pairs = any(isinstance(annotation, ColPairs) for annotation in annotations)
-        if has_pairs or queryset._known_related_objects or self.chunked_fetch:
-            return self._marked()
-        compiler = queryset.query.get_compiler(using=queryset.db)
-        chunks = compiler.execute_sql()
-        return cast(
-            "Iterator[Any]", compiler.assembler().instances(chunks, queryset.db, compiler.connection)
-        )
-
-    def _marked(self) -> Iterator[Any]:
-        related = self.queryset._known_related_objects.values()  # type: ignore[attr-defined]
-        of_caller = {id(instance) for instances in related for instance in instances.values()}
-        for instance in super().__iter__():
-            mark(instance, of_caller)
-            yield instance
 
 
 class TrackedQuerySet(models.QuerySet[M]):
@@ -87,7 +63,7 @@ class TrackedQuerySet(models.QuerySet[M]):
         queryset: Any = self.all()
         queryset.query.policy = _policy(queryset.model, name, ttl=ttl, local=local, enabled=enabled)
         if queryset._iterable_class is ModelIterable:
-            queryset._iterable_class = _CachedModelIterable
+            queryset._iterable_class = CachedModelIterable
         return cast("Self", queryset._without_ignored())
 
     def fetch(
@@ -113,16 +89,11 @@ class TrackedQuerySet(models.QuerySet[M]):
 
             product = Product.objects.fetch(5)
         """
-        model: Any = self.model
-        if not rows.can_find(self, pk):
-            return self.cached(name, ttl=ttl, local=local, enabled=enabled).get(pk=pk)
         policy = _policy(self.model, name, ttl=ttl, local=local, enabled=enabled)
-        found = rows.find(self, policy, pk, tuple(_ignored(self.model, {})))
-        if found is None:
-            return self.cached(name, ttl=ttl, local=local, enabled=enabled).get(pk=pk)
-        if not found:
-            raise model.DoesNotExist(f"{model._meta.object_name} matching query does not exist.")
-        return cast("M", found[0])
+        has_own_get = type(self).get is not TrackedQuerySet.get
+        if not has_own_get and (instance := self._row(policy, pk)) is not None:
+            return instance
+        return self.cached(name, ttl=ttl, local=local, enabled=enabled).get(pk=pk)
 
     async def afetch(
         self, pk: Any, name: str = "", *, ttl: float = 3600.0, local: bool = True, enabled: bool = True
@@ -164,14 +135,13 @@ class TrackedQuerySet(models.QuerySet[M]):
             products = Product.objects.fetch_many([5, 7, 9])
         """
         keys = [*dict.fromkeys(pks)]
+        ignored = tuple(_ignored(self.model, {}))
         found: dict[Any, Any] | None = None
-        if keys and all(rows.can_find(self, pk) for pk in keys):
+        if keys and rows.can_find(self, keys, ignored):
             policy = _policy(self.model, name, ttl=ttl, local=local, enabled=enabled)
-            found = rows.find_many(self, policy, keys, tuple(_ignored(self.model, {})))
+            found = rows.find_many(self, policy, keys, ignored)
         if found is None:
             return self.cached(name, ttl=ttl, local=local, enabled=enabled).in_bulk(keys)
-        for instance in found.values():
-            mark(instance, set())
         return found
 
     async def afetch_many(
@@ -185,6 +155,26 @@ class TrackedQuerySet(models.QuerySet[M]):
     ) -> dict[Any, M]:
         """Return what ``fetch_many`` returns, without blocking the event loop."""
         return await sync_to_async(self.fetch_many)(pks, name, ttl=ttl, local=local, enabled=enabled)
+
+    def get(self, *args: Any, **kwargs: Any) -> M:
+        """Return the only row that meets these conditions, as Django does. A cached row is found by its key as ``fetch`` does."""
+        policy = getattr(self.query, "policy", None)
+        if policy is not None and not args and len(kwargs) == 1:
+            ((name, value),) = kwargs.items()
+            is_key = name in ("pk", self.model._meta.pk.name)
+            if is_key and (instance := self._row(policy, value)) is not None:
+                return instance
+        return super().get(*args, **kwargs)
+
+    def _row(self, policy: Policy, pk: Any) -> M | None:
+        """Return the row with this key without building a query; None if ``get`` has to. Raises DoesNotExist."""
+        model: Any = self.model
+        ignored = tuple(_ignored(model, {}))
+        if not rows.can_find(self, [pk], ignored) or (found := rows.find(self, policy, pk, ignored)) is None:
+            return None
+        if not found:
+            raise model.DoesNotExist(f"{model._meta.object_name} matching query does not exist.")
+        return cast("M", found[0])
 
     def select_related(self, *fields: Any) -> Self:
         return super().select_related(*fields)._without_ignored()

@@ -21,10 +21,11 @@ from cachecontrol.core import tags
 from cachecontrol.core.reading import ReadRequest
 from cachecontrol.dependencies.databases import database_for
 from cachecontrol.frontends import frontend
-from cachecontrol.frontends.instances import Assembler
+from cachecontrol.frontends.instances import Assembler, CachedModelIterable
 from cachecontrol.frontends.queries import TrackedQuery
 from cachecontrol.frontends.query_recipes import QueryRecipe, to_plain
 from cachecontrol.frontends.query_reports import current_reports
+from cachecontrol.frontends.query_structure import is_passed_on
 from cachecontrol.postgres import sessions
 
 if TYPE_CHECKING:
@@ -41,34 +42,40 @@ class _Shape(NamedTuple):
     assembler: Assembler
 
 
-_BOUNDS = {
-    models.AutoField: 2**31,
-    models.IntegerField: 2**31,
-    models.BigAutoField: 2**63,
-    models.BigIntegerField: 2**63,
-}
-_TYPES = {models.UUIDField: uuid.UUID, models.CharField: str}
+_UNIMPORTANT = frozenset(
+    {"policy", "deferred_loading", "used_aliases", "filter_is_sticky", "base_table", "_annotation_select_cache"}
+)
+"""Attributes of a query that do not restrict it, or that are compared separately."""
+_TRUE = frozenset({"model", "alias_cols", "default_cols", "default_ordering", "standard_ordering"})
+"""Attributes that are true unless a queryset was changed. All others are empty then."""
 
 _shapes: dict[tuple[Any, ...], _Shape | None] = {}
 
 
-def can_find(queryset: Any, pk: Any) -> bool:
-    """Whether ``find`` may be called: the queryset restricts and adds nothing, and Django would pass the key on unchanged."""
-    cls, field = type(queryset), queryset.model._meta.pk
-    if bound := _BOUNDS.get(type(field)):
-        is_exact = type(pk) is int and -bound < pk < bound
-    else:
-        is_exact = type(pk) is _TYPES.get(type(field))
+def can_find(queryset: Any, pks: list[Any], ignored: tuple[str, ...]) -> bool:
+    """Whether rows may be found by these keys: the queryset restricts and adds nothing, and Django would pass the keys on.
+
+    ``ignored`` names the fields that the instances defer.
+    """
+    cls, query = type(queryset), queryset.query
     return (
-        is_exact
-        and type(queryset.query) is TrackedQuery
-        and vars(queryset.query) == vars(TrackedQuery(queryset.model))
-        and queryset._iterable_class is ModelIterable
+        type(query) is TrackedQuery
+        and all(is_passed_on(pk, queryset.model._meta.pk, queryset.db) for pk in pks)
+        and _is_unrestricted(query, ignored)
+        and queryset._iterable_class in (ModelIterable, CachedModelIterable)
         and not (queryset._prefetch_related_lookups or queryset._known_related_objects)
-        and all(
-            getattr(cls, name) is getattr(models.QuerySet, name) for name in ("get", "filter", "order_by")
-        )
+        and all(getattr(cls, name) is getattr(models.QuerySet, name) for name in ("filter", "order_by"))
         and current_reports() is None
+    )
+
+
+def _is_unrestricted(query: TrackedQuery, ignored: tuple[str, ...]) -> bool:
+    """Whether a query reads all rows of its model, in the columns that cached querysets read."""
+    deferred, are_deferred = query.deferred_loading
+    if not are_deferred or {*deferred} != {*(ignored if query.policy else ())}:
+        return False
+    return all(
+        name in _UNIMPORTANT or bool(value) is (name in _TRUE) for name, value in vars(query).items()
     )
 
 
@@ -157,6 +164,7 @@ def _query(queryset: Any, pk: Any, ignored: tuple[str, ...]) -> TrackedQuery:
     """Return the query that ``get(pk=pk)`` runs."""
     rows = queryset.filter(pk=pk).order_by().defer(*ignored)
     rows.query.set_limits(high=MAX_GET_RESULTS)
+    rows.query.policy = None
     return cast("TrackedQuery", rows.query)
 
 
