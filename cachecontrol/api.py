@@ -13,6 +13,7 @@ from cachecontrol.drain import catch_up
 from cachecontrol.engine import bypass
 from cachecontrol.frontends.front import ASGIFront, WSGIFront
 from cachecontrol.frontends.pages import cached_page
+from cachecontrol.frontends.prepared import prepare
 from cachecontrol.frontends.querysets import TrackedManager, TrackedQuerySet
 from cachecontrol.local.tier import local_reads
 from cachecontrol.postgres import tracked_models
@@ -35,6 +36,7 @@ __all__ = [
     "independent",
     "invalidate",
     "local_reads",
+    "prepare",
     "track",
 ]
 

@@ -42,7 +42,7 @@ class CompiledQuery:
         """Let a compiler know the columns, as if it had compiled its query. Return the SQL."""
         compiler.select, compiler.klass_info = self.select, self.klass_info
         compiler.annotation_col_map, compiler.col_count = self.annotation_col_map, self.col_count
-        return self.sql + _limits(compiler)
+        return self.sql + limits(compiler.connection, compiler.query.low_mark, compiler.query.high_mark)
 
 
 def find(structure: Structure) -> CompiledQuery | None:
@@ -54,11 +54,11 @@ def remember(structure: Structure, compiler: SQLCompiler, sql: str, parameters: 
     """Remember what was compiled, unless its parameters are not the values that the structure leaves out."""
     if not _are_same([*map(to_plain, parameters)], structure.values):
         return
-    limits = _limits(compiler)
-    if not sql.endswith(limits):
+    end = limits(compiler.connection, compiler.query.low_mark, compiler.query.high_mark)
+    if not sql.endswith(end):
         return
     _known[structure.parts] = CompiledQuery(
-        sql=sql[: len(sql) - len(limits)],
+        sql=sql[: len(sql) - len(end)],
         select=compiler.select,
         klass_info=compiler.klass_info,
         annotation_col_map=compiler.annotation_col_map,
@@ -70,12 +70,11 @@ def remember(structure: Structure, compiler: SQLCompiler, sql: str, parameters: 
         _known.popitem(last=False)
 
 
-def _limits(compiler: SQLCompiler) -> str:
-    """Return the end of the SQL of a query with limits."""
-    query = compiler.query
-    if not query.is_sliced:
+def limits(connection: Any, low: int, high: int | None) -> str:
+    """Return the end of the SQL of a query with these limits, which are none if ``low`` is 0 and ``high`` None."""
+    if low == 0 and high is None:
         return ""
-    return " " + compiler.connection.ops.limit_offset_sql(query.low_mark, query.high_mark)
+    return f" {connection.ops.limit_offset_sql(low, high)}"
 
 
 def _are_same(parameters: list[Any], values: list[Any]) -> bool:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from django.db.models import Model
 from django.db.models.base import ModelState
 from django.db.models.expressions import ColPairs
-from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 from django.db.models.fields.files import FileDescriptor
+from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 from django.db.models.query import ModelIterable, get_related_populators
 from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import post_init, pre_init
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from django.db.models.sql.compiler import SQLCompiler
 
+_related_populators: Any = get_related_populators  # its type is that of a newer Django
 _PLAIN_DESCRIPTORS = (DeferredAttribute, FileDescriptor, ForeignKeyDeferredAttribute)
 """Attributes to which a value is assigned for the first time by putting it into the instance's dictionary."""
 _MODEL_METHODS = ("__init__", "__new__", "__setattr__")
@@ -55,9 +56,7 @@ class CachedModelIterable(ModelIterable):  # type: ignore[type-arg]
             return self._marked()
         compiler = queryset.query.get_compiler(using=queryset.db)
         chunks = compiler.execute_sql()
-        return cast(
-            "Iterator[Any]", compiler.assembler().instances(chunks, queryset.db, compiler.connection)
-        )
+        return cast("Iterator[Any]", compiler.assembler().instances(chunks, queryset.db, compiler.connection))
 
     def _marked(self) -> Iterator[Any]:
         related = self.queryset._known_related_objects.values()  # type: ignore[attr-defined]
@@ -85,7 +84,7 @@ class Assembler:
         if not klass_info:
             return None
         fields = klass_info["select_fields"]
-        populators = get_related_populators(klass_info, compiler.select, str(compiler.using))
+        populators = _related_populators(klass_info, compiler.select, str(compiler.using))
         take = slice(fields[0], fields[-1] + 1)
         model = _ModelColumns(
             model=klass_info["model"],
@@ -193,7 +192,7 @@ def _instance(model: Any, attnames: list[str], values: Any, database: str) -> An
 def _plain_instance(model: Any, attnames: list[str], values: Any, database: str) -> Any:
     """Return what ``Model.from_db`` returns, if the model adds nothing to it."""
     instance, state = model.__new__(model), ModelState()
-    state.adding, state.db = False, database  # type: ignore[assignment]
+    state.adding, state.db = False, database
     state.from_cache = True  # type: ignore[attr-defined]
     attributes = instance.__dict__
     attributes["_state"] = state

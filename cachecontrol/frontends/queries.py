@@ -29,7 +29,7 @@ from cachecontrol.dependencies.trusted_sql import is_backend_known, overrides_no
 from cachecontrol.exceptions import UnknownType
 from cachecontrol.frontends import compiled_queries, frontend
 from cachecontrol.frontends.instances import Assembler
-from cachecontrol.frontends.query_recipes import QueryRecipe, to_plain
+from cachecontrol.frontends.query_recipes import QueryRecipe, request_for, to_plain
 from cachecontrol.frontends.query_reports import CompiledPart, current_reports, reporting, run_reported
 from cachecontrol.frontends.query_structure import structure_of
 from cachecontrol.postgres import sessions
@@ -77,7 +77,15 @@ class TrackedQuery(Query):
             return compute()
         except UnknownType:
             return _bypass(policy, Reason.UNKNOWN_TYPE, compute)
-        return _read_entry(policy, using, key, compute, has_form=lambda value: type(value) is dict)
+        request: ReadRequest[Any] = ReadRequest(
+            policy=policy,
+            key=frontend.entry_key(policy, sessions.scope_name(), using, key),
+            compute=compute,
+            database=using,
+            recipe=None,
+            is_sound=lambda value: type(value) is dict,
+        )
+        return engine.read(request).value
 
     def _aggregate(self, using: str, aggregate_exprs: dict[str, Any]) -> Any:
         """Aggregate a copy, since Django changes what it aggregates and the primary may be asked after a replica.
@@ -222,13 +230,12 @@ class _TrackedCompiler(SQLCompiler):
         if self.query.select_for_update:
             return _bypass(policy, Reason.FOR_UPDATE, compute)
         try:
-            recipe = self._recipe(result_type)
-            key = recipe.encode()
+            request = request_for(policy, self._recipe(result_type), compute)
         except EmptyResultSet:
             return run()
         except UnknownType:
             return _bypass(policy, Reason.UNKNOWN_TYPE, compute)
-        return _read_entry(policy, recipe.database, key, compute, recipe=recipe, has_form=recipe.has_form)
+        return engine.read(request).value
 
     def _recipe(self, result_type: str) -> QueryRecipe:
         sql, params = self.compiled()
@@ -243,14 +250,17 @@ class _TrackedCompiler(SQLCompiler):
 
     def compiled(self) -> tuple[str, list[Any]]:
         """Return the SQL of this query and its parameters as plain values. A query with a known structure is not compiled."""
-        structure = structure_of(self.query, str(self.using)) if type(self.query) is TrackedQuery else None
-        if structure and (known := compiled_queries.find(structure)):
-            self._known = known
-            return known.prepare(self), structure.values
-        with reporting() as reports:
+        structure = structure_of(self.query, str(self.using)) if self.query.reports else None
+        if structure is None:
             sql, params = self.as_sql()
-        if structure and not any(query.refusal for query in reports.dependencies):
-            compiled_queries.remember(structure, self, sql, params)
+        elif known := compiled_queries.find(structure):
+            self._known = known
+            sql, params = known.prepare(self), structure.values
+        else:
+            with reporting() as reports:
+                sql, params = self.as_sql()
+            if not any(query.refusal for query in reports.dependencies):
+                compiled_queries.remember(structure, self, sql, params)
         return sql, [*map(to_plain, params)]
 
     def assembler(self) -> Assembler:
@@ -274,26 +284,6 @@ class _ChangesWhenCompiled(Exception):
 @functools.cache
 def _tracked(compiler: type[SQLCompiler]) -> type[SQLCompiler]:
     return type(f"Tracked{compiler.__name__}", (_TrackedCompiler, compiler), {})
-
-
-def _read_entry(
-    policy: Policy,
-    database: str,
-    key: bytes,
-    compute: Callable[[], Any],
-    *,
-    has_form: Callable[[Any], bool],
-    recipe: QueryRecipe | None = None,
-) -> Any:
-    request = ReadRequest(
-        policy=policy,
-        key=frontend.entry_key(policy, sessions.scope_name(), database, key),
-        compute=compute,
-        database=database,
-        recipe=recipe,
-        is_sound=has_form,
-    )
-    return engine.read(request).value
 
 
 def _bypass(policy: Policy, reason: Reason, compute: Callable[[], Any]) -> Any:

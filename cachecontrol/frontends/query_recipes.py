@@ -19,6 +19,8 @@ from cachecontrol.frontends import frontend
 from cachecontrol.reasons import PolicyKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cachecontrol.core.policy import Policy
 
 
@@ -49,13 +51,7 @@ class QueryFrontEnd:
 
     def request(self, policy: Policy, recipe: QueryRecipe) -> ReadRequest[list[Any]]:
         """Return how to run the query again. The computed value is a list of rows as the cursor returns them."""
-        return ReadRequest(
-            policy=policy,
-            key=frontend.entry_key(policy, recipe.scope, recipe.database, recipe.encode()),
-            compute=functools.partial(_run_again, recipe),
-            database=recipe.database,
-            recipe=recipe,
-        )
+        return request_for(policy, recipe, functools.partial(_run_again, recipe))
 
     def is_same(self, recipe: QueryRecipe, stored: Any, computed: list[Any]) -> bool:
         """Whether the stored rows are those that the query returned now, in any order.
@@ -71,6 +67,18 @@ class QueryFrontEnd:
 
 
 frontend.register(QueryFrontEnd())
+
+
+def request_for(policy: Policy, recipe: QueryRecipe, compute: Callable[[], Any]) -> ReadRequest[Any]:
+    """Return the request for the entry that a recipe describes. Raises UnknownType if a parameter is no plain value."""
+    return ReadRequest(
+        policy=policy,
+        key=frontend.entry_key(policy, recipe.scope, recipe.database, recipe.encode()),
+        compute=compute,
+        database=recipe.database,
+        recipe=recipe,
+        is_sound=recipe.has_form,
+    )
 
 
 def is_row(value: Any) -> bool:

@@ -1,10 +1,11 @@
 """The structure of a query: all that determines its SQL except the values of its filter, as one hashable value.
 
-Note [Why a structure tells the SQL]. Django writes the SQL of a query from the attributes of the query and of the parts in it. Each
-attribute that is known here is a part of the structure, or has to be empty; a query that has any other attribute or part has no
-structure. Values that Django passes on as parameters are left out, each with the position that Django gives it: of columns and types
-of values for which Django does nothing but that. A value that changes the SQL (``None``, ``True``, a number out of range) is of
-another type, a part of the structure, or has none. Fields are told apart by identity, so whoever keeps a structure keeps them alive.
+Note [Why a structure tells the SQL]. Django writes the SQL of a query from the attributes of the query and of the parts in it.
+Each attribute that is known here is a part of the structure, or has to be empty; a query that has any other attribute or part
+has no structure. Values that Django passes on as parameters are left out, each with the position that Django gives it: those
+of columns and types for which Django does nothing but that. A value that changes the SQL (``None``, ``True``, a number out of
+range) is of another type, a part of the structure, or has none. Limits are left out as well: Django writes them at the end of
+the SQL. Fields are told apart by identity, so whoever keeps a structure keeps them alive.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from django.db.models.fields import related_lookups
 from django.db.models.sql.datastructures import BaseTable, Join
 from django.db.models.sql.where import WhereNode
 from django.utils.functional import cached_property
+
+from cachecontrol.frontends.placeholders import Placeholder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,16 +68,17 @@ _INTEGERS = frozenset(
     }
 )
 """Fields whose integers Django passes on if the column can hold them."""
-_RELATIONS = frozenset(
-    {models.ForeignKey, models.OneToOneField, models.ManyToOneRel, models.OneToOneRel}
-)
+_RELATIONS = frozenset({models.ForeignKey, models.OneToOneField, models.ManyToOneRel, models.OneToOneRel})
 """Fields along which tables are joined by columns and nothing else."""
 
 
 def _attributes(cls: type, *names: str) -> frozenset[str]:
     """Return the attributes that Django gives to instances of a class: those that it sets, and what it has computed from them."""
     computed = {
-        name for base in cls.__mro__ for name, value in vars(base).items() if isinstance(value, cached_property)
+        name
+        for base in cls.__mro__
+        for name, value in vars(base).items()
+        if isinstance(value, cached_property)
     }
     return frozenset({"_constructor_args", *names, *computed})
 
@@ -99,6 +103,8 @@ class Structure:
     """The parameters of the SQL, in their order."""
     fields: list[Any] = field(default_factory=list)
     """The fields that are identified by their number in ``parts``."""
+    placeholders: list[tuple[int, Placeholder, Values]] = field(default_factory=list)
+    """Those among ``values``: the index of each, and the values that may take its place."""
 
     def identify(self, of_model: Any) -> int:
         """Return the number that identifies a field."""
@@ -114,11 +120,25 @@ def structure_of(query: Query, database: str) -> Structure | None:
     structure = Structure(database)
     meta = query.get_meta()
     try:
-        parts = [(name, _READERS[name](value, structure)) for name, value in vars(query).items()]
+        parts = [
+            (name, _READERS[name](value, structure))
+            for name, value in vars(query).items()
+            if name not in _IGNORED
+        ]
         structure.parts = (database, meta.db_table, _names(meta.ordering, structure), *parts)
     except (Unknown, KeyError):
         return None
     return structure
+
+
+def unknown_part(query: Query, database: str) -> str:
+    """Return the name of the attribute that is why a query has no structure."""
+    for name, value in vars(query).items():
+        try:
+            _ = name in _IGNORED or _READERS[name](value, Structure(database))
+        except (Unknown, KeyError):
+            return name
+    return "ordering"
 
 
 def is_passed_on(value: Any, column: Any, database: str) -> bool:
@@ -128,36 +148,35 @@ def is_passed_on(value: Any, column: Any, database: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Values:
+class Values:
     """Values of a column that Django passes on as they are."""
 
     of: type
-    least: int | None = None
-    most: int | None = None
+    least: Any = None
+    most: Any = None
 
     def include(self, value: Any) -> bool:
         """Whether this is one of them."""
-        is_right = type(value) is self.of
-        if is_right and self.least is not None and self.most is not None:
-            return self.least <= value <= self.most
-        return is_right
+        if type(value) is not self.of:
+            return False
+        return self.least is None or bool(self.least <= value <= self.most)
 
 
-def _values_of(column: Any, database: str) -> _Values | None:
+def _values_of(column: Any, database: str) -> Values | None:
     """Return the values of a column's field that Django passes on as they are; None if that is not known."""
     if type(column) in (models.ForeignKey, models.OneToOneField):
         return _values_of(column.target_field, database)
     if type(column) in _INTEGERS:
         least, most = connections[database].ops.integer_field_range(column.get_internal_type())
-        return _Values(int, least, most)
-    return _Values(_TYPES[type(column)]) if type(column) in _TYPES else None
+        return Values(int, least, most)
+    return Values(_TYPES[type(column)]) if type(column) in _TYPES else None
 
 
-_known_values: dict[tuple[int, str], tuple[Any, _Values | None]] = {}
+_known_values: dict[tuple[int, str], tuple[Any, Values | None]] = {}
 """By the identity of a field, which is kept alive here, and the database."""
 
 
-def _values(column: Any, database: str) -> _Values | None:
+def _values(column: Any, database: str) -> Values | None:
     key = id(column), database
     if key not in _known_values:
         _known_values[key] = column, _values_of(column, database)
@@ -178,16 +197,6 @@ def _none(value: Any, structure: Structure) -> Any:
     if value is not None:
         raise Unknown
     return None
-
-
-def _ignored(value: Any, structure: Structure) -> Any:
-    """Leave out what concerns how the query is built further, or the cache."""
-    return None
-
-
-def _is_set(value: Any, structure: Structure) -> bool:
-    """Whether there is a limit. Its number is written at the end of the SQL."""
-    return value is not None
 
 
 def _names(value: Any, structure: Structure) -> Any:
@@ -281,21 +290,23 @@ def _lookup(lookup: Any, structure: Structure) -> Any:
         raise Unknown
     if cls in _LISTS:
         return cls, column, _read_list(value, known, structure)
-    if not known.include(value):
-        raise Unknown
     if known.of is bool:
         return _read_truth(cls, column, value)
+    if type(value) is Placeholder:
+        structure.placeholders.append((len(structure.values), value, known))
+    elif not known.include(value):
+        raise Unknown
     structure.values.append(value)
     return cls, column
 
 
 def _read_truth(cls: type, column: Any, value: bool) -> Any:
-    if cls not in _EXACT:
+    if cls not in _EXACT or type(value) is not bool:
         raise Unknown
     return cls, column, value
 
 
-def _read_list(value: Any, known: _Values, structure: Structure) -> int:
+def _read_list(value: Any, known: Values, structure: Structure) -> int:
     """Add the values of a list, each once. Return their number, which determines the SQL."""
     if type(value) is not list or not value or known.of is bool or not all(map(known.include, value)):
         raise Unknown
@@ -304,10 +315,23 @@ def _read_list(value: Any, known: _Values, structure: Structure) -> int:
     return len(values)
 
 
+_IGNORED = frozenset(
+    {
+        *(
+            "used_aliases",
+            "filter_is_sticky",
+            "_lookup_joins",
+            "_annotation_select_cache",
+            "_extra_select_cache",
+        ),
+        *("low_mark", "high_mark", "policy"),
+    }
+)
+"""Attributes of a query that concern how it is built further, or that are written at the end of its SQL; and the cache's own."""
 _READERS: dict[str, Callable[[Any, Structure], Any]] = {
-    **dict.fromkeys(("used_aliases", "filter_is_sticky", "_lookup_joins", "policy"), _ignored),
-    **dict.fromkeys(("_annotation_select_cache", "_extra_select_cache"), _ignored),
-    **dict.fromkeys(("annotations", "extra", "extra_tables", "extra_order_by", "_filtered_relations"), _nothing),
+    **dict.fromkeys(
+        ("annotations", "extra", "extra_tables", "extra_order_by", "_filtered_relations"), _nothing
+    ),
     **dict.fromkeys(("annotation_select_mask", "extra_select_mask"), _nothing),
     **dict.fromkeys(("combinator", "combined_queries", "explain_info", "external_aliases"), _nothing),
     **dict.fromkeys(("select_for_update", "subquery", "distinct_fields"), _nothing),
@@ -320,8 +344,6 @@ _READERS: dict[str, Callable[[Any, Structure], Any]] = {
     "default_ordering": _as_it_is,
     "deferred_loading": _deferred,
     "distinct": _as_it_is,
-    "high_mark": _is_set,
-    "low_mark": lambda value, _: value != 0,
     "max_depth": _as_it_is,
     "model": _as_it_is,
     "order_by": _names,

@@ -18,18 +18,17 @@ from django.db.models.sql.constants import MULTI
 from cachecontrol import engine
 from cachecontrol.batches import Item, read_many
 from cachecontrol.core import tags
-from cachecontrol.core.reading import ReadRequest
 from cachecontrol.dependencies.databases import database_for
-from cachecontrol.frontends import frontend
 from cachecontrol.frontends.instances import Assembler, CachedModelIterable
 from cachecontrol.frontends.queries import TrackedQuery
-from cachecontrol.frontends.query_recipes import QueryRecipe, to_plain
+from cachecontrol.frontends.query_recipes import QueryRecipe, request_for, to_plain
 from cachecontrol.frontends.query_reports import current_reports
 from cachecontrol.frontends.query_structure import is_passed_on
 from cachecontrol.postgres import sessions
 
 if TYPE_CHECKING:
     from cachecontrol.core.policy import Policy
+    from cachecontrol.core.reading import ReadRequest
 
 
 class _Shape(NamedTuple):
@@ -43,7 +42,14 @@ class _Shape(NamedTuple):
 
 
 _UNIMPORTANT = frozenset(
-    {"policy", "deferred_loading", "used_aliases", "filter_is_sticky", "base_table", "_annotation_select_cache"}
+    {
+        "policy",
+        "deferred_loading",
+        "used_aliases",
+        "filter_is_sticky",
+        "base_table",
+        "_annotation_select_cache",
+    }
 )
 """Attributes of a query that do not restrict it, or that are compared separately."""
 _TRUE = frozenset({"model", "alias_cols", "default_cols", "default_ordering", "standard_ordering"})
@@ -74,9 +80,7 @@ def _is_unrestricted(query: TrackedQuery, ignored: tuple[str, ...]) -> bool:
     deferred, are_deferred = query.deferred_loading
     if not are_deferred or {*deferred} != {*(ignored if query.policy else ())}:
         return False
-    return all(
-        name in _UNIMPORTANT or bool(value) is (name in _TRUE) for name, value in vars(query).items()
-    )
+    return all(name in _UNIMPORTANT or bool(value) is (name in _TRUE) for name, value in vars(query).items())
 
 
 def find(queryset: Any, policy: Policy, pk: Any, ignored: tuple[str, ...]) -> list[Any] | None:
@@ -138,14 +142,8 @@ class _Rows:
             width=self.shape.width,
             is_single=False,
         )
-        return ReadRequest(
-            policy=self.policy,
-            key=frontend.entry_key(self.policy, recipe.scope, self.database, recipe.encode()),
-            compute=functools.partial(_compute, self.queryset, self.database, pk, self.ignored),
-            database=self.database,
-            recipe=recipe,
-            is_sound=recipe.has_form,
-        )
+        compute = functools.partial(_compute, self.queryset, self.database, pk, self.ignored)
+        return request_for(self.policy, recipe, compute)
 
     def compute_many(self, pks: list[Any]) -> list[list[Any]]:
         """Return for each key what the query for its row returns, by one query for all of them."""

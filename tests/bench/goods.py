@@ -18,7 +18,7 @@ def load() -> None:
     _load_parts(PeerMaker, PeerPart)
 
 
-def _load_parts(maker: type[Maker], part: type[KeptPart] | type[PeerPart]) -> None:
+def _load_parts(maker: type[Maker], part: Any) -> None:
     makers = [
         maker(name=f"Maker {number}", country="de", founded=date(1950 + number, 1, 1))
         for number in range(MAKERS)

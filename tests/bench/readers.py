@@ -9,19 +9,21 @@ import os
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from cachecontrol.api import local_reads
+from cachecontrol.api import local_reads, prepare
 from tests.bench.goods import GOODS, SHELVES
 from tests.bench.models import KeptPart, PeerPart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from django.db.models import QuerySet
+
 PEERS = ("cachalot", "cacheops")
 IN_REDIS, IN_MEMORY = "Larder, in Redis", "Larder, in memory"
 LIBRARIES = ("uncached", *PEERS, IN_REDIS, IN_MEMORY)
-SHAPES = ("get", "get by slug", "fetch", "list of 24", "count")
+SHAPES = ("get", "get by slug", "fetch", "list of 24", "prepared list of 24", "count")
 WARM = 8
 """Reads of everything before the measurement: the memory of a process takes what was asked for several times."""
 PAUSE = 0.3
@@ -74,6 +76,11 @@ def serve(library: str) -> None:
             print(json.dumps(_timed(acts[shape], int(times))), flush=True)
 
 
+@prepare
+def _prepared_list(shelf: int) -> QuerySet[KeptPart]:
+    return KeptPart.objects.filter(shelf=shelf).select_related("maker").order_by("name").cached()[:24]
+
+
 def _timed(act: Callable[[], object], times: int) -> list[float]:
     seconds = []
     for _ in range(times):
@@ -87,18 +94,22 @@ def _act(library: str, shape: str) -> Callable[[], object]:
     numbers = itertools.cycle(range(1, SHELVES + 1))
     if library in (IN_REDIS, IN_MEMORY) and shape == "fetch":
         return lambda: KeptPart.objects.fetch(next(numbers) * GOODS)
+    if library in (IN_REDIS, IN_MEMORY) and shape == "prepared list of 24":
+        return lambda: _prepared_list(next(numbers))
 
-    def parts() -> object:
+    def parts() -> Any:
         if library in (IN_REDIS, IN_MEMORY):
             return KeptPart.objects.cached()
         return (KeptPart if library == "uncached" else PeerPart)._default_manager.all()
+
+    def a_list() -> object:
+        return list(parts().filter(shelf=next(numbers)).select_related("maker").order_by("name")[:24])
 
     return {
         "get": lambda: parts().get(pk=next(numbers) * GOODS),
         "fetch": lambda: parts().get(pk=next(numbers) * GOODS),
         "get by slug": lambda: parts().get(slug=f"goods-{next(numbers)}"),
         "count": lambda: parts().filter(shelf=next(numbers)).count(),
-        "list of 24": lambda: list(
-            parts().filter(shelf=next(numbers)).select_related("maker").order_by("name")[:24]
-        ),
+        "list of 24": a_list,
+        "prepared list of 24": a_list,
     }[shape]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.db import connection, transaction
+from django.db.models import F
 from django.db.models.sql.compiler import SQLCompiler
 from django.test.utils import CaptureQueriesContext
 
@@ -104,6 +105,58 @@ def test_afetch_returns_the_row() -> None:
         return await Author.objects.afetch(1)
 
     assert elsewhere(async_to_sync(read)) == Author.objects.get(pk=1)
+
+
+class TestGet:
+    """``cached().get(pk=…)`` finds a row as ``fetch`` does, and is ``get`` in everything else."""
+
+    @pytest.mark.parametrize("name", ["pk", "id"])
+    def test_a_hit_compiles_nothing(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        Author.objects.fetch(1)
+        monkeypatch.delattr(SQLCompiler, "as_sql")
+        assert Author.objects.cached().get(**{name: 1}).name == "Ann"
+
+    def test_it_finds_the_row_that_the_queryset_restricts(self) -> None:
+        for _ in range(2):
+            assert Author.objects.cached().filter(name="Ann").get(pk=1).pk == 1
+            with pytest.raises(Author.DoesNotExist):
+                Author.objects.cached().filter(name="Bob").get(pk=1)
+            with pytest.raises(Author.DoesNotExist):
+                Author.objects.cached().exclude(pk=1).get(pk=1)
+            assert Author.objects.cached().values("name").get(pk=1) == {"name": "Ann"}
+            assert Author.objects.cached().values_list("name").get(pk=1) == ("Ann",)
+            assert Author.objects.cached().annotate(age=F("born") + 1).get(pk=1).age == 91  # type: ignore[attr-defined]
+            assert Author.objects.cached().only("name").get(pk=1).get_deferred_fields() == {
+                "code",
+                "born",
+                "publisher_id",
+            }
+            assert "author" in Book.objects.cached().select_related("author").get(pk=1)._state.fields_cache
+            book = Book.objects.cached().prefetch_related("genres").get(pk=1)
+            assert book._prefetched_objects_cache  # type: ignore[attr-defined]
+
+    def test_errors_are_those_of_get(self) -> None:
+        for _ in range(2):
+            with pytest.raises(Author.DoesNotExist, match="matching query does not exist"):
+                Author.objects.cached().get(pk=99)
+            with pytest.raises(Author.MultipleObjectsReturned):
+                Author.objects.cached().get(pk__gte=1)
+            with pytest.raises(TypeError, match="once a slice has been taken"):
+                Author.objects.cached()[:2].get(pk=1)
+
+    def test_a_related_manager_keeps_its_instance(self) -> None:
+        author = Author.objects.get(pk=1)
+        for _ in range(2):
+            book = author.books.cached().get(pk=1)  # type: ignore[attr-defined]
+            assert book.author is author
+            with pytest.raises(Book.DoesNotExist):
+                author.books.cached().get(pk=3)  # type: ignore[attr-defined]
+
+    def test_the_async_twin_returns_the_same(self) -> None:
+        async def read() -> Author:
+            return await Author.objects.cached().aget(pk=1)
+
+        assert elsewhere(async_to_sync(read)) == Author.objects.get(pk=1)
 
 
 class TestFetchMany:

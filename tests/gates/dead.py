@@ -23,15 +23,15 @@ READERS = {
         CacheControlConfig CatalogConfig ProveConfig app_name urlpatterns handler500 default_auto_field verbose_name
         help requires_system_checks add_arguments handle process_view""",
     "models and their Meta": """
-        Meta base_manager_name constraints default_permissions indexes managed ordering verbose_name_plural""",
+        Meta base_manager_name constraints default_permissions indexes managed verbose_name_plural""",
     "database functions": "arg_joiner is_immutable set_returning",
     "querysets and managers": "alters_data queryset_only",
-    "methods of querysets that projects call": "afetch afetch_many",
+    "methods of querysets that projects call": "acall afetch afetch_many",
     "database routers": "allow_relation db_for_write",
     "the admin": """
         actions autocomplete_fields date_hierarchy expected_parameters fieldsets formfield_overrides get_search_results
         has_add_permission has_change_permission has_delete_permission has_output has_view_permission list_display
-        list_editable list_filter list_per_page list_select_related login_form lookups parameter_name
+        list_editable list_filter list_per_page list_select_related login_form parameter_name
         prepopulated_fields readonly_fields save_model save_on_top search_fields search_help_text show_facets
         show_full_result_count site_header site_title""",
     "the admin, by name in a list of fields": "created_at",

@@ -136,18 +136,19 @@ def test_what_a_fill_read_of_a_write_that_nobody_told_it_of_is_not_stored(
 
 
 def _fill_that_writes(door: Door, write: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
-    before, tracked = door.truth(Subject.ROW), type(Item.objects.all())
-    fetch_all, acts = tracked._fetch_all, [write]
+    before, acts = door.truth(Subject.ROW), [write]
+    compiler: Any = type(Item.objects.all().query.get_compiler("default"))
+    execute = compiler.execute_sql
 
-    def write_and_fetch(queryset: Any) -> None:
-        if acts and queryset.model is Item and queryset._result_cache is None:
+    def write_and_execute(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if acts and self.query.model is Item and not self.query.policy:
             acts.pop()()
-        fetch_all(queryset)
+        return execute(self, *args, **kwargs)
 
     with pytest.raises(_Undone), transaction.atomic():
         connection.cursor().execute("SELECT 1")
         with monkeypatch.context() as patched:
-            patched.setattr(tracked, "_fetch_all", write_and_fetch)
+            patched.setattr(compiler, "execute_sql", write_and_execute)
             assert door.ask(Subject.ROW) == "11"
         raise _Undone
     assert elsewhere(lambda: door.ask(Subject.ROW)) == before

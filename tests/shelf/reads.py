@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
+from cachecontrol.api import prepare
 from tests.shelf.models import Item
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
 
 
 class Subject(StrEnum):
@@ -48,6 +52,11 @@ def read_batch(subject: str) -> Any:
             return read(subject, cached=True)
 
 
+@prepare
+def _items_of(shelf: int) -> QuerySet[Item]:
+    return Item.objects.filter(shelf=shelf).order_by("pk").cached("shelf.query", ttl=3600)
+
+
 def read(subject: str, *, cached: bool = False) -> Any:
     """Read the subject as plain values, from the cache if told to."""
     items = Item.objects.cached("shelf.query", ttl=3600) if cached else Item.objects.all()
@@ -55,7 +64,8 @@ def read(subject: str, *, cached: bool = False) -> Any:
         case Subject.ROW:
             return items.get(pk=1).price
         case Subject.LIST:
-            return [item.price for item in items.filter(shelf=1).order_by("pk")]
+            found = _items_of(1) if cached else items.filter(shelf=1).order_by("pk")
+            return [item.price for item in found]
         case Subject.COUNT:
             return items.filter(shelf=1).count()
         case Subject.MISSING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Count, Sum
 from django.db.models.expressions import RawSQL
 
+from cachecontrol.frontends.prepared import prepare
 from cachecontrol.prove.models import Item, Shelf
 
 if TYPE_CHECKING:
@@ -123,12 +124,24 @@ def fetched_items(pk: int) -> list[Fact]:
     return [_item_fact(number, rows.get(number)) for number in pks]
 
 
+@prepare
+def _items_of_shelf(shelf: int) -> QuerySet[Item]:
+    return Item.objects.filter(shelf=shelf).cached("prove.items")
+
+
+def prepared_items(shelf: int) -> list[Fact]:
+    """Read the items of a shelf through a prepared queryset, which shares its entries with ``items_of_shelf``."""
+    return [_list_fact(shelf, _items_of_shelf(shelf))]
+
+
 def random_query(rng: random.Random, shelf: int, pk: int) -> list[Fact]:
     """Run a cached query of a shape that is drawn."""
     if rng.random() < 0.1:
         return shelf_row(shelf, cached=True)
-    if rng.random() < 0.2:
-        return fetched_item(pk) if rng.random() < 0.5 else fetched_items(pk)
+    if rng.random() < 0.3:
+        return rng.choice(
+            [lambda: fetched_item(pk), lambda: fetched_items(pk), lambda: prepared_items(shelf)]
+        )()
     return rng.choice(QUERIES)(items(cached=True), shelf, pk)
 
 
