@@ -125,7 +125,7 @@ def structure_of(query: Query, database: str) -> Structure | None:
             for name, value in vars(query).items()
             if name not in _IGNORED
         ]
-        structure.parts = (database, meta.db_table, _names(meta.ordering, structure), *parts)
+        structure.parts = (database, meta.db_table, _names(meta.ordering or (), structure), *parts)
     except (Unknown, KeyError):
         return None
     return structure

@@ -23,7 +23,7 @@ pytestmark = [shelf.committed, pytest.mark.usefixtures("library")]
 QUERYSETS: dict[str, Callable[[], models.QuerySet[Any]]] = {
     "rows": Author.objects.all,
     "joined": lambda: Book.objects.select_related("author__publisher", "editor", "genre", "sequel_to"),
-    "joined by all foreign keys": lambda: Review.objects.select_related(),
+    "joined by all foreign keys": Review.objects.select_related,
     "joined from the other side": lambda: Author.objects.select_related("profile"),
     "parents": lambda: Manual.objects.select_related("author"),
     "children": lambda: Book.objects.select_related("manual"),

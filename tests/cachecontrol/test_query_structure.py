@@ -113,6 +113,11 @@ def test_other_queries_have_no_structure(name: str) -> None:
     assert structure_of(queryset.query, "default") is None
 
 
+def test_a_model_may_have_no_ordering(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Book._meta, "ordering", None)
+    assert structure_of(Book.objects.all().query, "default")
+
+
 def test_queries_with_other_sql_have_other_structures() -> None:
     sql_of: dict[Any, set[str]] = {}
     for first, second in itertools.product({**KNOWN, **STEPS[Book]}.values(), repeat=2):

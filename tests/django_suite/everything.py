@@ -8,8 +8,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
-from django.db import connections
+from django.db import connections, models
 from django.db.models import sql
+from django.db.models.signals import pre_save
 from psycopg.types.json import Jsonb
 
 from cachecontrol import engine
@@ -17,8 +18,10 @@ from cachecontrol.core.policy import Policy, register_policy
 from cachecontrol.dependencies.collection import outside_collection
 from cachecontrol.dependencies.databases import is_captured
 from cachecontrol.exceptions import Misconfigured
+from cachecontrol.frontends import queries
+from cachecontrol.frontends.instances import CachedModelIterable
 from cachecontrol.frontends.queries import TrackedQuery
-from cachecontrol.frontends.query_recipes import QueryRecipe
+from cachecontrol.frontends.query_recipes import QueryRecipe, to_plain
 from cachecontrol.postgres import captured, read_point, tracked_models
 from cachecontrol.reasons import Outcome, PolicyKind
 from cachecontrol.stats import recording
@@ -59,7 +62,27 @@ def cache() -> None:
     """From here on every new queryset is cached, and counted."""
     vars(sql)["Query"] = CachedQuery  # for mypy, no class can take the place of another
     engine.read = twice
+    compiler: Any = queries._TrackedCompiler
+    compiler.compiled = _compiled_as_well
+    iterable: Any = models.query.ModelIterable
+    iterable._marked = iterable.__iter__
+    iterable.__iter__ = CachedModelIterable.__iter__
+    pre_save.disconnect(dispatch_uid="cachecontrol.refuse_full_save")  # the suite saves what it read
     recording.record_read, recording.record_refusal = _record, _refused
+
+
+_compiled = queries._TrackedCompiler.compiled
+
+
+def _compiled_as_well(compiler: Any) -> Any:
+    """Compile a query whose SQL is known as well, and compare."""
+    found = _compiled(compiler)
+    if compiler._known:
+        outcomes["known"] += 1
+        sql, params = compiler.query.chain().get_compiler(compiler.using).as_sql()
+        if (expected := (sql, [*map(to_plain, params)])) != found:
+            wrong.append(f"known as {found}, and compiled to {expected}")
+    return found
 
 
 def _record(policy: str, outcome: str, reason: str | None, seconds: float, **_: Any) -> None:
