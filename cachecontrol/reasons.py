@@ -145,8 +145,8 @@ class Reason(StrEnum):
         dict.fromkeys(
             (Use.BYPASS, Use.REFUSAL),
             "the database did not tell its position on this connection: the role has no rights on the cache's tables"
-            " (SELECT on `cachecontrol_epoch` and `cachecontrol_tracked`), they are missing or locked, or a timeout"
-            " ended the question",
+            " (SELECT on `cachecontrol_epoch` and `cachecontrol_tracked`, EXECUTE on the function `cachecontrol_read_point`),"
+            " they are missing or locked, or a timeout ended the question",
         ),
     )
     RAW = "raw", {Use.BYPASS: "`raw()` of a cached queryset asks the database"}

@@ -31,9 +31,12 @@ Row = TypeVar("Row")
 _ROLL_BACK = sql_files.statement("guarded.roll_back")
 
 
-def query(connection: BaseDatabaseWrapper, statement: str, row_type: type[Row]) -> list[Row]:
+def query(
+    connection: BaseDatabaseWrapper, statement: str, row_type: type[Row], *, limits_locks: bool = False
+) -> list[Row]:
     """Return the rows of a statement of the cache itself, each as a ``row_type``.
 
+    ``limits_locks`` tells that the statement sets ``lock_timeout`` to ``lock_timeout()`` by itself, until its transaction ends.
     Raises DatabaseError, and leaves the reader's transaction as it was. See Note [Why the cache asks within a savepoint].
     """
     connection.ensure_connection()
@@ -44,22 +47,27 @@ def query(connection: BaseDatabaseWrapper, statement: str, row_type: type[Row]) 
                 "the transaction failed before, or the connection is in the middle of a statement"
             )
         case TransactionStatus.IDLE if raw.autocommit:
-            return _query_alone(connection, statement, row_type)
+            return _query_alone(connection, statement, row_type, limits_locks=limits_locks)
     # Without autocommit this statement begins the reader's transaction.
     return _query_in_savepoint(connection, statement, row_type)
 
 
-def _query_alone(connection: BaseDatabaseWrapper, statement: str, row_type: type[Row]) -> list[Row]:
+def _query_alone(
+    connection: BaseDatabaseWrapper, statement: str, row_type: type[Row], *, limits_locks: bool
+) -> list[Row]:
     with _cursor(connection) as cursor:
-        cursor.execute(_guarded("guarded.alone", statement, _lock_timeout()))
-        cursor.nextset()  # after SET
+        if limits_locks:
+            cursor.execute(statement)
+        else:
+            cursor.execute(_guarded("guarded.alone", statement, lock_timeout()))
+            cursor.nextset()  # after SET
         return sql_files.rows(cursor, row_type)
 
 
 def _query_in_savepoint(connection: BaseDatabaseWrapper, statement: str, row_type: type[Row]) -> list[Row]:
     with _cursor(connection) as cursor:
         try:
-            cursor.execute(_guarded("guarded.in_savepoint", statement, _lock_timeout()))
+            cursor.execute(_guarded("guarded.in_savepoint", statement, lock_timeout()))
             cursor.nextset()  # after SAVEPOINT
             cursor.nextset()  # after SET
             return sql_files.rows(cursor, row_type)
@@ -80,7 +88,7 @@ def _cursor(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
         raw.prepare_threshold = threshold
 
 
-def _lock_timeout() -> int:
+def lock_timeout() -> int:
     """Return ``WAIT`` in milliseconds; at least one, since PostgreSQL takes 0 for no limit."""
     return max(1, round(conf.wait * 1000))
 

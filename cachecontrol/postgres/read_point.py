@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 
-READ_POINT_SQL = sql_files.statement("read_point.read_point", session=sessions.STATE)
 LOCKED = errors.LockNotAvailable.sqlstate
 breaker = Breaker(
     failed="The cache's tables are locked (%s); until they are not, nothing is stored",
@@ -93,7 +93,8 @@ def read_point(connection: BaseDatabaseWrapper) -> ReadPoint:
         return _unknown("the server did not answer in time a moment ago")
     begun = time.monotonic()
     try:
-        rows = guarded.query(connection, READ_POINT_SQL, ReadPointRow)
+        statement = read_point_sql(guarded.lock_timeout())
+        rows = guarded.query(connection, statement, ReadPointRow, limits_locks=True)
     except DatabaseError as error:
         if getattr(error.__cause__, "sqlstate", "") == LOCKED:
             breaker.failed(error)
@@ -115,6 +116,12 @@ def _known(connection: BaseDatabaseWrapper, row: ReadPointRow) -> ReadPoint:
         is_altered=sessions.has_changed(connection, row.session, in_transaction=in_transaction(connection)),
         session=sessions.fingerprint(connection),
     )
+
+
+@functools.lru_cache(maxsize=8)
+def read_point_sql(lock_timeout: int) -> str:
+    """Return the statement that asks for the read point, and waits for locks at most so many milliseconds."""
+    return sql_files.statement("read_point.read_point", lock_timeout=str(lock_timeout))
 
 
 def _unknown(failure: str) -> ReadPoint:

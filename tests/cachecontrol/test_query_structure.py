@@ -89,7 +89,7 @@ class _Text(str):
     __slots__ = ()
 
 
-class _Loud(Exact):  # type: ignore[type-arg]
+class _Loud(Exact):
     """A lookup of a project's own."""
 
     def process_rhs(self, compiler: Any, connection: Any) -> Any:

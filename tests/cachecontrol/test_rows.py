@@ -125,7 +125,7 @@ class TestGet:
                 Author.objects.cached().exclude(pk=1).get(pk=1)
             assert Author.objects.cached().values("name").get(pk=1) == {"name": "Ann"}
             assert Author.objects.cached().values_list("name").get(pk=1) == ("Ann",)
-            assert Author.objects.cached().annotate(age=F("born") + 1).get(pk=1).age == 91  # type: ignore[attr-defined]
+            assert Author.objects.cached().annotate(age=F("born") + 1).get(pk=1).age == 91
             assert Author.objects.cached().only("name").get(pk=1).get_deferred_fields() == {
                 "code",
                 "born",
@@ -147,10 +147,10 @@ class TestGet:
     def test_a_related_manager_keeps_its_instance(self) -> None:
         author = Author.objects.get(pk=1)
         for _ in range(2):
-            book = author.books.cached().get(pk=1)  # type: ignore[attr-defined]
+            book = author.books.cached().get(pk=1)
             assert book.author is author
             with pytest.raises(Book.DoesNotExist):
-                author.books.cached().get(pk=3)  # type: ignore[attr-defined]
+                author.books.cached().get(pk=3)
 
     def test_the_async_twin_returns_the_same(self) -> None:
         async def read() -> Author:

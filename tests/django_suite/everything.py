@@ -22,14 +22,14 @@ from cachecontrol.frontends import queries
 from cachecontrol.frontends.instances import CachedModelIterable
 from cachecontrol.frontends.queries import TrackedQuery
 from cachecontrol.frontends.query_recipes import QueryRecipe, to_plain
-from cachecontrol.postgres import captured, read_point, tracked_models
+from cachecontrol.postgres import captured, tracked_models
 from cachecontrol.reasons import Outcome, PolicyKind
 from cachecontrol.stats import recording
 
 if TYPE_CHECKING:
     from cachecontrol.core.reading import ReadRequest, ReadResult
 
-OWN_STATEMENTS = (read_point.READ_POINT_SQL, captured.CAPTURED_SQL)
+OWN_STATEMENTS = ("FROM cachecontrol_read_point", captured.CAPTURED_SQL)
 """What a fill asks beside its query. ``guarded`` sends each within a longer text."""
 
 outcomes: Counter[str] = Counter()

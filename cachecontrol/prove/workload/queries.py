@@ -139,9 +139,8 @@ def random_query(rng: random.Random, shelf: int, pk: int) -> list[Fact]:
     if rng.random() < 0.1:
         return shelf_row(shelf, cached=True)
     if rng.random() < 0.3:
-        return rng.choice(
-            [lambda: fetched_item(pk), lambda: fetched_items(pk), lambda: prepared_items(shelf)]
-        )()
+        read, number = rng.choice([(fetched_item, pk), (fetched_items, pk), (prepared_items, shelf)])
+        return read(number)
     return rng.choice(QUERIES)(items(cached=True), shelf, pk)
 
 
