@@ -85,7 +85,8 @@ def _attributes(cls: type, *names: str) -> frozenset[str]:
 
 _OF_NODES = _attributes(WhereNode, "children", "connector", "negated", "resolved")
 _OF_LOOKUPS = _attributes(lookups.Lookup, "lhs", "rhs", "bilateral_transforms")
-_OF_COLUMNS = _attributes(Col, "alias", "target", "output_field")
+_OF_COLUMNS = _attributes(Col, "alias", "target", "output_field", "possibly_multivalued")
+"""Django sets the last one on columns that queries share, when one of them refers to it from a subquery."""
 
 
 class Unknown(Exception):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.exceptions import EmptyResultSet
-from django.db.models import F, Q, Value
+from django.db.models import Exists, F, OuterRef, Q, Value
 from django.db.models.functions import Lower
 from django.db.models.lookups import Exact
 
@@ -111,6 +111,11 @@ def test_the_sql_that_is_known_is_what_the_compiler_writes(end: str) -> None:
 def test_other_queries_have_no_structure(name: str) -> None:
     queryset = UNKNOWN[name](Book.objects.all())
     assert structure_of(queryset.query, "default") is None
+
+
+def test_a_subquery_that_refers_to_a_column_leaves_other_queries_with_it_known() -> None:
+    str(Book.objects.filter(Exists(Author.objects.filter(pk=OuterRef("pk")))).query)
+    assert structure_of(Book.objects.filter(pk=1).query, "default")
 
 
 def test_a_model_may_have_no_ordering(monkeypatch: pytest.MonkeyPatch) -> None:
