@@ -166,8 +166,8 @@ def _with_whole_tables(positions: dict[Dependency, str]) -> dict[Dependency, str
     """Add ``table*`` for each table of which a row or slice tag is listed."""
     whole: dict[Dependency, str] = {}
     for (tag, _), position in positions.items():
-        if tags.is_fine(tag):
-            star = Dependency(tags.anything(tags.relation_of(tag)))
+        if group := tags.group_of(tag):
+            star = Dependency(tags.anything(group[:-1]))
             whole[star] = min(position, whole.get(star, position))
     return positions | {star: min(at, positions.get(star, at)) for star, at in whole.items()}
 

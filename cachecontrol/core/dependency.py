@@ -63,23 +63,19 @@ def coarsen(positions: Mapping[Dependency, str], limit: int) -> dict[Dependency,
     More than ``limit`` rows of a table are replaced by the table, and so are more than ``limit`` slices: with all their
     columns, at their earliest position. Dependencies on one tag at one position are joined.
     """
+    if len(positions) <= limit:
+        return _joined(positions.items())
     groups: dict[str, set[str]] = {}
     for tag, _ in positions:
-        if tags.is_fine(tag):
-            groups.setdefault(_group(tag), set()).add(tag)
+        if group := tags.group_of(tag):
+            groups.setdefault(group, set()).add(tag)
     crowded = {group for group, members in groups.items() if len(members) > limit}
-    kept = [(d, at) for d, at in positions.items() if not (tags.is_fine(d.tag) and _group(d.tag) in crowded)]
+    kept = [(d, at) for d, at in positions.items() if tags.group_of(d.tag) not in crowded]
     for group in sorted(crowded):
-        members = [(d, at) for d, at in positions.items() if tags.is_fine(d.tag) and _group(d.tag) == group]
+        members = [(d, at) for d, at in positions.items() if tags.group_of(d.tag) == group]
         columns, earliest = union(*(d.columns for d, _ in members)), min(at for _, at in members)
         kept.append((Dependency(tags.table(group[:-1]), columns), earliest))
     return _joined(kept)
-
-
-def _group(tag: str) -> str:
-    """Return the table of a row or slice tag, and the letter that tells which of the two it is."""
-    relation = tags.relation_of(tag)
-    return tag[: len(relation) + 1]
 
 
 def _joined(pairs: Iterable[tuple[Dependency, str]]) -> dict[Dependency, str]:

@@ -66,6 +66,12 @@ def column_of(tag: str) -> str:
     return tag[len(relation_of(tag)) + 1 :].partition("=")[0].removesuffix("~")
 
 
+def group_of(tag: str) -> str:
+    """Return the table of a row or slice tag, with the sign that tells which of the two it is; empty for a whole table."""
+    sign = _SIGN.search(tag)
+    return "" if sign is None or sign[0] == "*" else tag[: sign.end()]
+
+
 def is_row(tag: str) -> bool:
     """Whether the tag names a row."""
     sign = _SIGN.search(tag)
@@ -74,8 +80,7 @@ def is_row(tag: str) -> bool:
 
 def is_fine(tag: str) -> bool:
     """Whether the tag names a row or a slice, not a whole table."""
-    sign = _SIGN.search(tag)
-    return sign is not None and sign[0] != "*"
+    return group_of(tag) != ""
 
 
 def _shorten(value: str) -> str:

@@ -12,7 +12,7 @@ import functools
 import importlib
 import re
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib.postgres.functions import RandomUUID, TransactionNow
 from django.contrib.postgres.search import SearchQuery
@@ -143,10 +143,19 @@ def _is_array(node: Any) -> bool:
 def is_unaltered(node: Any) -> bool:
     """Whether the instance overrides no attribute of its class, and contains only SQL that Django wrote."""
     state = vars(node)
-    if state.keys() & _class_attributes(type(node)):  # type: ignore[arg-type]
+    if (written := _written_attributes(cast("Any", type(node)), tuple(state))) is None:
         return False
-    are_keywords = all(state[name] in _KEYWORDS[name] for name in state.keys() & _KEYWORDS.keys())
-    return are_keywords and all(_is_identifier(name, state) for name in state.keys() & _IDENTIFIERS)
+    keywords, identifiers = written
+    are_keywords = all(state[name] in _KEYWORDS[name] for name in keywords)
+    return are_keywords and all(_is_identifier(name, state) for name in identifiers)
+
+
+@functools.lru_cache(maxsize=2_000)
+def _written_attributes(cls: Any, names: tuple[str, ...]) -> tuple[list[str], list[str]] | None:
+    """Return which of an instance's attributes Django writes as keywords and as identifiers; None if one overrides its class."""
+    if not _class_attributes(cls).isdisjoint(names):
+        return None
+    return [name for name in names if name in _KEYWORDS], [name for name in names if name in _IDENTIFIERS]
 
 
 def _is_identifier(name: str, state: dict[str, Any]) -> bool:

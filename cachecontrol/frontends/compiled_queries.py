@@ -1,6 +1,6 @@
 """Compiled queries: SQL and columns by the structure of a query, so that a query with a known structure need not be compiled.
 
-What is remembered serves to find an entry and to read its rows. A miss compiles its query, as without the cache.
+What is remembered serves to find an entry, to read its rows, and to run the query where it is missing.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from psycopg.types import numeric
 
 from cachecontrol.frontends.instances import Assembler
 from cachecontrol.frontends.query_recipes import to_plain
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST = 2_000
 """Structures that are remembered."""
+
+_INTEGER_TYPES = (numeric.Int2, numeric.Int4, numeric.Int8)
 
 _known: OrderedDict[tuple[Any, ...], CompiledQuery] = OrderedDict()
 
@@ -33,6 +37,10 @@ class CompiledQuery:
     klass_info: Any
     annotation_col_map: Any
     col_count: int
+    has_extra_select: bool
+    """Whether rows have more columns than are selected, by which they are ordered."""
+    integer_types: list[type | None]
+    """How Django marks each parameter that is an integer; None for any other one."""
     assembler: Assembler | None
     """None if the rows are not those of instances."""
     fields: list[Any]
@@ -42,7 +50,13 @@ class CompiledQuery:
         """Let a compiler know the columns, as if it had compiled its query. Return the SQL."""
         compiler.select, compiler.klass_info = self.select, self.klass_info
         compiler.annotation_col_map, compiler.col_count = self.annotation_col_map, self.col_count
+        compiler.has_extra_select = self.has_extra_select
         return self.sql + limits(compiler.connection, compiler.query.low_mark, compiler.query.high_mark)
+
+    def parameters(self, values: list[Any]) -> tuple[Any, ...]:
+        """Return the parameters of the SQL with these values, as Django passes them on."""
+        marked = zip(values, self.integer_types, strict=True)
+        return tuple([value if mark is None else mark(value) for value, mark in marked])
 
 
 def find(structure: Structure) -> CompiledQuery | None:
@@ -51,7 +65,10 @@ def find(structure: Structure) -> CompiledQuery | None:
 
 
 def remember(structure: Structure, compiler: SQLCompiler, sql: str, parameters: Any) -> None:
-    """Remember what was compiled, unless its parameters are not the values that the structure leaves out."""
+    """Remember what was compiled, unless its parameters are not the values that the structure leaves out.
+
+    ``parameters`` are a sequence, as the compiler returns them.
+    """
     if not _are_same([*map(to_plain, parameters)], structure.values):
         return
     end = limits(compiler.connection, compiler.query.low_mark, compiler.query.high_mark)
@@ -63,6 +80,8 @@ def remember(structure: Structure, compiler: SQLCompiler, sql: str, parameters: 
         klass_info=compiler.klass_info,
         annotation_col_map=compiler.annotation_col_map,
         col_count=compiler.col_count or 0,
+        has_extra_select=compiler.has_extra_select,
+        integer_types=[type(value) if type(value) in _INTEGER_TYPES else None for value in parameters],
         assembler=Assembler.of(compiler),
         fields=structure.fields,
     )

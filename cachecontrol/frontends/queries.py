@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from cachecontrol.core.policy import Policy
     from cachecontrol.frontends.compiled_queries import CompiledQuery
     from cachecontrol.frontends.query_reports import Reports
+    from cachecontrol.frontends.query_structure import Structure
 
 
 class TrackedQuery(Query):
@@ -126,8 +127,14 @@ class _TrackedCompiler(SQLCompiler):
             return super().as_sql(*args, **kwargs)
         if reports.unwalked is not None:
             return self._compile_unwalked(reports.unwalked, *args, **kwargs)
-        if not reports.walks and (compiled := self._compile_known(reports, *args, **kwargs)):
-            return compiled
+        if not reports.walks:
+            structure = None if args or kwargs else self._structure()
+            if structure and (compiled := self._report_known(reports, structure)):
+                return compiled
+            if compiled := self._compile_known(reports, *args, **kwargs):
+                if structure:
+                    compiled_queries.remember(structure, self, *compiled)
+                return compiled
         first = len(reports.walked)
         with self._walking(reports) as walk:
             compiled = super().as_sql(*args, **kwargs)
@@ -137,6 +144,19 @@ class _TrackedCompiler(SQLCompiler):
         if not reports.walks:
             known_shapes.remember(compiled[0], reports.walked[first:])
         return compiled
+
+    def _structure(self) -> Structure | None:
+        return structure_of(self.query, str(self.using)) if self.query.reports else None
+
+    def _report_known(self, reports: Reports, structure: Structure) -> Any:
+        """Return the SQL of a query with this structure, and report what it depends on. None if it has to be compiled."""
+        if (known := compiled_queries.find(structure)) is None or not is_backend_known(self.connection):
+            return None
+        text, parameters = known.prepare(self), known.parameters(structure.values)
+        if (shapes := known_shapes.find(text, parameters, [text])) is None:
+            return None
+        reports.dependencies.append(dependencies_of(self.query, shapes[0]))
+        return text, parameters
 
     def _compile_known(self, reports: Reports, *args: Any, **kwargs: Any) -> Any:
         """Compile without a walk, and report what the queries of this statement depend on if their shapes are known.
@@ -250,8 +270,7 @@ class _TrackedCompiler(SQLCompiler):
 
     def compiled(self) -> tuple[str, list[Any]]:
         """Return the SQL of this query and its parameters as plain values. A query with a known structure is not compiled."""
-        structure = structure_of(self.query, str(self.using)) if self.query.reports else None
-        if structure is None:
+        if (structure := self._structure()) is None:
             sql, params = self.as_sql()
         elif known := compiled_queries.find(structure):
             self._known = known

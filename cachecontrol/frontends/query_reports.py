@@ -54,14 +54,18 @@ def current_reports() -> Reports | None:
     return _current.get()
 
 
-@contextlib.contextmanager
-def reporting() -> Iterator[Reports]:
-    """Let the queries that are compiled within this block report what they depend on, and give what they reported."""
-    token = _current.set(reports := Reports())
-    try:
-        yield reports
-    finally:
-        _current.reset(token)
+class reporting:  # noqa: N801  # read as a verb
+    """A block in which the queries that are compiled report what they depend on. Its value is where they report it."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> Reports:
+        reports = Reports()
+        self._token = _current.set(reports)
+        return reports
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
 
 
 def run_reported(alias: str, run: Callable[[], Any], *, result_type: str | None = None) -> Any:

@@ -25,6 +25,7 @@ from cachecontrol.frontends.query_recipes import QueryRecipe, to_plain
 from cachecontrol.postgres import captured, tracked_models
 from cachecontrol.reasons import Outcome, PolicyKind
 from cachecontrol.stats import recording
+from tests.library.compiled import outside_reports
 
 if TYPE_CHECKING:
     from cachecontrol.core.reading import ReadRequest, ReadResult
@@ -63,7 +64,7 @@ def cache() -> None:
     vars(sql)["Query"] = CachedQuery  # for mypy, no class can take the place of another
     engine.read = twice
     compiler: Any = queries._TrackedCompiler
-    compiler.compiled = _compiled_as_well
+    compiler.compiled, compiler._report_known = _compiled_as_well, _reported_as_well
     iterable: Any = models.query.ModelIterable
     iterable._marked = iterable.__iter__
     iterable.__iter__ = CachedModelIterable.__iter__
@@ -71,18 +72,30 @@ def cache() -> None:
     recording.record_read, recording.record_refusal = _record, _refused
 
 
-_compiled = queries._TrackedCompiler.compiled
+_compiled, _report_known = queries._TrackedCompiler.compiled, queries._TrackedCompiler._report_known
 
 
 def _compiled_as_well(compiler: Any) -> Any:
     """Compile a query whose SQL is known as well, and compare."""
     found = _compiled(compiler)
     if compiler._known:
-        outcomes["known"] += 1
-        sql, params = compiler.query.chain().get_compiler(compiler.using).as_sql()
-        if (expected := (sql, [*map(to_plain, params)])) != found:
-            wrong.append(f"known as {found}, and compiled to {expected}")
+        _compare_compiled(compiler, *found)
     return found
+
+
+def _reported_as_well(compiler: Any, *args: Any) -> Any:
+    if found := _report_known(compiler, *args):
+        _compare_compiled(compiler, *found)
+    return found
+
+
+def _compare_compiled(compiler: Any, sql: str, params: Any) -> None:
+    outcomes["known"] += 1
+    with outside_reports():
+        expected_sql, expected = compiler.query.chain().get_compiler(compiler.using).as_sql()
+    found = sql, [*map(to_plain, params)]
+    if found != (expected_sql, [*map(to_plain, expected)]):
+        wrong.append(f"known as {found}, and compiled to {expected_sql} {expected}")
 
 
 def _record(policy: str, outcome: str, reason: str | None, seconds: float, **_: Any) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from cachecontrol.frontends import compiled_queries, queries
+from cachecontrol.frontends import compiled_queries, queries, query_reports
 from cachecontrol.frontends.query_recipes import to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NAMES = ("annotation_col_map", "col_count")
+NAMES = ("annotation_col_map", "col_count", "has_extra_select")
 """Attributes of a compiler that a compilation sets, beside the columns."""
 
 
@@ -19,25 +19,50 @@ NAMES = ("annotation_col_map", "col_count")
 def compared() -> Iterator[list[str]]:
     """Compare each query that is not compiled with what its compilation gives. Returns their SQL."""
     compiler: Any = queries._TrackedCompiler
-    original, known = compiler.compiled, []
+    compiled, report_known, known = compiler.compiled, compiler._report_known, []
 
-    def compile_as_well(self: Any) -> tuple[str, list[Any]]:
-        found: tuple[str, list[Any]] = original(self)
+    def compile_to_find(self: Any) -> tuple[str, list[Any]]:
+        found: tuple[str, list[Any]] = compiled(self)
         if self._known:
-            other = self.query.chain().get_compiler(self.using)
-            sql, params = other.as_sql()
+            sql, params = _compile_as_well(self)
             assert found == (sql, [*map(to_plain, params)])
             assert [*map(type, found[1])] == [type(to_plain(value)) for value in params]
-            assert _columns(self) == _columns(other)
+            known.append(sql)
+        return found
+
+    def compile_to_run(self: Any, *args: Any) -> Any:
+        if found := report_known(self, *args):
+            sql, params = _compile_as_well(self)
+            assert found == (sql, params)
+            assert [*map(type, found[1])] == [*map(type, params)]
             known.append(sql)
         return found
 
     compiled_queries._known.clear()
-    compiler.compiled = compile_as_well
+    compiler.compiled, compiler._report_known = compile_to_find, compile_to_run
     try:
         yield known
     finally:
-        compiler.compiled = original
+        compiler.compiled, compiler._report_known = compiled, report_known
+
+
+def _compile_as_well(compiler: Any) -> Any:
+    """Compile a copy of a query that is known, and compare what else a compilation tells. Return the SQL and its parameters."""
+    other = compiler.query.chain().get_compiler(compiler.using)
+    with outside_reports():
+        compiled = other.as_sql()
+    assert _columns(compiler) == _columns(other)
+    return compiled
+
+
+@contextlib.contextmanager
+def outside_reports() -> Iterator[None]:
+    """Compile within this block as if nobody asked for dependencies."""
+    token = query_reports._current.set(None)
+    try:
+        yield
+    finally:
+        query_reports._current.reset(token)
 
 
 def _columns(compiler: Any) -> Any:
