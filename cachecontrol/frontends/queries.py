@@ -155,6 +155,8 @@ class _TrackedCompiler(SQLCompiler):
         text, parameters = known.prepare(self), known.parameters(structure.values)
         if (shapes := known_shapes.find(text, parameters, [text])) is None:
             return None
+        if not any(self.query.alias_refcount.values()):
+            self.query.get_initial_alias()  # as a compilation does
         reports.dependencies.append(dependencies_of(self.query, shapes[0]))
         return text, parameters
 

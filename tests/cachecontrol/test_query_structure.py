@@ -12,6 +12,7 @@ from django.core.exceptions import EmptyResultSet
 from django.db.models import Exists, F, OuterRef, Q, Value
 from django.db.models.functions import Lower
 from django.db.models.lookups import Exact
+from django.db.models.sql.compiler import SQLCompiler
 
 from cachecontrol.frontends.query_structure import structure_of
 from tests.cachecontrol.test_queries_after_writes import ENDS, ERRORS, STEPS, answer
@@ -133,3 +134,19 @@ def test_queries_with_other_sql_have_other_structures() -> None:
                 sql_of.setdefault(structure.parts, set()).add(query.get_compiler("default").as_sql()[0])
     assert len(sql_of) > 400
     assert not [texts for texts in sql_of.values() if len(texts) > 1]
+
+
+def test_a_fill_runs_a_query_of_a_known_structure_without_compiling_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def titles(author: int) -> list[str]:
+        return [
+            book.title for book in Book.objects.cached().filter(author=author, visible=True).order_by("pk")
+        ]
+
+    titles(1)
+    titles(2)
+    monkeypatch.delattr(SQLCompiler, "as_sql")
+    assert titles(3) == ["Book 5"]
+    Book.objects.filter(pk=5).update(title="New")
+    assert titles(3) == ["New"]
