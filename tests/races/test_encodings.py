@@ -51,6 +51,7 @@ def elsewhere(
         with psycopg.connect(**cluster.parameters(), client_encoding="UTF8", autocommit=True) as other:
             other.execute(import_module("cachecontrol.migrations.0001_change_log").SCHEMA)
             other.execute(import_module("cachecontrol.migrations.0004_change_columns").COLUMNS)
+            other.execute(import_module("cachecontrol.migrations.0005_read_point").CREATE)
             with connection.schema_editor() as editor:
                 for model in MODELS:
                     editor.create_model(model)
