@@ -52,7 +52,7 @@ class Puller:
     def _follow(self) -> None:
         try:
             pull_once()
-            protocol.await_move(tier.mirror.validity.sequence, LONGEST_WAIT)
+            tier.drop(protocol.await_move(tier.mirror.validity.sequence, LONGEST_WAIT))
         except StoreDown:
             tier.lose_track()
             time.sleep(RETRY_PAUSE)

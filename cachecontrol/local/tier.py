@@ -26,9 +26,9 @@ from cachecontrol.local.store import ENTRY_BYTES, TAG_BYTES, Store
 from cachecontrol.redis.protocol import MICROSECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from cachecontrol.redis.protocol import Lookup, Pull
+    from cachecontrol.redis.protocol import LogRecord, Lookup, Pull
 
 LARGEST_SHARE = 8
 """An entry may take one part in so many of the memory."""
@@ -126,6 +126,12 @@ class Tier:
                 self._forget()
                 self.mirror.restart(pull)
             self.mirror.publish(pull, sent)
+
+    def drop(self, records: Iterable[LogRecord]) -> None:
+        """Drop what these moves have ended, without waiting for the pull that proves when they were."""
+        with self.lock:
+            for record in records:
+                self.store.move(record.moves, record.position)
 
     def lose_track(self) -> None:
         """Drop all entries: the process cannot know any more what has moved."""

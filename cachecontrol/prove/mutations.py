@@ -315,8 +315,12 @@ def _local_own_writes() -> None:
     from cachecontrol.local import tier
     from cachecontrol.redis import protocol
 
+    def await_nothing(sequence: int, seconds: float) -> list[Any]:
+        time.sleep(seconds)
+        return []
+
     _replace(tier.Tier, "require", lambda *_: None)
-    _replace(protocol, "await_move", lambda sequence, seconds: time.sleep(seconds))
+    _replace(protocol, "await_move", await_nothing)
 
 
 def _local_session() -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from cachecontrol.core.entry import Head
 
 MICROSECONDS = 1e6
+MOST_AWAITED = 100
+"""Records that a wait for moves returns at most."""
 TEXT = "latin-1"
 """Turns any bytes into text and back: another program may have written the fields of the clock."""
 
@@ -282,15 +284,21 @@ def pull(epoch: str, sequence: int, position: str) -> Pull:
     return Pull.of_reply(_pull([keys.CLOCK, keys.LOG], [epoch, sequence, position]))
 
 
-def await_move(sequence: int, seconds: float) -> None:
-    """Wait until the log has a record after this one, at most ``seconds``. Raises StoreDown.
+def await_move(sequence: int, seconds: float) -> list[LogRecord]:
+    """Wait until the log has a record after this one, at most ``seconds``, and return the first ones. Raises StoreDown.
 
     The wait ends well before the timeout of the connection, which would be taken for a Redis that does not answer.
     """
     with redis_client.translating_errors():
         longest = min(seconds, redis_client.timeout() / 2)
         wait = ["BLOCK", max(1, int(longest * 1000)), "STREAMS", keys.LOG, f"{sequence}-0"]
-        redis_client.thread_connection.send("XREAD", "COUNT", 1, *wait)
+        reply = redis_client.thread_connection.send("XREAD", "COUNT", MOST_AWAITED, *wait)
+    return [_record(*record) for _, records in _pairs(reply) for record in records]
+
+
+def _pairs(reply: Any) -> list[Any]:
+    """Return the streams with their records: RESP3 replies with a map, RESP2 with a list, and either with nothing."""
+    return [*reply.items()] if isinstance(reply, dict) else (reply or [])
 
 
 def move(epoch: str, position: str, moves: Sequence[TagMove], advance: Advance) -> Moved | None:

@@ -19,33 +19,36 @@ if TYPE_CHECKING:
 
 ORM_BAR, PSQL_BAR = 0.010, 0.020
 WEB_PROCESSES = 4
+WARM = 10
+"""Writes before the measurement, after which each process has met each kind of query."""
 
 
 def measure(*, writes: int) -> list[Measured]:
     with draining(), _psql() as tell, watchers(WEB_PROCESSES) as processes:
-        orm = [delay for number in range(writes) for delay in _delays(_by_orm, processes, number)]
-        psql = [delay for number in range(writes) for delay in _delays(tell, processes, number)]
+        orm = [delay for number in range(WARM + writes) for delay in _delays(_by_orm, processes, number)]
+        psql = [delay for number in range(WARM + writes) for delay in _delays(tell, processes, number)]
+    orm, psql = orm[WARM * WEB_PROCESSES :], psql[WARM * WEB_PROCESSES :]
     return [
         *_percentiles("ORM write to fresh", orm, ORM_BAR),
         *_percentiles("psql write to fresh", psql, PSQL_BAR),
     ]
 
 
-def _delays(write: Callable[[int, Decimal], None], processes: list[Watcher], number: int) -> Iterator[float]:
+def _delays(write: Callable[[Kept], None], processes: list[Watcher], number: int) -> Iterator[float]:
     """Yield for each process how long it took, in seconds, until it read what was written."""
     pk, price = number % 40 + 1, Decimal(number) + 1000
+    item = Kept.objects.get(pk=pk)
+    item.price = price
     for process in processes:
         process.expect(pk, price)
     time.sleep(number % 7 / 200)  # so that writes fall anywhere between two drains
     begun = time.monotonic()
-    write(pk, price)
+    write(item)
     for process in processes:
         yield process.seen() - begun
 
 
-def _by_orm(pk: int, price: Decimal) -> None:
-    item = Kept.objects.get(pk=pk)
-    item.price = price
+def _by_orm(item: Kept) -> None:
     item.save()
 
 
@@ -71,7 +74,7 @@ def draining() -> Iterator[int]:
 
 
 @contextmanager
-def _psql() -> Iterator[Callable[[int, Decimal], None]]:
+def _psql() -> Iterator[Callable[[Kept], None]]:
     """A psql process that updates one row for each call, and returns when psql has said that it is done."""
     from tests.bench.settings import postgres
 
@@ -80,8 +83,8 @@ def _psql() -> Iterator[Callable[[int, Decimal], None]]:
     sent, received = psql.stdin, psql.stdout
     assert sent and received
 
-    def write(pk: int, price: Decimal) -> None:
-        sent.write(f"UPDATE bench_kept SET price = {price} WHERE id = {pk};\n\\echo done\n")
+    def write(item: Kept) -> None:
+        sent.write(f"UPDATE bench_kept SET price = {item.price} WHERE id = {item.pk};\n\\echo done\n")
         sent.flush()
         assert received.readline() == "done\n"
 

@@ -16,7 +16,7 @@ from tests.bench.models import Kept
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PATIENCE, PAUSE = 5.0, 0.0005
+PATIENCE, PAUSE = 5.0, 0.001
 """Seconds that it waits at most, and seconds between two reads."""
 READS = 3
 """Reads after which the memory holds a row."""

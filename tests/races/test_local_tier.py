@@ -352,6 +352,14 @@ def test_a_thread_follows_the_log_by_itself(world: World, door: Door, monkeypatc
     end(puller_module.puller)
 
 
+def test_what_a_wait_for_moves_returns_ends_entries_before_the_next_pull(world: World, door: Door) -> None:
+    hold(door, Subject.ROW)
+    change_elsewhere(world, Subject.ROW)
+    tier.drop(protocol.await_move(tier.mirror.validity.sequence, HASTY))
+    assert len(tier.store) == 0
+    assert door.ask(Subject.ROW) == door.truth(Subject.ROW)
+
+
 def test_a_wait_for_moves_ends_before_the_connection_gives_up(world: World, settings: Any) -> None:
     alias = settings.CACHES["default"]
     options = alias["OPTIONS"] | {"SOCKET_TIMEOUT": HASTY}
