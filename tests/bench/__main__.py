@@ -91,6 +91,13 @@ def _pages(divisor: int) -> list[Measured]:
     return _print(pages.measure(rounds=1500 // divisor))
 
 
+def _misses(divisor: int) -> list[Measured]:
+    from tests.bench import misses
+
+    print("\nMisses of the shop's pages, beside the same pages without the cache")
+    return _print(misses.measure())
+
+
 def _queries(divisor: int) -> list[Measured]:
     from tests.bench import queries
 
@@ -163,6 +170,7 @@ def _idle(divisor: int) -> list[Measured]:
 
 PARTS = {
     "pages": _pages,
+    "misses": _misses,
     "queries": _queries,
     "writes": _writes,
     "peers": _peers,

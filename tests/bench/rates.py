@@ -6,6 +6,7 @@ cache: a price, by up to a twentieth, or a description.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 from collections import Counter
@@ -59,17 +60,24 @@ def measure(*, reads: int) -> list[Measured]:
 
 
 def _rates(size: str, reads: int) -> Iterator[Measured]:
-    for kind, paths in _paths().items():
+    for kind, paths in paths_by_kind().items():
         for column, write in WRITES.items():
-            with override_settings(ROOT_URLCONF="project.urls", STORAGES=settings.STORAGES | STATIC):
-                clear_url_caches()
+            with serving_the_shop():
                 rate = _share_of_hits(paths, write, reads)
             bar = BARS[column, kind]
             yield Measured(f"{kind}, {column}, {size}, % of misses", 100 - rate, None, 100 - bar)
+
+
+@contextlib.contextmanager
+def serving_the_shop() -> Iterator[None]:
+    """Serve the addresses of the shop within this block, and not those of the bench."""
+    with override_settings(ROOT_URLCONF="project.urls", STORAGES=settings.STORAGES | STATIC):
+        clear_url_caches()
+        yield
     clear_url_caches()
 
 
-def _paths() -> dict[str, list[str]]:
+def paths_by_kind() -> dict[str, list[str]]:
     """Return the addresses of the pages: of products and of categories, drawn at random, the most popular first."""
     rng = random.Random("rates")
     products = [
