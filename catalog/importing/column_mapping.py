@@ -21,7 +21,7 @@ from catalog.importing.extractors import (
 from catalog.importing.numeric import NUMBER_PATTERNS
 
 SHIPPED = Path(__file__).resolve().parent.parent / "mappings"
-TOP_LEVEL_NAMES = {"title", "nothing", "decimal", "product", "attributes", "variants", "images"}
+TOP_LEVEL_NAMES = {"title", "nothing", "encoding", "decimal", "product", "attributes", "variants", "images"}
 PRODUCT_FIELDS = {
     *("sku", "sku_if_taken", "name", "brand", "category", "description", "price", "sale_price", "currency"),
     *("status", "publish_at", "unpublish_at", "stock", "gtin"),
@@ -37,6 +37,7 @@ class ColumnMapping:
 
     Args:
         null_texts: texts that mean that a value is missing.
+        encoding: the encoding of files without byte order mark; empty if the mapping does not tell.
         decimal: the decimal sign of numbers that are written as texts; empty if the mapping does not tell.
         product: the fields of a product.
         attributes: the attributes that have a column each.
@@ -47,6 +48,7 @@ class ColumnMapping:
     """
 
     null_texts: frozenset[str]
+    encoding: str
     decimal: str
     product: dict[str, Extractor]
     attributes: dict[str, Extractor]
@@ -94,6 +96,7 @@ def _parse_mapping(data: dict[str, Any]) -> ColumnMapping:
     check_names(attributes, {"spread", "prefix", "columns"}, "[attributes]")
     return ColumnMapping(
         null_texts=null_texts,
+        encoding=check_encoding(data.get("encoding", "")),
         decimal=_parse_decimal(data.get("decimal", "")),
         product=_parse_product(data.get("product", {}), null_texts),
         attributes=build_extractors(attributes.get("columns", {}), null_texts),
@@ -104,6 +107,16 @@ def _parse_mapping(data: dict[str, Any]) -> ColumnMapping:
         variants=_parse_list_table(data, "variants", VARIANT_FIELDS, null_texts),
         images=_parse_list_table(data, "images", IMAGE_FIELDS, null_texts),
     )
+
+
+def check_encoding(name: Any) -> str:
+    """Return the name of an encoding, or an empty text. Raises MappingError if Python does not know it."""
+    try:
+        if name:
+            "".encode(name)
+    except (LookupError, UnicodeError, TypeError):
+        raise MappingError(_("There is no encoding “%(name)s”.") % {"name": name}) from None
+    return str(name)
 
 
 def _parse_decimal(sign: Any) -> str:

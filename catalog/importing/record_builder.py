@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from catalog.importing.column_mapping import ColumnMapping
 
+NUMBER_OF_SPREADSHEETS = re.compile(r"[0-9]+\.0|[0-9](\.[0-9]+)?E\+[0-9]+", re.IGNORECASE)
 ONLY_VARIANT_FIELDS = ("gtin", "stock")
 """Fields that a product without a list of variants has for its only variant."""
 
@@ -27,7 +29,7 @@ ONLY_VARIANT_FIELDS = ("gtin", "stock")
 def build_records(
     rows: Iterable[Row | Problem], mapping: ColumnMapping, *, report: Callable[[Problem], None]
 ) -> Iterator[ProductRecord]:
-    """Yield the record of each row that has no problem, and pass the problems of the other rows to `report`."""
+    """Yield the record of each row that has no problem, and pass the problems of the other rows and all warnings to `report`."""
     parsers = RecordParsers.from_mapping(mapping)
     sku_lines = SkuLines()
     for row in rows:
@@ -38,7 +40,7 @@ def build_records(
         if record := builder.build():
             sku_lines.add(record)
             yield record
-        for problem in builder.problems:
+        for problem in (*builder.problems, *builder.warnings):
             report(problem)
 
 
@@ -63,6 +65,7 @@ class RecordBuilder:
         self.parsers = parsers
         self.sku_lines = sku_lines
         self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
 
     def build(self) -> ProductRecord | None:
         """Return the record of the row; None if the row has problems."""
@@ -73,6 +76,7 @@ class RecordBuilder:
         attributes = self._attributes()
         variants = self._variants(fields.get("sku", ""), only_variant)
         images = self._images(fields.get("name", ""))
+        self._warn_of_numbers([fields.get("sku", ""), *(variant.sku for variant in variants)])
         self._check_moments(fields)
         if self.problems:
             return None
@@ -115,6 +119,18 @@ class RecordBuilder:
         if (sku := fields.get("sku")) in lines:
             self._add_problem(self.mapping.product["sku"].label, sku, _duplicate_sku_reason(lines[sku]))
 
+    def _warn_of_numbers(self, skus: Iterable[str]) -> None:
+        """Warn of a code that looks like what a spreadsheet makes of digits: `12345.0` or `1.2E+12`."""
+        if damaged := next((sku for sku in skus if NUMBER_OF_SPREADSHEETS.fullmatch(sku)), None):
+            reason = _(
+                "A spreadsheet seems to have turned this code into a number. Format the column as text there, and enter "
+                "the codes anew."
+            )
+            label = self.mapping.product["sku"].label
+            self.warnings.append(
+                Problem(line=self.row.line, column=label, value=damaged, reason=reason, is_warning=True)
+            )
+
     def _check_sale_price(self, fields: dict[str, Any]) -> None:
         """Check that the sale price is not above the price, and drop one that equals the price."""
         price, sale_price = fields.get("price"), fields.get("sale_price")
@@ -153,8 +169,12 @@ class RecordBuilder:
     def _prefixed_attributes(self, prefix: str) -> Iterator[tuple[str, str, Any]]:
         """Yield the attributes of columns of CSV such as `attribute:Weight (kg):number`."""
         for column, cell in self.row.columns.items():
-            if column.startswith(prefix) and isinstance(cell, str) and cell.strip():
-                name, _colon, cell_type = column.removeprefix(prefix).partition(":")
+            if not column.startswith(prefix) or not str(cell).strip():
+                continue
+            name, _colon, cell_type = column.removeprefix(prefix).partition(":")
+            if not isinstance(cell, str):  # a number in a workbook
+                yield column, name, cell if cell_type == "number" else str(cell)
+            else:
                 parse = partial(values.parse_cell, cell_type=cell_type, decimal=self.mapping.decimal)
                 parser = FieldParser("attribute", Extractor(_extract_cell(column), (column,)), parse)
                 yield column, name, self._parse([parser], self.row.columns).get("attribute")

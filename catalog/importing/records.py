@@ -70,12 +70,16 @@ class ProductRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """The reason why a row was not imported, with its line (from 1), the column and the beginning of the value."""
+    """The reason why a row was not imported, with its line (from 1), the column and the beginning of the value.
+
+    A warning is about a row that was imported.
+    """
 
     line: int
     reason: str
     column: str = ""
     value: str = ""
+    is_warning: bool = False
 
 
 def excerpt(value: object) -> str:

@@ -50,7 +50,8 @@ class Refusals:
 
     def add(self, problem: Problem) -> None:
         with self._lock:
-            self._lines.add(problem.line)
+            if not problem.is_warning:
+                self._lines.add(problem.line)
             self._report(problem)
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""The file to import: its rows, from JSON Lines or CSV, each with the line where it begins."""
+"""The file to import: its rows, from JSON Lines, CSV or a workbook, each with the line where it begins."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from catalog.importing.text_file import (
     open_text,
     undecoded_reason,
 )
+from catalog.importing.workbook import is_workbook, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,12 +39,14 @@ class Source:
     """A file to import.
 
     While its rows are read, `position` is the number of the `size` bytes that have been read, and `empty_rows` the number of
-    rows that were skipped because all their cells are empty. `columns` are the names that the rows of CSV have.
+    rows that were skipped because all their cells are empty. `columns` are the names that the rows of CSV have. `encoding` is
+    the encoding that was taken, and `is_recognised` tells that nothing named it.
     """
 
-    def __init__(self, path: Path, *, encoding: str = "utf-8") -> None:
+    def __init__(self, path: Path, *, encoding: str = "") -> None:
         self.path = path
         self.encoding = encoding
+        self.is_recognised = not encoding
         self.size = path.stat().st_size
         self.position = 0
         self.empty_rows = 0
@@ -62,6 +65,9 @@ class Source:
             UnreadableFileError: the file has no rows at all.
         """
         with self.path.open("rb") as raw:
+            if is_workbook(raw):
+                yield from self._workbook_rows(raw, match_header)
+                return
             lines = self._lines(raw)
             line = self._next_filled_line(lines)
             if not line:
@@ -146,6 +152,20 @@ class Source:
             else:
                 self.empty_rows += 1
 
+    def _workbook_rows(self, raw: BinaryIO, match_header: MatchHeader) -> Iterator[Row | Problem]:
+        self.encoding, self.is_recognised = "xlsx", False
+        for number, (share, cells) in enumerate(read_rows(raw), start=1):
+            self.position = round(share * self.size)
+            if not any(str(cell).strip() for cell in cells):
+                self.empty_rows += 1
+            elif not self.columns:
+                names = [str(cell).strip() for cell in cells]
+                self.columns = match_header(_checked_header(names, self.encoding))
+            else:
+                yield _row_of_cells(number, self.columns, cells)
+        if not self.columns:
+            raise UnreadableFileError(_("The file is empty."))
+
     def _csv_reader(self, first_line: str, lines: Iterator[str]) -> Iterator[list[str]]:
         """Return a reader from the header on, whose delimiter is the one named before it, or the most frequent one in it."""
         delimiter_line = DELIMITER_LINE.fullmatch(first_line)
@@ -204,6 +224,11 @@ def _read_header(reader: Iterator[list[str]], encoding: str) -> list[str]:
         names = [name.strip() for name in next(reader, [])]
     except csv.Error:
         names = []
+    return _checked_header(names, encoding)
+
+
+def _checked_header(names: list[str], encoding: str) -> list[str]:
+    """Return the names of the columns, without the empty ones at the end. Raises UnreadableFileError."""
     while names and not names[-1]:
         names.pop()
     if len(names) < 2:
@@ -216,15 +241,20 @@ def _read_header(reader: Iterator[list[str]], encoding: str) -> list[str]:
 
 
 def _csv_row(number: int, names: list[str], cells: list[str], encoding: str) -> Row | Problem:
-    if any(map(str.strip, cells[len(names) :])):
+    row = _row_of_cells(number, names, cells)
+    if isinstance(row, Row):
+        for column, cell in row.columns.items():
+            if not cell.isascii() and (reason := undecoded_reason(cell, encoding)):
+                return Problem(line=number, column=column, value=excerpt(cell), reason=reason)
+    return row
+
+
+def _row_of_cells(number: int, names: list[str], cells: list[Any]) -> Row | Problem:
+    if any(str(cell).strip() for cell in cells[len(names) :]):
         surplus = len(cells) - len(names)
         reason = _("The row has more cells than the header (%(surplus)d too many).") % {"surplus": surplus}
         return Problem(line=number, reason=reason)
-    columns: dict[str, Any] = dict(zip(names, cells, strict=False))
-    for column, cell in columns.items():
-        if not cell.isascii() and (reason := undecoded_reason(cell, encoding)):
-            return Problem(line=number, column=column, value=excerpt(cell), reason=reason)
-    return Row(number, columns)
+    return Row(number, dict(zip(names, cells, strict=False)))
 
 
 def _surroundings(line: str, position: int) -> str:

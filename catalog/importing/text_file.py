@@ -1,4 +1,4 @@
-"""Opens a file as text: plain, gzip or zip, in any encoding."""
+"""Opens a file as text: plain, gzip or zip, in an encoding that is named or recognised."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from django.utils.translation import gettext as _
 
+from catalog.importing.encodings import recognise_encoding
 from catalog.importing.exceptions import UnreadableFileError
 
 if TYPE_CHECKING:
@@ -42,19 +43,19 @@ RATIO_LIMIT = 250
 DAMAGE_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
 
 
-def open_text(raw: BinaryIO, *, encoding: str) -> TextIOWrapper:
+def open_text(raw: BinaryIO, *, encoding: str = "") -> TextIOWrapper:
     """Return a binary file as text without its byte order mark, unpacked from gzip or zip if necessary.
 
-    A byte order mark decides the encoding; `encoding` is for files without one. A byte that is invalid in the encoding
-    becomes a lone surrogate (U+DC80 to U+DCFF), except in UTF-16 and UTF-32, where it raises UnicodeError when it is read.
-    Lines end with LF or CR LF. If the first line ends with CR, all lines do.
+    A byte order mark decides the encoding; `encoding` is for files without one. If it is empty, it is recognised. A byte that
+    is invalid in the encoding becomes a lone surrogate (U+DC80 to U+DCFF), except in UTF-16 and UTF-32, where it raises
+    UnicodeError when it is read. Lines end with LF or CR LF. If the first line ends with CR, all lines do.
 
     Raises:
         UnreadableFileError: the file is not a text, or it is an archive that does not have exactly one readable file.
     """
     head = _read_head(_unpacked(raw))
     mark = next((mark for mark in BYTE_ORDER_MARKS if head.startswith(mark)), b"")
-    encoding = BYTE_ORDER_MARKS.get(mark, encoding)
+    encoding = BYTE_ORDER_MARKS.get(mark, encoding) or recognise_encoding(_sample(raw, head))
     first_line = re.match(r"([^\r\n]*)(\r(?!\n))?", head[len(mark) :].decode(encoding, "replace"))
     assert first_line is not None
     if "\0" in first_line[1]:
@@ -89,6 +90,19 @@ def _read_head(stream: IO[bytes]) -> bytes:
     return head
 
 
+def _sample(raw: BinaryIO, head: bytes) -> bytes:
+    """Return the first part of the file with anything but ASCII, which may be far behind the head; else the head."""
+    if not head.isascii():
+        return head
+    stream = _unpacked(raw)
+    with suppress(*DAMAGE_ERRORS):
+        for _part in range(UNPACKED_LIMIT // HEAD_SIZE):
+            part = stream.read(HEAD_SIZE)
+            if not (part and part.isascii()):
+                return part or head
+    return head
+
+
 def _unpacked(raw: BinaryIO) -> IO[bytes]:
     raw.seek(0)
     magic = raw.read(4)
@@ -111,8 +125,6 @@ def _open_only_file(raw: BinaryIO) -> IO[bytes]:
 
 def _check_archive(files: list[zipfile.ZipInfo]) -> None:
     """Raise UnreadableFileError unless there is exactly one file and it can be read."""
-    if any(file.filename == "[Content_Types].xml" for file in files):
-        raise UnreadableFileError(_("The file is a workbook. Save its sheet as CSV in UTF-8."))
     if len(files) != 1:
         raise UnreadableFileError(
             _("The zip archive has %(count)d files; it must have exactly one.") % {"count": len(files)}

@@ -14,6 +14,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from catalog.importing import source, text_file
+from catalog.importing.column_mapping import SHIPPED
 from catalog.importing.records import Problem
 from catalog.importing.source import Source
 from catalog.models import Product
@@ -97,14 +98,36 @@ def test_json_lines_in_utf_16_with_a_byte_order_mark_are_imported(run_import: Ca
     assert "1 imported" in run_import(json.dumps(row, ensure_ascii=False).encode("utf-16"))
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "windows-1252", "latin-1", "mac-roman"])
-def test_another_encoding_must_be_named(run_import: Callable[..., str], encoding: str) -> None:
-    content = CSV.encode(encoding)
-    assert "1 left out" in (output := run_import(content))
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16-le", "utf-16-be", "utf-32-le", "utf-8"])
+def test_the_encoding_is_recognised_and_said(run_import: Callable[..., str], encoding: str) -> None:
+    output = run_import(CSV.encode(encoding))
+    taken = "CP1252" if encoding == "latin-1" else encoding.upper()
+    assert f"{taken}, recognised; --encoding names another" in output
+    assert Product.objects.get().name == "Größe 5"
+
+
+def test_what_is_not_ascii_may_begin_far_behind_the_head(run_import: Callable[..., str]) -> None:
+    plain = "".join(f"P{number};Plain;Shoes;1\n" for number in range(10_000))
+    header, row = CSV.splitlines()
+    assert "CP1252, recognised" in run_import(f"{header}\n{plain}{row}\n".encode("cp1252"))
+    assert Product.objects.get(sku="A").name == "Größe 5"
+
+
+def test_an_encoding_that_is_named_is_taken(run_import: Callable[..., str], tmp_path: Path) -> None:
+    assert "1 imported" in run_import(CSV.encode("mac-roman"), encoding="mac-roman")
+    assert Product.objects.get().name == "Größe 5"
+    output = run_import(CSV.encode("cp1252"), encoding="utf-8")
     assert "Line 2, name" in output
     assert "is not UTF-8; save the file in UTF-8, or name its encoding (--encoding)." in output
-    assert "1 imported" in run_import(content, encoding=encoding)
+    mapping = tmp_path / "mine.toml"
+    native = (SHIPPED / "native.toml").read_text()
+    mapping.write_text(f'encoding = "mac-roman"\n{native}')
+    Product.objects.all().delete()
+    assert "MAC-ROMAN" in run_import(CSV.encode("mac-roman"), mapping=str(mapping))
     assert Product.objects.get().name == "Größe 5"
+    mapping.write_text(f'encoding = "klingon"\n{native}')
+    with pytest.raises(CommandError, match="no encoding “klingon”"):
+        run_import(CSV.encode(), mapping=str(mapping))
 
 
 def test_a_byte_that_is_invalid_in_the_named_encoding_is_reported(run_import: Callable[..., str]) -> None:
@@ -116,9 +139,13 @@ def test_a_byte_that_is_invalid_in_the_named_encoding_is_reported(run_import: Ca
 @pytest.mark.parametrize(
     ("content", "options", "reason"),
     [
-        (CSV.replace("name", "Größe").encode("cp1252"), {}, "The header cannot be read. The byte 0xF6"),
-        (CSV.encode("utf-16-le"), {}, "not a text"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", {}, "not a text"),
+        (
+            CSV.replace("name", "Größe").encode("cp1252"),
+            {"encoding": "utf-8"},
+            "The header cannot be read. The byte 0xF6",
+        ),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\1\0\0\0\1\0\x08\6\0\0\0\\r\xa8f", {}, "not a text"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", {}, "an old workbook (.xls). Save it as .xlsx"),
         (CSV.encode(), {"encoding": "utf-16"}, "No line of the file can be read. The file is not UTF-16"),
         (CSV.encode(), {"encoding": "klingon"}, "no encoding “klingon”"),
         (CSV.encode(), {"encoding": "base64"}, "no encoding “base64”"),
@@ -137,7 +164,7 @@ def test_a_byte_that_is_invalid_in_the_named_encoding_is_reported(run_import: Ca
         (b"sep=;\n", {}, "neither JSON Lines nor CSV"),
         (zipped({"a.csv": CSV, "b.csv": CSV}), {}, "has 2 files; it must have exactly one"),
         (zipped({}), {}, "has 0 files; it must have exactly one"),
-        (zipped({"[Content_Types].xml": "", "xl/workbook.xml": ""}), {}, "a workbook"),
+        (zipped({"[Content_Types].xml": "", "xl/workbook.xml": ""}), {}, "The workbook is damaged."),
         (zipped({"a.csv": CSV})[:-30], {}, "archive is damaged"),
         (encrypted(), {}, "in the zip archive is encrypted"),
     ],

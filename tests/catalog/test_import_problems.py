@@ -14,6 +14,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from catalog.importing.records import Problem, Row
+from catalog.management.commands import import_catalog
 from catalog.importing.source import Source
 from catalog.models import Product
 
@@ -226,3 +227,38 @@ def test_all_complete_rows_of_an_incomplete_compressed_file_are_read(tmp_path: P
     *read_rows, problem = Source(file).rows()
     assert [row.columns for row in read_rows if isinstance(row, Row)] == rows[:complete_lines]
     assert isinstance(problem, Problem)
+
+
+def test_problems_of_one_kind_are_printed_once_and_counted(tmp_path: Path) -> None:
+    file, errors = tmp_path / "goods.jsonl", tmp_path / "errors.csv"
+    rows = [{**GOOD, "sku": f"B-{number}", "price": f"{number},50"} for number in range(1, 31)]
+    file.write_bytes(json_lines(GOOD, *rows, {**GOOD, "sku": "C", "name": ""}))
+    output = StringIO()
+    call_command("import_catalog", str(file), errors=errors, stdout=output, stderr=output)
+    lines = output.getvalue().splitlines()
+    assert lines[0].startswith("Line 2, price “1,50”: It is unclear whether “,”")
+    assert lines[1].startswith("Line 32, name: This is missing.")
+    assert lines[2].startswith("price: 30 rows, first at line 2: It is unclear whether “,”")
+    assert lines[3] == "Done:"
+    assert len(errors.read_text().splitlines()) == 32
+
+
+def test_many_kinds_of_problems_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_catalog, "PRINTED_KINDS", 1)
+    file = tmp_path / "goods.jsonl"
+    file.write_bytes(json_lines({**GOOD, "name": "", "price": "x", "currency": "?"}))
+    output = StringIO()
+    call_command("import_catalog", str(file), stdout=output, stderr=output)
+    assert "… and 2 more problems of other kinds; --errors FILE writes all of them." in output.getvalue()
+
+
+@pytest.mark.parametrize("sku", ["12345.0", "1.2E+12", "4e+12"])
+def test_codes_that_a_spreadsheet_turned_into_numbers_are_warned_of(tmp_path: Path, sku: str) -> None:
+    file, errors = tmp_path / "goods.jsonl", tmp_path / "errors.csv"
+    file.write_bytes(json_lines(GOOD, {**GOOD, "sku": sku}, {**GOOD, "sku": "1.2", "variants": [{"sku": "7.0"}]}))
+    output = StringIO()
+    call_command("import_catalog", str(file), errors=errors, stdout=output, stderr=output)
+    assert "3 imported, 0 left out" in output.getvalue()
+    assert f"Line 2, sku “{sku}” (warning): A spreadsheet seems to have turned" in output.getvalue()
+    assert "sku: 2 rows, first at line 2" in output.getvalue()
+    assert len(errors.read_text().splitlines()) == 3

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 from tqdm import tqdm
 
-from catalog.importing.column_mapping import load_mapping
+from catalog.importing.column_mapping import check_encoding, load_mapping
 from catalog.importing.exceptions import CatalogImportError
 from catalog.importing.run import Summary, import_file
 from catalog.importing.source import Source
@@ -26,15 +28,16 @@ if TYPE_CHECKING:
     from catalog.importing.column_mapping import ColumnMapping
     from catalog.importing.records import Problem
 
-PRINTED_PROBLEMS = 20
+PRINTED_KINDS = 20  # of problems; of each the first one is printed, and at the end how many there were
 REPORT_COLUMNS = ["line", "column", "value", "reason"]
+NUMBER = re.compile(r"\d+")
 
 
 class Command(BaseCommand):
     """Imports a file. Rows with problems are reported and left out."""
 
     help = (
-        "Import a file of products into the catalog: JSON Lines or CSV, plain, gzip or zip. "
+        "Import a file of products into the catalog: JSON Lines or CSV, plain, gzip or zip, or a workbook (XLSX). "
         "Rows with problems are left out and reported with line, column, value and reason; all other rows are imported. "
         "If an import was interrupted, run it again to finish it."
     )
@@ -48,8 +51,8 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--encoding",
-            default="utf-8",
-            help="The encoding of a file without byte order mark (default: utf-8).",
+            default="",
+            help="The encoding of a file without byte order mark. By default it is that of the mapping, or recognised.",
         )
         parser.add_argument(
             "--decimal", choices=[".", ","], help="The decimal sign; other signs may then separate thousands."
@@ -66,9 +69,9 @@ class Command(BaseCommand):
     def handle(
         self, *_args: Any, file: Path, dry_run: bool, errors: Path | None, encoding: str, **options: Any
     ) -> None:
-        _check_encoding(encoding)
         try:
-            source = Source(file, encoding=encoding)
+            mapping = _load_with_decimal(**options)
+            source = Source(file, encoding=check_encoding(encoding) or mapping.encoding)
             if errors and errors.exists() and errors.samefile(file):
                 raise CommandError(_("--errors would overwrite the file to import."))
             with ExitStack() as stack:
@@ -76,7 +79,7 @@ class Command(BaseCommand):
                 progress = _show_progress(stack, source)
                 summary = import_file(
                     source,
-                    _load_with_decimal(**options),
+                    mapping,
                     dry_run=dry_run,
                     report=report.add,
                     progress=progress,
@@ -85,23 +88,13 @@ class Command(BaseCommand):
             raise CommandError(f"{error.filename or errors}: {error.strerror}") from error
         except CatalogImportError as error:
             raise CommandError(str(error)) from error
-        self._print_summary(summary, report, dry_run=dry_run)
+        report.print_counts()
+        self._print_summary(summary, source, dry_run=dry_run)
 
-    def _print_summary(self, summary: Summary, report: ProblemReport, *, dry_run: bool) -> None:
-        if report.count > PRINTED_PROBLEMS:
-            rest = report.count - PRINTED_PROBLEMS
-            text = _("… and %(count)d more problems; --errors FILE writes all of them.")
-            self.stderr.write(text % {"count": rest})
+    def _print_summary(self, summary: Summary, source: Source, *, dry_run: bool) -> None:
         self.stdout.write(_("Dry run: nothing was saved. The import would give:") if dry_run else _("Done:"))
-        for label, *numbers in _summary_lines(summary):
+        for label, *numbers in (_encoding_line(source), *_summary_lines(summary)):
             self.stdout.write(f"  {label:<12}" + ", ".join(numbers))
-
-
-def _check_encoding(name: str) -> None:
-    try:
-        "".encode(name)
-    except (LookupError, UnicodeError) as error:
-        raise CommandError(_("There is no encoding “%(name)s”.") % {"name": name}) from error
 
 
 def _load_with_decimal(*, mapping: str, decimal: str | None, **_options: Any) -> ColumnMapping:
@@ -110,11 +103,15 @@ def _load_with_decimal(*, mapping: str, decimal: str | None, **_options: Any) ->
 
 
 class ProblemReport:
-    """Prints the first problems, and writes all of them to the file at `path` if there is one."""
+    """Prints the first problem of each kind, and writes all of them to the file at `path` if there is one.
+
+    Problems are of one kind if they have the same column and the same reason but for numbers and items of a list.
+    """
 
     def __init__(self, command: BaseCommand, stack: ExitStack, path: Path | None) -> None:
         self.command = command
-        self.count = 0
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.first: dict[tuple[str, str], Problem] = {}
         self.write: Callable[[dict[str, Any]], object] = lambda _problem: None
         if path is None:
             return
@@ -127,14 +124,32 @@ class ProblemReport:
             self.write = lambda problem: file.write(json.dumps(problem, ensure_ascii=False) + "\n")
 
     def add(self, problem: Problem) -> None:
-        self.count += 1
         self.write({column: asdict(problem)[column] for column in REPORT_COLUMNS})
-        if self.count <= PRINTED_PROBLEMS:
+        kind = NUMBER.sub("#", problem.column), NUMBER.sub("#", problem.reason)
+        self.counts[kind] += 1
+        if self.first.setdefault(kind, problem) is problem and len(self.first) <= PRINTED_KINDS:
             value = f" “{problem.value}”" if problem.value else ""
             column = f", {problem.column}" if problem.column else ""
+            warning = _(" (warning)") if problem.is_warning else ""
             line = _("Line %(line)d") % {"line": problem.line}
             with tqdm.external_write_mode():
-                self.command.stderr.write(f"{line}{column}{value}: {problem.reason}")
+                self.command.stderr.write(f"{line}{column}{value}{warning}: {problem.reason}")
+
+    def print_counts(self) -> None:
+        """Print how many rows have each kind of problem that more than one has, and that more kinds were not printed."""
+        for kind, problem in [*self.first.items()][:PRINTED_KINDS]:
+            if self.counts[kind] > 1:
+                text = _("%(column)s: %(count)s rows, first at line %(line)d: %(reason)s") % {
+                    "column": problem.column or _("row"),
+                    "count": f"{self.counts[kind]:,}",
+                    "line": problem.line,
+                    "reason": problem.reason,
+                }
+                self.command.stderr.write(text)
+        if len(self.first) > PRINTED_KINDS:
+            rest = self.counts.total() - sum(self.counts[kind] for kind in [*self.first][:PRINTED_KINDS])
+            text = _("… and %(count)d more problems of other kinds; --errors FILE writes all of them.")
+            self.command.stderr.write(text % {"count": rest})
 
 
 def _show_progress(stack: ExitStack, source: Source) -> Callable[[int], None]:
@@ -149,6 +164,15 @@ def _show_progress(stack: ExitStack, source: Source) -> Callable[[int], None]:
         bar.update(source.position - bar.n)
 
     return progress
+
+
+def _encoding_line(source: Source) -> tuple[str, str]:
+    """Return the line of the summary that tells which encoding was taken."""
+    if source.encoding == "xlsx":
+        return _("form"), _("workbook")
+    recognised = _("%(encoding)s, recognised; --encoding names another")
+    name = source.encoding.upper()
+    return _("encoding"), recognised % {"encoding": name} if source.is_recognised else name
 
 
 def _summary_lines(summary: Summary) -> list[tuple[str, ...]]:
