@@ -14,8 +14,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from catalog.importing.records import Problem, Row
-from catalog.management.commands import import_catalog
 from catalog.importing.source import Source
+from catalog.management.commands import import_catalog
 from catalog.models import Product
 
 if TYPE_CHECKING:
@@ -255,7 +255,9 @@ def test_many_kinds_of_problems_are_cut(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("sku", ["12345.0", "1.2E+12", "4e+12"])
 def test_codes_that_a_spreadsheet_turned_into_numbers_are_warned_of(tmp_path: Path, sku: str) -> None:
     file, errors = tmp_path / "goods.jsonl", tmp_path / "errors.csv"
-    file.write_bytes(json_lines(GOOD, {**GOOD, "sku": sku}, {**GOOD, "sku": "1.2", "variants": [{"sku": "7.0"}]}))
+    file.write_bytes(
+        json_lines(GOOD, {**GOOD, "sku": sku}, {**GOOD, "sku": "1.2", "variants": [{"sku": "7.0"}]})
+    )
     output = StringIO()
     call_command("import_catalog", str(file), errors=errors, stdout=output, stderr=output)
     assert "3 imported, 0 left out" in output.getvalue()

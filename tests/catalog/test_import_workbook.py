@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 
-HEADER = ["sku", "name", "category", "price", "stock", "publish_at", "attribute:Weight:number", "attribute:Model"]
+HEADER = [
+    "sku",
+    "name",
+    "category",
+    "price",
+    "stock",
+    "publish_at",
+    "attribute:Weight:number",
+    "attribute:Model",
+]
 ROW = ["A-1", "Größe 5", "Shoes > Boots", 12.5, 7, datetime.datetime(2026, 3, 1), 0.1 + 0.2, 2026]  # noqa: DTZ001
 
 
@@ -77,7 +86,14 @@ def test_the_decimal_sign_of_texts_does_not_matter_for_numbers(run_import: Calla
 
 
 def test_empty_rows_and_cells_are_skipped_and_problems_name_the_row(run_import: Callable[..., str]) -> None:
-    rows = [[], HEADER, [None] * 8, ["A", "A", "Shoes", "x"], ["B", "B", "Shoes", 1, *[None] * 4, "more"], ROW]
+    rows = [
+        [],
+        HEADER,
+        [None] * 8,
+        ["A", "A", "Shoes", "x"],
+        ["B", "B", "Shoes", 1, *[None] * 4, "more"],
+        ROW,
+    ]
     output = run_import(rows)
     assert "1 imported, 2 left out, 2 empty" in output
     assert "Line 4, price “x”" in output

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from catalog.importing.column_mapping import check_encoding, load_mapping
 from catalog.importing.exceptions import CatalogImportError
+from catalog.importing.guess import guess_mapping
 from catalog.importing.run import Summary, import_file
 from catalog.importing.source import Source
 
@@ -66,10 +67,20 @@ class Command(BaseCommand):
             help="A file for all problems: CSV if its name ends in .csv, else JSON Lines.",
         )
 
+        parser.add_argument(
+            "--guess",
+            action="store_true",
+            help="Import nothing. Print a mapping that is guessed from the header and the first rows, to edit and use with "
+            "--mapping.",
+        )
+
     def handle(
         self, *_args: Any, file: Path, dry_run: bool, errors: Path | None, encoding: str, **options: Any
     ) -> None:
         try:
+            if options["guess"]:
+                self.stdout.write(guess_mapping(Source(file, encoding=check_encoding(encoding))), ending="")
+                return
             mapping = _load_with_decimal(**options)
             source = Source(file, encoding=check_encoding(encoding) or mapping.encoding)
             if errors and errors.exists() and errors.samefile(file):
