@@ -18,10 +18,13 @@ from catalog.importing.extractors import (
     build_extractors,
     check_names,
 )
-from catalog.importing.numeric import NUMBER_PATTERNS
+from catalog.importing.numeric import NUMBER_PATTERNS, SEPARATORS
 
 SHIPPED = Path(__file__).resolve().parent.parent / "mappings"
-TOP_LEVEL_NAMES = {"title", "nothing", "encoding", "decimal", "product", "attributes", "variants", "images"}
+TOP_LEVEL_NAMES = {
+    *("title", "nothing", "encoding", "decimal", "thousands", "currency_signs"),
+    *("product", "attributes", "variants", "images"),
+}
 PRODUCT_FIELDS = {
     *("sku", "sku_if_taken", "name", "brand", "category", "description", "price", "sale_price", "currency"),
     *("status", "publish_at", "unpublish_at", "stock", "gtin"),
@@ -39,6 +42,8 @@ class ColumnMapping:
         null_texts: texts that mean that a value is missing.
         encoding: the encoding of files without byte order mark; empty if the mapping does not tell.
         decimal: the decimal sign of numbers that are written as texts; empty if the mapping does not tell.
+        thousands: the only sign that separates thousands in prices; empty if any may.
+        currency_signs: what may stand before or behind a price.
         product: the fields of a product.
         attributes: the attributes that have a column each.
         attributes_object: an object whose names and values become attributes.
@@ -50,6 +55,8 @@ class ColumnMapping:
     null_texts: frozenset[str]
     encoding: str
     decimal: str
+    thousands: str
+    currency_signs: tuple[str, ...]
     product: dict[str, Extractor]
     attributes: dict[str, Extractor]
     attributes_object: Extractor | None
@@ -94,10 +101,13 @@ def _parse_mapping(data: dict[str, Any]) -> ColumnMapping:
     null_texts = frozenset(data.get("nothing", ())) | {""}
     attributes = data.get("attributes", {})
     check_names(attributes, {"spread", "prefix", "columns"}, "[attributes]")
+    decimal, thousands = _parse_signs(data)
     return ColumnMapping(
         null_texts=null_texts,
         encoding=check_encoding(data.get("encoding", "")),
-        decimal=_parse_decimal(data.get("decimal", "")),
+        decimal=decimal,
+        thousands=thousands,
+        currency_signs=_parse_currency_signs(data.get("currency_signs", [])),
         product=_parse_product(data.get("product", {}), null_texts),
         attributes=build_extractors(attributes.get("columns", {}), null_texts),
         attributes_object=build_extractor(attributes["spread"], null_texts)
@@ -117,6 +127,25 @@ def check_encoding(name: Any) -> str:
     except (LookupError, UnicodeError, TypeError):
         raise MappingError(_("There is no encoding “%(name)s”.") % {"name": name}) from None
     return str(name)
+
+
+def _parse_signs(data: dict[str, Any]) -> tuple[str, str]:
+    """Return the decimal sign and the sign between thousands. A point between thousands means a decimal comma, and vice versa."""
+    thousands = data.get("thousands", "")
+    if not isinstance(thousands, str) or thousands not in (SEPARATORS | {""}):
+        raise MappingError(_("“%(sign)s” cannot separate thousands.") % {"sign": thousands})
+    decimal = _parse_decimal(data.get("decimal", {".": ",", ",": "."}.get(thousands, "")))
+    if thousands and not decimal:
+        raise MappingError(_("With “thousands”, the mapping must also have “decimal”."))
+    if thousands and thousands == decimal:
+        raise MappingError(_("“decimal” and “thousands” are the same sign."))
+    return decimal, thousands
+
+
+def _parse_currency_signs(signs: Any) -> tuple[str, ...]:
+    if not isinstance(signs, list) or not all(isinstance(sign, str) and sign for sign in signs):
+        raise MappingError(_('“currency_signs” is a list of texts such as ["€", "EUR"].'))
+    return tuple(sorted(signs, key=len, reverse=True))
 
 
 def _parse_decimal(sign: Any) -> str:

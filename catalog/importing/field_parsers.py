@@ -49,8 +49,8 @@ class RecordParsers:
         missing = {name: Extractor(_extract_nothing, (name,)) for name in REQUIRED_FIELDS}
         variants, images = mapping.variants, mapping.images
         return cls(
-            product=_combine(missing | mapping.product, _product_parses(mapping.decimal)),
-            variant=_combine(variants.fields if variants else {}, _variant_parses(mapping.decimal)),
+            product=_combine(missing | mapping.product, _product_parses(_price_parser(mapping))),
+            variant=_combine(variants.fields if variants else {}, _variant_parses(_price_parser(mapping))),
             attributes=_field_parser("attributes", mapping.attributes_object, values.parse_object),
             variants=_field_parser("variants", variants.items if variants else None, values.parse_list),
             images=_field_parser("images", images.items if images else None, values.parse_list),
@@ -67,8 +67,16 @@ def _parse_alt(value: Any) -> str:
     return values.parse_text(value, limit=300)
 
 
-def _product_parses(decimal: str) -> dict[str, Parse]:
-    parse_price = partial(numeric.parse_price, decimal=decimal)
+def _price_parser(mapping: ColumnMapping) -> Parse:
+    return partial(
+        numeric.parse_price,
+        decimal=mapping.decimal,
+        thousands=mapping.thousands,
+        currency_signs=mapping.currency_signs,
+    )
+
+
+def _product_parses(parse_price: Parse) -> dict[str, Parse]:
     return {
         "sku": parse_sku,
         "name": lambda value: values.check_present(values.parse_text(value, limit=300)),
@@ -86,12 +94,12 @@ def _product_parses(decimal: str) -> dict[str, Parse]:
     }
 
 
-def _variant_parses(decimal: str) -> dict[str, Parse]:
+def _variant_parses(parse_price: Parse) -> dict[str, Parse]:
     return {
         "sku": partial(values.parse_text, limit=80),
         "option": partial(values.parse_text, limit=60),
         "value": partial(values.parse_text, limit=120),
-        "price": partial(numeric.parse_price, decimal=decimal),
+        "price": parse_price,
         "gtin": values.parse_gtin,
         "active": values.parse_boolean,
         "stock": numeric.parse_stock,

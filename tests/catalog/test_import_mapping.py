@@ -11,12 +11,12 @@ import pytest
 from catalog.importing.column_mapping import SHIPPED, load_mapping
 from catalog.importing.exceptions import MappingError
 from catalog.importing.record_builder import build_records
-from catalog.importing.records import Row
+from catalog.importing.records import Problem, ProductRecord, Row
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from catalog.importing.records import Problem, ProductRecord
+    from catalog.importing.records import Problem, ProductRecord, Row
 
 
 def record(tmp_path: Path, mapping: str, columns: dict[str, Any]) -> ProductRecord:
@@ -110,6 +110,27 @@ def test_a_mapping_can_declare_the_decimal_sign_of_numbers_in_texts(tmp_path: Pa
     assert product.attributes == {"Weight": 1.5}
 
 
+@pytest.mark.parametrize(
+    ("text", "price"),
+    [
+        *(("€ 1.250,50", "1250.50"), ("1.250,50 €", "1250.50"), ("1250,50EUR", "1250.50"), ("1.250", "1250")),
+        *((12.5, "12.50"), ("12,5", "12.50")),
+    ],
+)
+def test_a_mapping_can_declare_how_prices_are_written(tmp_path: Path, text: object, price: str) -> None:
+    signs = 'currency_signs = ["€", "EUR"]\nthousands = "."\n'
+    assert record(tmp_path, signs + PLAIN, {"price": text}).price == Decimal(price)
+
+
+@pytest.mark.parametrize("text", ["1 250,50", "1'250,50", "$ 12,50", "€ € 12,50", "€"])
+def test_prices_in_other_ways_than_declared_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mapping.toml").write_text(f'currency_signs = ["€"]\nthousands = "."\n{PLAIN}')
+    problems: list[Problem] = []
+    rows = [Row(1, {"sku": "S", "name": "N", "category": ["C"], "price": text})]
+    assert not [*build_records(rows, load_mapping(str(tmp_path / "mapping.toml")), report=problems.append)]
+    assert [(problem.column, problem.value) for problem in problems] == [("price", text)]
+
+
 def test_a_sku_of_an_earlier_row_can_be_replaced(tmp_path: Path) -> None:
     file = tmp_path / "mapping.toml"
     file.write_text(PLAIN + 'sku_if_taken = { text = "{sku}-{id}" }\n')
@@ -137,6 +158,12 @@ def test_the_shipped_mappings_are_understood(path: Path) -> None:
         ("[product]\nsku = { column = \"a\", match = 'a' }", "needs one group"),
         ('decimal = ";"', "“;” is not a decimal sign"),
         ('decimal = [","]', "is not a decimal sign"),
+        ('decimal = ","\nthousands = ","', "are the same sign"),
+        ('thousands = " "', "must also have “decimal”"),
+        ('thousands = "x"', "“x” cannot separate thousands"),
+        ('currency_signs = "€"', "is a list of texts"),
+        ('encoding = "klingon"', "There is no encoding “klingon”"),
+        ("encoding = 5", "There is no encoding “5”"),
         ('[product]\nsku = { column = "a", unix = true }', "“unix” has no meaning"),
         ('[product]\npublish_at = { column = "a", unix = "s" }', "“unix” is true or false"),
         ('[images]\neach = "v"', "“alt” is missing in \\[images\\]"),

@@ -239,7 +239,10 @@ def test_problems_of_one_kind_are_printed_once_and_counted(tmp_path: Path) -> No
     assert lines[0].startswith("Line 2, price “1,50”: It is unclear whether “,”")
     assert lines[1].startswith("Line 32, name: This is missing.")
     assert lines[2].startswith("price: 30 rows, first at line 2: It is unclear whether “,”")
-    assert lines[3] == "Done:"
+    assert lines[3] == (
+        "All 30 numbers with a comma have it before one or two decimals: add --decimal , to read them."
+    )
+    assert lines[4] == "Done:"
     assert len(errors.read_text().splitlines()) == 32
 
 

@@ -32,7 +32,7 @@ HEADER = [
     "attribute:Weight:number",
     "attribute:Model",
 ]
-ROW = ["A-1", "Größe 5", "Shoes > Boots", 12.5, 7, datetime.datetime(2026, 3, 1), 0.1 + 0.2, 2026]  # noqa: DTZ001
+ROW = ["A-1", "Größe 5", "Shoes > Boots", 12.5, 7, datetime.datetime(2026, 3, 1), 0.1 + 0.2, 2026]
 
 
 @pytest.fixture

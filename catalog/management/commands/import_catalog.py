@@ -18,6 +18,7 @@ from tqdm import tqdm
 from catalog.importing.column_mapping import check_encoding, load_mapping
 from catalog.importing.exceptions import CatalogImportError
 from catalog.importing.guess import guess_mapping
+from catalog.importing.numeric import COMMA_BEFORE_DECIMALS, is_unclear_comma
 from catalog.importing.run import Summary, import_file
 from catalog.importing.source import Source
 
@@ -122,6 +123,8 @@ class ProblemReport:
     def __init__(self, command: BaseCommand, stack: ExitStack, path: Path | None) -> None:
         self.command = command
         self.counts: Counter[tuple[str, str]] = Counter()
+        self.commas: Counter[bool] = Counter()
+        """Numbers with a comma, by whether it cannot separate thousands."""
         self.first: dict[tuple[str, str], Problem] = {}
         self.write: Callable[[dict[str, Any]], object] = lambda _problem: None
         if path is None:
@@ -138,6 +141,8 @@ class ProblemReport:
         self.write({column: asdict(problem)[column] for column in REPORT_COLUMNS})
         kind = NUMBER.sub("#", problem.column), NUMBER.sub("#", problem.reason)
         self.counts[kind] += 1
+        if is_unclear_comma(problem.reason):
+            self.commas[COMMA_BEFORE_DECIMALS.fullmatch(problem.value) is not None] += 1
         if self.first.setdefault(kind, problem) is problem and len(self.first) <= PRINTED_KINDS:
             value = f" “{problem.value}”" if problem.value else ""
             column = f", {problem.column}" if problem.column else ""
@@ -157,6 +162,11 @@ class ProblemReport:
                     "reason": problem.reason,
                 }
                 self.command.stderr.write(text)
+        if self.commas[True] and not self.commas[False]:
+            text = _(
+                "All %(count)s numbers with a comma have it before one or two decimals: add --decimal , to read them."
+            )
+            self.command.stderr.write(text % {"count": f"{self.commas[True]:,}"})
         if len(self.first) > PRINTED_KINDS:
             rest = self.counts.total() - sum(self.counts[kind] for kind in [*self.first][:PRINTED_KINDS])
             text = _("… and %(count)d more problems of other kinds; --errors FILE writes all of them.")
