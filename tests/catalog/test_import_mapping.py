@@ -11,12 +11,12 @@ import pytest
 from catalog.importing.column_mapping import SHIPPED, load_mapping
 from catalog.importing.exceptions import MappingError
 from catalog.importing.record_builder import build_records
-from catalog.importing.records import Problem, ProductRecord, Row
+from catalog.importing.records import Row
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from catalog.importing.records import Problem, ProductRecord, Row
+    from catalog.importing.records import Problem, ProductRecord
 
 
 def record(tmp_path: Path, mapping: str, columns: dict[str, Any]) -> ProductRecord:
