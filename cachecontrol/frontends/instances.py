@@ -12,7 +12,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from django.db.models import Model
+from django.db.models import Model, query
 from django.db.models.base import ModelState
 from django.db.models.expressions import ColPairs
 from django.db.models.fields.files import FileDescriptor
@@ -26,10 +26,21 @@ if TYPE_CHECKING:
 
     from django.db.models.sql.compiler import SQLCompiler
 
-_related_populators: Any = get_related_populators  # its type is that of a newer Django
+DEFAULT_FETCH_MODE: Any = getattr(query, "DEFAULT_FETCH_MODE", None)
+"""How instances load what was deferred, since Django 6.1; None before."""
+_related_populators: Any = (
+    get_related_populators
+    if DEFAULT_FETCH_MODE is None
+    else functools.partial(get_related_populators, fetch_mode=DEFAULT_FETCH_MODE)
+)
 _PLAIN_DESCRIPTORS = (DeferredAttribute, FileDescriptor, ForeignKeyDeferredAttribute)
 """Attributes to which a value is assigned for the first time by putting it into the instance's dictionary."""
 _MODEL_METHODS = ("__init__", "__new__", "__setattr__")
+
+
+def has_default_fetch_mode(queryset: Any) -> bool:
+    """Whether the instances of a queryset load one by one what was deferred, as they do by default."""
+    return getattr(queryset, "_fetch_mode", DEFAULT_FETCH_MODE) is DEFAULT_FETCH_MODE
 
 
 def mark(instance: Model, of_caller: set[int]) -> None:
@@ -52,7 +63,8 @@ class CachedModelIterable(ModelIterable):  # type: ignore[type-arg]
         queryset: Any = self.queryset
         annotations = queryset.query.annotation_select.values()
         has_pairs = any(isinstance(annotation, ColPairs) for annotation in annotations)
-        if has_pairs or queryset._known_related_objects or self.chunked_fetch:
+        is_plain = not (has_pairs or queryset._known_related_objects or self.chunked_fetch)
+        if not (is_plain and has_default_fetch_mode(queryset)):
             return self._marked()
         compiler = queryset.query.get_compiler(using=queryset.db)
         chunks = compiler.execute_sql()

@@ -19,7 +19,7 @@ from cachecontrol import engine
 from cachecontrol.dependencies.databases import database_for
 from cachecontrol.exceptions import Misconfigured
 from cachecontrol.frontends import compiled_queries
-from cachecontrol.frontends.instances import Assembler, CachedModelIterable
+from cachecontrol.frontends.instances import Assembler, CachedModelIterable, has_default_fetch_mode
 from cachecontrol.frontends.placeholders import Placeholder, Placeholders
 from cachecontrol.frontends.queries import TrackedQuery
 from cachecontrol.frontends.query_recipes import QueryRecipe, request_for
@@ -102,7 +102,8 @@ class PreparedQuerySet(Generic[P, M]):
         template = self._built(self._placeholders.of_arguments(names))
         if not isinstance(getattr(template, "query", None), TrackedQuery) or not template.query.policy:
             self._refuse("it does not return a cached queryset: cached() is missing in it")
-        if template._iterable_class is not CachedModelIterable or template._known_related_objects:
+        is_plain = template._iterable_class is CachedModelIterable and has_default_fetch_mode(template)
+        if not is_plain or template._known_related_objects:
             self._refuse("it does not return the instances of a manager's queryset")
         return template
 

@@ -19,7 +19,7 @@ from cachecontrol import engine
 from cachecontrol.batches import Item, read_many
 from cachecontrol.core import tags
 from cachecontrol.dependencies.databases import database_for
-from cachecontrol.frontends.instances import Assembler, CachedModelIterable
+from cachecontrol.frontends.instances import Assembler, CachedModelIterable, has_default_fetch_mode
 from cachecontrol.frontends.queries import TrackedQuery
 from cachecontrol.frontends.query_recipes import QueryRecipe, request_for, to_plain
 from cachecontrol.frontends.query_reports import current_reports
@@ -70,6 +70,7 @@ def can_find(queryset: Any, pks: list[Any], ignored: tuple[str, ...]) -> bool:
         and _is_unrestricted(query, ignored)
         and queryset._iterable_class in (ModelIterable, CachedModelIterable)
         and not (queryset._prefetch_related_lookups or queryset._known_related_objects)
+        and has_default_fetch_mode(queryset)
         and all(getattr(cls, name) is getattr(models.QuerySet, name) for name in ("filter", "order_by"))
         and current_reports() is None
     )
