@@ -22,7 +22,7 @@ SAMPLE_ROWS = 500
 NAMES = {
     "sku": (
         "sku, article number, article no, item number, item no, product code, style code, variant sku, mpn, "
-        "artikelnummer, artikelnr, art nr, artnr, bestellnummer, référence, ref, referencia, 货号, code, "
+        "artikelnummer, artikelnr, artikel nr, art nr, artnr, bestellnummer, référence, ref, referencia, 货号, code, "
         "handle, product id, id"
     ),
     "gtin": "gtin, ean, ean code, upc, barcode, isbn, gtin13, variant barcode",

@@ -144,7 +144,11 @@ def test_a_byte_that_is_invalid_in_the_named_encoding_is_reported(run_import: Ca
             {"encoding": "utf-8"},
             "The header cannot be read. The byte 0xF6",
         ),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\1\0\0\0\1\0\x08\6\0\0\0\\r\xa8f", {}, "not a text"),
+        (
+            b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\1\0\0\0\1\0\x08\6\0\0\0\\r\xa8f",
+            {},
+            "neither JSON Lines nor CSV",
+        ),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", {}, "an old workbook (.xls). Save it as .xlsx"),
         (CSV.encode(), {"encoding": "utf-16"}, "No line of the file can be read. The file is not UTF-16"),
         (CSV.encode(), {"encoding": "klingon"}, "no encoding “klingon”"),

@@ -27,11 +27,12 @@ GOOD = {"sku": "G-1", "name": "Good", "category": ["Shoes", "Boots"], "price": "
 
 
 def problems_of(tmp_path: Path, content: bytes, name: str = "goods.jsonl") -> list[tuple[str, ...]]:
-    """Import the content and return the problems as (line, column, value, reason)."""
+    """Import the content, which is to be UTF-8, and return the problems as (line, column, value, reason)."""
     file = tmp_path / name
     file.write_bytes(content)
     errors = tmp_path / "errors.csv"
-    call_command("import_catalog", str(file), errors=errors, stdout=StringIO(), stderr=StringIO())
+    output = StringIO()
+    call_command("import_catalog", str(file), errors=errors, encoding="utf-8", stdout=output, stderr=output)
     with errors.open(encoding="utf-8") as rows:
         return [tuple(row.values()) for row in csv.DictReader(rows)]
 
