@@ -51,7 +51,8 @@ def imported(mapping: Path) -> Product:
     file = mapping.with_name("goods")
     call_command("import_catalog", str(file), mapping=str(mapping), stdout=output, stderr=output)
     assert " 0 left out" in output.getvalue(), output.getvalue()
-    return Product.objects.order_by("sku")[0]
+    product: Product = Product.objects.order_by("sku")[0]
+    return product
 
 
 def test_a_german_file_in_windows_1252(guess: Callable[..., Path]) -> None:
