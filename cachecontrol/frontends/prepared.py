@@ -66,8 +66,10 @@ class PreparedQuerySet(Generic[P, M]):
         values = self._values(args, kwargs)
         plan = self._plan()
         statement = plan.statement(values) if current_reports() is None else None
-        if statement is None or not (compiled := plan.compiled or self._compiled(plan, statement, values)):
+        if statement is None:
             return [*self._built(values)]
+        if (compiled := plan.find_compiled()) is None:
+            return [*self._checked(plan, statement, values)]  # which compiles it
         return plan.rows(statement, compiled, functools.partial(self._compute, plan, statement, values))
 
     async def acall(self, *args: P.args, **kwargs: P.kwargs) -> list[M]:
@@ -121,26 +123,22 @@ class PreparedQuerySet(Generic[P, M]):
             self._refuse("it is sliced more than once, or by a number that int() made of an argument")
         return _Plan(template=template, database=database, structure=structure, low=low, high=high)
 
-    def _compiled(self, plan: _Plan, statement: _Statement, values: Sequence[Any]) -> CompiledQuery | None:
-        """Compile the queryset with these values; None if its result must not be stored. Raises Misconfigured."""
-        self._query(plan, statement, values).get_compiler(using=plan.database).compiled()
-        plan.compiled = compiled_queries.find(plan.structure)
-        return plan.compiled
-
     def _compute(self, plan: _Plan, statement: _Statement, values: Sequence[Any]) -> Any:
         """Run the queryset with these values, and return its rows. Raises Misconfigured."""
-        return self._query(plan, statement, values).get_compiler(using=plan.database).execute_sql(MULTI)
-
-    def _query(self, plan: _Plan, statement: _Statement, values: Sequence[Any]) -> Any:
-        """Return the query with these values. Raises Misconfigured if the prepared one differs in more than the values."""
-        query = self._built(values).query.chain()
+        query = self._checked(plan, statement, values).query.chain()
         query.policy = None
+        return query.get_compiler(using=plan.database).execute_sql(MULTI)
+
+    def _checked(self, plan: _Plan, statement: _Statement, values: Sequence[Any]) -> Any:
+        """Return the queryset with these values. Raises Misconfigured if the prepared one differs in more than the values."""
+        queryset = self._built(values)
+        query = queryset.query
         structure = structure_of(query, plan.database)
         if structure is None or structure.parts != plan.structure.parts:
             self._refuse("it builds another queryset with some values than with others")
         if (structure.values, query.low_mark, query.high_mark) != statement:
             self._refuse("it passes other values on than those of its arguments, or other ones each time")
-        return query
+        return queryset
 
     def _refuse(self, why: str) -> NoReturn:
         raise Misconfigured(f"{self._build.__module__}.{self._build.__qualname__} cannot be prepared: {why}")
@@ -164,7 +162,12 @@ class _Plan:
     low: int | Placeholder | None
     high: int | Placeholder | None
     compiled: CompiledQuery | None = None
-    """None until it has been compiled."""
+
+    def find_compiled(self) -> CompiledQuery | None:
+        """Return what was compiled; None before that, and if the result must not be stored."""
+        if self.compiled is None:
+            self.compiled = compiled_queries.find(self.structure)
+        return self.compiled
 
     def statement(self, values: Sequence[Any]) -> _Statement | None:
         """Put values into the SQL; None if Django would pass on others, or raise an error."""

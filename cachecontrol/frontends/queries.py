@@ -127,22 +127,18 @@ class _TrackedCompiler(SQLCompiler):
             return super().as_sql(*args, **kwargs)
         if reports.unwalked is not None:
             return self._compile_unwalked(reports.unwalked, *args, **kwargs)
-        if not reports.walks:
-            structure = None if args or kwargs else self._structure()
-            if structure and (compiled := self._report_known(reports, structure)):
-                return compiled
-            if compiled := self._compile_known(reports, *args, **kwargs):
-                if structure:
-                    compiled_queries.remember(structure, self, *compiled)
-                return compiled
-        first = len(reports.walked)
-        with self._walking(reports) as walk:
-            compiled = super().as_sql(*args, **kwargs)
-            shape = shape_of(self, walk)
-            reports.walked.append(KnownQuery(compiled[0], shape))
-            reports.dependencies.append(dependencies_of(self.query, shape))
-        if not reports.walks:
+        if reports.walks:
+            return self._compile_walked(reports, *args, **kwargs)
+        structure = None if args or kwargs else self._structure()
+        if structure and (known := self._report_known(reports, structure)):
+            return known
+        compiled = self._compile_known(reports, *args, **kwargs)
+        if compiled is None:
+            first = len(reports.walked)
+            compiled = self._compile_walked(reports, *args, **kwargs)
             known_shapes.remember(compiled[0], reports.walked[first:])
+        if structure and not any(query.refusal for query in reports.dependencies):
+            compiled_queries.remember(structure, self, *compiled)
         return compiled
 
     def _structure(self) -> Structure | None:
@@ -159,6 +155,15 @@ class _TrackedCompiler(SQLCompiler):
             self.query.get_initial_alias()  # as a compilation does
         reports.dependencies.append(dependencies_of(self.query, shapes[0]))
         return text, parameters
+
+    def _compile_walked(self, reports: Reports, *args: Any, **kwargs: Any) -> Any:
+        """Compile, visit each part, and report what the query depends on."""
+        with self._walking(reports) as walk:
+            compiled = super().as_sql(*args, **kwargs)
+            shape = shape_of(self, walk)
+            reports.walked.append(KnownQuery(compiled[0], shape))
+            reports.dependencies.append(dependencies_of(self.query, shape))
+        return compiled
 
     def _compile_known(self, reports: Reports, *args: Any, **kwargs: Any) -> Any:
         """Compile without a walk, and report what the queries of this statement depend on if their shapes are known.
@@ -272,16 +277,13 @@ class _TrackedCompiler(SQLCompiler):
 
     def compiled(self) -> tuple[str, list[Any]]:
         """Return the SQL of this query and its parameters as plain values. A query with a known structure is not compiled."""
-        if (structure := self._structure()) is None:
-            sql, params = self.as_sql()
-        elif known := compiled_queries.find(structure):
+        structure = self._structure()
+        if structure and (known := compiled_queries.find(structure)):
             self._known = known
-            sql, params = known.prepare(self), structure.values
-        else:
-            with reporting() as reports:
-                sql, params = self.as_sql()
-            if not any(query.refusal for query in reports.dependencies):
-                compiled_queries.remember(structure, self, sql, params)
+            return known.prepare(self), [*map(to_plain, structure.values)]
+        # Only what reports is remembered, since it is known then whether it may be stored. Reporting costs a walk.
+        with reporting() if structure else contextlib.nullcontext():
+            sql, params = self.as_sql()
         return sql, [*map(to_plain, params)]
 
     def assembler(self) -> Assembler:

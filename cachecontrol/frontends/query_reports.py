@@ -54,7 +54,7 @@ def current_reports() -> Reports | None:
     return _current.get()
 
 
-class reporting:  # noqa: N801  # read as a verb
+class Reporting:
     """A block in which the queries that are compiled report what they depend on. Its value is where they report it."""
 
     __slots__ = ("_token",)
@@ -66,6 +66,11 @@ class reporting:  # noqa: N801  # read as a verb
 
     def __exit__(self, *_: object) -> None:
         _current.reset(self._token)
+
+
+def reporting() -> Reporting:
+    """Return a block in which the queries that are compiled report what they depend on."""
+    return Reporting()
 
 
 def run_reported(alias: str, run: Callable[[], Any], *, result_type: str | None = None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from openpyxl import load_workbook
 from openpyxl.utils.exceptions import InvalidFileException
 
 from catalog.importing.exceptions import UnreadableFileError
-from catalog.importing.text_file import RATIO_LIMIT, UNPACKED_LIMIT, ZIP_MAGICS
+from catalog.importing.text_file import DAMAGE_ERRORS, RATIO_LIMIT, UNPACKED_LIMIT, ZIP_MAGICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,13 +25,23 @@ OLD_WORKBOOK = b"\xd0\xcf\x11\xe0"
 SHOWN_DIGITS = 15
 """The digits of a number that a spreadsheet keeps and shows. Further ones come from its binary form."""
 
+READING_ERRORS = (
+    *(*DAMAGE_ERRORS, InvalidFileException, LookupError, TypeError, AttributeError, ValueError),
+    *(SyntaxError, OSError, NotImplementedError),
+)
+"""What openpyxl raises for damaged parts: it calls its classes with the names and values that it finds there."""
+
 
 def is_workbook(raw: BinaryIO) -> bool:
     """Whether a file is a workbook. Raises UnreadableFileError for one of a form that cannot be read."""
     raw.seek(0)
     magic = raw.read(4)
     if magic == OLD_WORKBOOK:
-        raise UnreadableFileError(_("The file is an old workbook (.xls). Save it as .xlsx or CSV."))
+        raise UnreadableFileError(
+            _(
+                "The file is an old workbook (.xls), or one with a password. Save it as .xlsx without a password, or as CSV."
+            )
+        )
     if magic not in ZIP_MAGICS:
         return False
     try:
@@ -48,16 +59,18 @@ def read_rows(raw: BinaryIO) -> Iterator[tuple[float, list[Any]]]:
     Raises:
         UnreadableFileError: the workbook is damaged, or unpacks to too much.
     """
-    _check_size(raw)
     try:
-        workbook = load_workbook(raw, read_only=True, data_only=True, keep_links=False)
+        _check_size(raw)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of styles and extensions, which do not matter here
+            workbook = load_workbook(raw, read_only=True, data_only=True, keep_links=False)
         sheet = workbook.active
         if sheet is None:
             return
         rows: int = sheet.max_row or 0
         for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
             yield min(1.0, number / max(rows, number)), [*map(_value, cells)]
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, SyntaxError, OSError) as error:
+    except READING_ERRORS as error:
         raise UnreadableFileError(_("The workbook is damaged.")) from error
 
 

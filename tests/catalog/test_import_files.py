@@ -149,7 +149,7 @@ def test_a_byte_that_is_invalid_in_the_named_encoding_is_reported(run_import: Ca
             {},
             "neither JSON Lines nor CSV",
         ),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", {}, "an old workbook (.xls). Save it as .xlsx"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", {}, "an old workbook (.xls), or one with a password"),
         (CSV.encode(), {"encoding": "utf-16"}, "No line of the file can be read. The file is not UTF-16"),
         (CSV.encode(), {"encoding": "klingon"}, "no encoding “klingon”"),
         (CSV.encode(), {"encoding": "base64"}, "no encoding “base64”"),

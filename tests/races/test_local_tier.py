@@ -352,7 +352,13 @@ def test_a_thread_follows_the_log_by_itself(world: World, door: Door, monkeypatc
     end(puller_module.puller)
 
 
-def test_what_a_wait_for_moves_returns_ends_entries_before_the_next_pull(world: World, door: Door) -> None:
+@pytest.mark.parametrize("protocol_version", [2, 3])
+def test_what_a_wait_for_moves_returns_ends_entries_before_the_next_pull(
+    world: World, door: Door, settings: Any, protocol_version: int
+) -> None:
+    alias = settings.CACHES["default"]
+    location = f"{alias['LOCATION']}&protocol={protocol_version}"
+    settings.CACHES = {**settings.CACHES, "default": alias | {"LOCATION": location}}
     hold(door, Subject.ROW)
     change_elsewhere(world, Subject.ROW)
     tier.drop(protocol.await_move(tier.mirror.validity.sequence, HASTY))

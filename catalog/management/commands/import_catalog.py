@@ -111,7 +111,11 @@ class Command(BaseCommand):
 
 def _load_with_decimal(*, mapping: str, decimal: str | None, **_options: Any) -> ColumnMapping:
     column_mapping = load_mapping(mapping)
-    return replace(column_mapping, decimal=decimal) if decimal else column_mapping
+    if not decimal or decimal == column_mapping.decimal:
+        return column_mapping
+    return replace(
+        column_mapping, decimal=decimal, thousands=""
+    )  # those of the mapping go with its own decimal sign
 
 
 class ProblemReport:
