@@ -4,6 +4,8 @@
 -- Fragment: everything in a session that affects the result of a query, as one text: ``t`` if it has temporary tables or views,
 -- to which PostgreSQL resolves names first; then its role, its search_path, and how values are written and texts compared.
 --
+-- The function of the read point returns the same text (migration 0005): whoever changes one writes a migration for the other.
+--
 -- The similarity thresholds of pg_trgm are empty in a session that has not loaded pg_trgm: then its defaults hold.
 concat_ws(' ',
            CASE WHEN pg_my_temp_schema() = 0 THEN false
