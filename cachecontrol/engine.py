@@ -54,7 +54,7 @@ T = TypeVar("T")
 _bypass_reason: ContextVar[Reason | None] = ContextVar("cachecontrol_bypass_reason", default=None)
 _refilled_key: ContextVar[str] = ContextVar("cachecontrol_refilled_key", default="")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.05
+FIRST_PAUSE, LONGEST_PAUSE = 0.003, 0.05
 """Seconds between two lookups of a reader that waits for another process' fill."""
 OWN_FILLS, LONGEST_FILL = 2, 5.0
 """The number of fills of its own process that a reader waits for at most, and the seconds for each."""
