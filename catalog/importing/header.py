@@ -70,6 +70,6 @@ def _check_required(names: list[str], mapping: ColumnMapping) -> None:
         columns = extractor.columns if extractor else (field,)
         if columns and not {*columns, *(column.partition(".")[0] for column in columns)}.intersection(names):
             raise UnreadableFileError(
-                _("The header has no column “%(column)s”. It has: %(names)s.")
+                _("The header has no column “%(column)s”. It has: %(names)s. --guess proposes a mapping.")
                 % {"column": ", ".join(columns), "names": ", ".join(filter(None, names))}
             )

@@ -157,7 +157,7 @@ def test_a_byte_that_is_invalid_in_the_named_encoding_is_reported(run_import: Ca
         (
             CSV.replace("sku", "Artikel").encode(),
             {},
-            "no column “sku”. It has: Artikel, name, category, price.",
+            "no column “sku”. It has: Artikel, name, category, price. --guess proposes a mapping.",
         ),
         (CSV.replace("sku;name", "SKU;Sku;name").encode(), {}, "names “sku” twice"),
         (
