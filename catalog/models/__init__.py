@@ -4,6 +4,7 @@ from catalog.models.brand import Brand
 from catalog.models.category import Category
 from catalog.models.former import FormerCategoryPath, FormerProductSlug
 from catalog.models.image import ProductImage
+from catalog.models.lexeme import Lexeme, SearchStatistics
 from catalog.models.product import Product, Status
 from catalog.models.variant import Variant
 
@@ -12,8 +13,10 @@ __all__ = [
     "Category",
     "FormerCategoryPath",
     "FormerProductSlug",
+    "Lexeme",
     "Product",
     "ProductImage",
+    "SearchStatistics",
     "Status",
     "Variant",
 ]

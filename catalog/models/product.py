@@ -19,7 +19,7 @@ from simple_history.models import HistoricalRecords
 from cachecontrol.api import TrackedQuerySet, track
 from catalog import currencies
 from catalog.fields import NormalCharField, NormalJSONField, NormalTextField
-from catalog.functions import AttributesValid, Code, JsonVector
+from catalog.functions import AttributesValid, AttributeTexts, Code, Searchable
 from catalog.validators import DESCRIPTION_LIMIT, SLUG, validate_attributes
 
 if TYPE_CHECKING:
@@ -143,10 +143,10 @@ class Product(models.Model):
     )
     search = models.GeneratedField(
         verbose_name=_("search vector"),
-        expression=SearchVector("name", "sku", weight="A", config="catalog")
-        + SearchVector("brand_name", weight="B", config="catalog")
-        + JsonVector("attributes")
-        + SearchVector("description", weight="D", config="catalog"),
+        expression=SearchVector(Searchable("name"), Searchable("sku"), weight="A", config="catalog")
+        + SearchVector(Searchable("brand_name"), weight="B", config="catalog")
+        + SearchVector(Searchable(AttributeTexts("attributes")), weight="C", config="catalog")
+        + SearchVector(Searchable("description"), weight="D", config="catalog"),
         output_field=SearchVectorField(),
         db_persist=True,
     )
