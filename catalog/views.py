@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 HOUR = 3600  # seconds
 HOME_PRODUCTS = 6  # in each row of the home page
+NEAR_CATEGORIES = 4  # beside the results of a search
 
 
 @require_safe
@@ -108,14 +109,24 @@ def product_page(request: HttpRequest, slug: str) -> HttpResponse:
 def search_page(request: HttpRequest) -> HttpResponse:
     """List the products that match a shopper's words."""
     form = ListingForm(request.GET, sorts=SEARCH_SORTS)
-    query = form.selection().q
+    selection = form.selection()
+    query = selection.q
     context: dict[str, object] = {"query": query, "noindex": True, "canonical": _canonical_url(request)}
     if query:
         result = search_products(query, among=queries.visible_products(Product.objects.all()))
         tree = queries.category_tree()
         departments = [category for category in tree if category.is_root()]
-        listing = build_listing(result.products, form, departments=departments, tree=tree, rank=result.ranked)
-        context |= {"result": result, "listing": listing, "departments": departments}
+        products = result.full_products if selection.sort else result.products
+        listing = build_listing(products, form, departments=departments, tree=tree, rank=result.ranked)
+        near = [category for category in tree if listing.counts.categories[category.pk]]
+        near.sort(key=lambda category: -listing.counts.categories[category.pk])
+        context |= {
+            "result": result,
+            "listing": listing,
+            "departments": departments,
+            "near_categories": near[:NEAR_CATEGORIES],
+            "by_relevance": not selection.sort,
+        }
     else:
         context |= {"departments": queries.departments()}
     return render(request, "catalog/search.html", context)

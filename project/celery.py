@@ -38,6 +38,7 @@ def _log_as_the_site_does(loglevel: int, **_: Any) -> None:
 @app.on_after_finalize.connect
 def _schedule(sender: Celery, **_: Any) -> None:
     """Take over the schedule of the jobs; not before, since their tasks need Django to be set up."""
-    from cachecontrol.tasks import BEAT_SCHEDULE
+    from cachecontrol import tasks as cache_tasks
+    from catalog import tasks as catalog_tasks
 
-    sender.conf.beat_schedule = BEAT_SCHEDULE
+    sender.conf.beat_schedule = cache_tasks.BEAT_SCHEDULE | catalog_tasks.BEAT_SCHEDULE

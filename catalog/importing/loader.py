@@ -14,6 +14,7 @@ from catalog.importing.batch import NULL
 from catalog.importing.exceptions import ImportStoppedError
 from catalog.importing.records import Problem, excerpt
 from catalog.importing.references import References
+from catalog.search.statistics import count_lexemes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -87,13 +88,14 @@ class Loader:
                 self.load(half)
 
     def finish(self) -> None:
-        """Update the planner's statistics, and move new words from the pending lists into the search indexes."""
+        """Update the planner's statistics and those of search, and move new words from the pending lists into its indexes."""
         if self.dry_run or not self.counts["products_created"] + self.counts["products_updated"]:
             return
         with connection.cursor() as cursor:
             for index in SEARCH_INDEXES:
                 cursor.execute("SELECT gin_clean_pending_list(%s::regclass)", [index])
             cursor.execute(f"ANALYZE {', '.join(ANALYZED_TABLES)}")
+        count_lexemes()
 
     def _write_with_retries(self, batch: Batch) -> None:
         """Write the batch. Try again if PostgreSQL rolled the transaction back in favour of another one (a deadlock)."""

@@ -141,9 +141,11 @@ class Product(models.Model):
         output_field=models.BooleanField(null=True),
         db_persist=True,
     )
+    # Without the SKU, which is found by its own indexes: a lexeme for each product would make what search counts as long as the
+    # table itself.
     search = models.GeneratedField(
         verbose_name=_("search vector"),
-        expression=SearchVector(Searchable("name"), Searchable("sku"), weight="A", config="catalog")
+        expression=SearchVector(Searchable("name"), weight="A", config="catalog")
         + SearchVector(Searchable("brand_name"), weight="B", config="catalog")
         + SearchVector(Searchable(AttributeTexts("attributes")), weight="C", config="catalog")
         + SearchVector(Searchable("description"), weight="D", config="catalog"),

@@ -21,15 +21,18 @@ WORDS_LIMIT = 4  # of a text that may be a code
 def ids_by_code(text: str) -> tuple[int, ...]:
     """Return the products that have this SKU or GTIN or a variant with it, else those whose SKU begins or ends with it.
 
-    Case does not matter, nor do the signs between letters and digits of a GTIN or of a part of a SKU.
+    Case does not matter, nor do the signs between letters and digits of a GTIN or of a part of a SKU. The SKU may stand among a few
+    other words.
     """
     typed = text.strip().upper()
-    if not typed or len(typed) > LONGEST_CODE or len(typed.split()) > WORDS_LIMIT:
+    words = typed.split()
+    if not typed or len(typed) > LONGEST_CODE or len(words) > WORDS_LIMIT:
         return ()
     code = SEPARATORS.sub("", typed)
-    products = Product.objects.alias(code=Upper("sku")).filter(code=typed)
+    skus = [typed, *(word for word in words if any(map(str.isdigit, word)))]
+    products = Product.objects.alias(code=Upper("sku")).filter(code__in=skus)
     by_gtin = Q(gtin=code, gtin__gt="") if code.isdigit() else Q()
-    variants = Variant.objects.alias(code=Upper("sku")).filter(Q(code=typed) | by_gtin)
+    variants = Variant.objects.alias(code=Upper("sku")).filter(Q(code__in=skus) | by_gtin)
     product_ids = products.order_by().values_list("pk", flat=True)
     ids = product_ids.union(variants.order_by().values_list("product_id", flat=True))[:PRODUCTS_LIMIT]
     return tuple(ids) or _ids_by_partial_code(code)

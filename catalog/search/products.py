@@ -26,7 +26,7 @@ WORD = re.compile(r"[^\W_]+")
 PRODUCTS_LIMIT = 1000  # of a result
 ENOUGH_PRODUCTS = 8  # with all words, so that none with only some of them are shown
 CANDIDATES_LIMIT = 300  # products that have some of the words, the rarest words first
-LEAST_SCORE = 0.4  # of a product with only some of the words, as a part of the best score
+LEAST_SCORE = 0.3  # of a product with only some of the words, as a part of the best score
 
 
 class Match(StrEnum):
@@ -46,6 +46,7 @@ class SearchResult:
         products: in no order; `ranked` orders them.
         match: how they match the shopper's words.
         words: the words that they match, which differ from the shopper's after a correction.
+        missing: the shopper's words that no product has, and for which none is similar.
         ids: the primary keys of the products in the order of relevance.
         full_ids: those of the products that match all words; if there are few, `ids` has others too.
         exact_ids: primary keys of products whose SKU or GTIN the shopper entered.
@@ -55,6 +56,7 @@ class SearchResult:
     products: ProductQuerySet
     match: Match
     words: str
+    missing: list[str]
     ids: list[int]
     full_ids: list[int]
     exact_ids: tuple[int, ...] = ()
@@ -63,6 +65,16 @@ class SearchResult:
     def ranked(self, products: ProductQuerySet) -> ProductQuerySet:
         """Order products by relevance: first those whose SKU or GTIN was entered, then by score, then by primary key."""
         return products.order_by(PositionIn(self.ids, "pk"))
+
+    @property
+    def full_products(self) -> ProductQuerySet:
+        """The products that match all words. Without any, those that match some: what other orders than relevance order."""
+        return self.products.filter(pk__in=self.full_ids) if self.full_ids else self.products
+
+    @property
+    def partial_count(self) -> int:
+        """The number of products that match only some of the words."""
+        return len(self.ids) - len(self.full_ids)
 
 
 def search_products(text: str, *, among: ProductQuerySet) -> SearchResult:
@@ -73,7 +85,11 @@ def search_products(text: str, *, among: ProductQuerySet) -> SearchResult:
         among: the products to search in.
     """
     text = to_nfc(text.replace("\x00", " "))
-    exact_ids = tuple(among.filter(pk__in=ids).order_by().values_list("pk", flat=True)) if (ids := ids_by_code(text)) else ()
+    exact_ids = (
+        tuple(among.filter(pk__in=ids).order_by().values_list("pk", flat=True))
+        if (ids := ids_by_code(text))
+        else ()
+    )
     terms = read_terms(text, existing=lambda lexemes: _existing(lexemes, among), correct=not exact_ids)
     full = _candidates(terms.query_for_all(), text, among, limit=PRODUCTS_LIMIT)
     full_pks = {row.pk for row in full}
@@ -87,6 +103,7 @@ def search_products(text: str, *, among: ProductQuerySet) -> SearchResult:
         products=among.filter(pk__in=pks) if pks else among.none(),
         match=_match(terms, pks, full_pks or exact_ids),
         words=_corrected_text(text, terms, scored[0][1].pk if scored else 0, among),
+        missing=[word.text for word in terms.words if not word.is_known],
         ids=pks,
         full_ids=[pk for pk in pks if pk in full_pks or pk in exact_ids],
         exact_ids=exact_ids,

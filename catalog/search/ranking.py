@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from catalog.search.terms import Term
 
-NAME_WEIGHT = 1.25  # of a word in the name, SKU, brand or attributes, beside one in the description
+NAME_WEIGHT = 1.25  # of a word in the name, brand or attributes, beside one in the description
 BRAND_WEIGHT = 2.25  # of a word in the brand, or the first of the name, which often is the brand
 SIMILARITY_WEIGHT = 3.0  # of the similarity of the name and the text
 LENGTH_WEIGHT = 0.1  # of the length of a product's texts, beside the mean
@@ -36,7 +36,9 @@ class Candidate:
     similarity: float
 
 
-def ranked(candidates: Iterable[Candidate], terms: list[Term], *, total: int) -> list[tuple[float, Candidate]]:
+def ranked(
+    candidates: Iterable[Candidate], terms: list[Term], *, total: int
+) -> list[tuple[float, Candidate]]:
     """Return the candidates with their scores, the best first, and equal ones by their primary keys.
 
     Args:
@@ -45,7 +47,8 @@ def ranked(candidates: Iterable[Candidate], terms: list[Term], *, total: int) ->
     """
     rows = list(candidates)
     weights = [
-        [(_token(other.lexeme), other.weight * rarity(other.products, total)) for other in term] for term in terms
+        [(_token(other.lexeme), other.weight * rarity(other.products, total)) for other in term]
+        for term in terms
     ]
     lengths = [row.lexemes.count("' '") + 1 for row in rows]
     mean = sum(lengths) / max(len(rows), 1)
@@ -68,7 +71,9 @@ def rarity(products: int, total: int) -> float:
 def _score(row: Candidate, weights: list[list[tuple[str, float]]]) -> float:
     score = 0.0
     for term in weights:
-        score += max((_weight_in(row, token) * weight for token, weight in term if token in row.lexemes), default=0.0)
+        score += max(
+            (_weight_in(row, token) * weight for token, weight in term if token in row.lexemes), default=0.0
+        )
     return score
 
 

@@ -25,7 +25,7 @@ def count_if_changed() -> bool:
     """Count the lexemes if enough products have changed since the last count, and return whether they were counted."""
     last = SearchStatistics.objects.filter(pk=COUNTED_ROW).first()
     with connection.cursor() as cursor:
-        changes = _value(cursor, CHANGES) or 0
+        changes = _changes(cursor)
     if last and changes == last.changes:
         return False
     if last and timezone.now() - last.counted_at < LONGEST_WAIT:
@@ -41,13 +41,17 @@ def count_lexemes() -> bool:
     with transaction.atomic(), connection.cursor() as cursor:
         if not _value(cursor, LOCK):
             return False
-        changes = _value(cursor, CHANGES) or 0
+        changes = _changes(cursor)
         cursor.execute(COUNT)
         products = _value(cursor, "SELECT count(*) FROM catalog_product")
         SearchStatistics.objects.update_or_create(
             pk=COUNTED_ROW, defaults={"products": products, "changes": changes, "counted_at": timezone.now()}
         )
     return True
+
+
+def _changes(cursor: Any) -> int:
+    return _value(cursor, CHANGES) or 0
 
 
 def _value(cursor: Any, sql: str) -> Any:

@@ -29,7 +29,6 @@ ALTERNATIVES_LIMIT = 3  # of a corrected word
 SHORTEST_TYPO = 3  # characters of a word that is corrected
 LEAST_SIMILARITY = 0.3
 CORRECTION_WEIGHT = 0.9
-PAIR_WEIGHT = 0.7
 # A word that products have is corrected too, if so many times more products have a word with one other letter.
 DOMINANCE = 100
 
@@ -49,6 +48,11 @@ class Word:
     lexemes: list[str] = field(default_factory=list)
     spellings: list[Alternative] = field(default_factory=list)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether products have the word, or one that is similar."""
+        return any(self.parts) or _is_known(self.compound)
+
 
 @dataclass(slots=True)
 class Terms:
@@ -56,34 +60,22 @@ class Terms:
 
     Args:
         words: those that are not ignored.
-        pairs: for the index of a word that forms a compound with the next one, the term of the compound.
         total: the number of products, as last counted.
         corrections: by the lexeme of a word that was corrected, that of the word that was meant.
     """
 
     words: list[Word]
-    pairs: dict[int, Term]
     total: int
     corrections: dict[str, str] = field(default_factory=dict)
 
     @property
     def all(self) -> list[Term]:
         """The terms that count for the order of products."""
-        terms = [term for word in self.words for term in (*word.parts, word.compound)]
-        return [term for term in (*terms, *self.pairs.values()) if term]
+        return [term for word in self.words for term in (*word.parts, word.compound) if term]
 
     def query_for_all(self) -> str:
         """Return the `tsquery` for products that match all words; empty if no product can."""
-        queries = []
-        index = 0
-        while index < len(self.words):
-            query, step = _word_query(self.words[index]), 1
-            if index in self.pairs:
-                both = [query, _word_query(self.words[index + 1])]
-                pair = _term_query(self.pairs[index])
-                query, step = f"(({' & '.join(both)}) | {pair})" if all(both) else pair, 2
-            queries.append(query)
-            index += step
+        queries = [_word_query(word) for word in self.words]
         return " & ".join(queries) if all(queries) else ""
 
 
@@ -99,26 +91,26 @@ def read_terms(text: str, *, existing: Callable[[list[str]], set[str]], correct:
     words = [Word(text) for text in typed[:WORDS_LIMIT]]
     spellings = [_spellings(word.text) for word in words]
     compounds = [_compound(word.text) for word in words]
-    pairs = [SEPARATORS.sub("", a.text + b.text) for a, b in pairwise(words)]
+    pairs = [SEPARATORS.sub("", left.text + right.text) for left, right in pairwise(words)]
     groups = [*([compound] for compound in compounds), *([pair] for pair in pairs), *spellings]
     found, total = lexemes_of([spelling for group in groups for spelling in group])
     lexemes = iter(found)
     grouped = [[next(lexemes) for _spelling in group] for group in groups]
     for word, compound, alternatives in zip(words, grouped, grouped[2 * len(words) - 1 :], strict=False):
         _fill(word, alternatives, compound[0][:1])
-    known_pairs = {
-        index: [replace(pair[0], weight=PAIR_WEIGHT)]
-        for index, (pair,) in enumerate(grouped[len(words) : 2 * len(words) - 1])
-        if len(pair) == 1 and pair[0].products and words[index].parts and words[index + 1].parts
-    }
-    terms = _without_ignored(Terms(words, known_pairs, total))
+    for (left, right), (pair, *_) in zip(pairwise(words), grouped[len(words) :], strict=False):
+        _add_pair(left, right, pair)
+    terms = Terms([word for word in words if word.parts or word.compound], total)
     return _corrected(terms, existing) if correct else terms
 
 
-def _without_ignored(terms: Terms) -> Terms:
-    kept = [index for index, word in enumerate(terms.words) if word.parts or word.compound]
-    pairs = {kept.index(index): pair for index, pair in terms.pairs.items() if index in kept}
-    return replace(terms, words=[terms.words[index] for index in kept], pairs=pairs)
+def _add_pair(left: Word, right: Word, pair: list[Alternative]) -> None:
+    """Let the compound of two words count for each of them, as much as the word itself, if products have it."""
+    if len(pair) != 1 or not pair[0].products or not len(left.parts) == len(right.parts) == 1:
+        return
+    for part in (left.parts[0], right.parts[0]):
+        products = min(part[0].products or pair[0].products, pair[0].products)
+        part.append(replace(pair[0], products=products))
 
 
 def _spellings(word: str) -> list[str]:
@@ -131,7 +123,9 @@ def _spellings(word: str) -> list[str]:
         plain,
         GERMAN_ENDING.sub("", plain),
     ]
-    return list(dict.fromkeys([INNER_SEPARATORS.sub(" ", word), *(other for other in others if other != lower)]))
+    return list(
+        dict.fromkeys([INNER_SEPARATORS.sub(" ", word), *(other for other in others if other != lower)])
+    )
 
 
 def _compound(word: str) -> str:
@@ -159,7 +153,9 @@ def _corrected(terms: Terms, existing: Callable[[list[str]], set[str]]) -> Terms
     parts = [(part, word) for word in terms.words if not _is_known(word.compound) for part in word.parts]
     uncounted = [part[0].lexeme for part, _word in parts if not _is_known(part)]
     unknown = {*uncounted} - existing(uncounted) if uncounted else set()
-    doubtful = [(part, word) for part, word in parts if part[0].lexeme in unknown or _may_be_typo(part, terms.total)]
+    doubtful = [
+        (part, word) for part, word in parts if part[0].lexeme in unknown or _may_be_typo(part, terms.total)
+    ]
     doubtful = [pair for pair in doubtful if len(pair[0][0].lexeme) >= SHORTEST_TYPO][:CORRECTIONS_LIMIT]
     asked = {part[0].lexeme: _asked(part, word, unknown) for part, word in doubtful}
     similar = similar_lexemes(lexeme for lexemes in asked.values() for lexeme in lexemes) if asked else {}

@@ -92,7 +92,9 @@ class BM25:
             for number in numbers:
                 count, length = self.words[number][word], self.lengths[number] / self.mean
                 scores[number] += rarity * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * length))
-        return [number for number, _score in sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))[:TOP]]
+        return [
+            number for number, _score in sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))[:TOP]
+        ]
 
 
 def _words(text: str) -> list[str]:

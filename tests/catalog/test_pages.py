@@ -16,6 +16,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from catalog.models import Product, ProductImage
+from catalog.search.statistics import count_lexemes
 from tests.catalog import factories
 
 if TYPE_CHECKING:
@@ -146,10 +147,41 @@ class TestListings:
 class TestSearch:
     def test_it_shows_the_words_and_their_correction(self, client: Client) -> None:
         factories.product("Linen shirt", path="Clothing/Shirts")
+        count_lexemes()
         assert "Results for “shirts”" in html(client, "/search/?q=shirts")
-        assert "These match <strong>shirt</strong>" in html(client, "/search/?q=shrit")
+        corrected = html(client, "/search/?q=shrit")
+        assert "Results for “shirt”" in corrected
+        assert "No product, or hardly any, has “shrit”" in corrected
         assert "and nothing has a similar spelling" in html(client, "/search/?q=xqzwv")
         assert "What are you looking for?" in html(client, "/search/")
+
+    def test_it_says_which_words_were_left_out_and_which_categories_are_near(self, client: Client) -> None:
+        factories.product("Linen shirt", path="Clothing/Shirts")
+        page = html(client, "/search/?q=linen xqzwv")
+        assert "No product has all of these words." in page
+        assert "No product has: <s>xqzwv</s>" in page
+        assert links(page, "Shirts")[0] == "/c/clothing/shirts/"
+
+    def test_it_says_how_many_have_all_words_unless_it_is_filtered_or_sorted(self, client: Client) -> None:
+        for name in ("Linen shirt", "Linen shirt, long", "Silk shirt"):
+            factories.product(name, path="Clothing/Shirts")
+        for number in range(9):
+            factories.product(f"Iron pan {number}")
+        count_lexemes()
+        text = "The first 2 products have all of your words, the others have some of them."
+        assert text in html(client, "/search/?q=linen shirt")
+        by_price = html(client, "/search/?q=linen shirt&sort=price")
+        assert text not in by_price
+        assert "Silk shirt" not in by_price
+
+    def test_it_says_when_there_are_more_than_it_shows(
+        self, client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("catalog.search.products.PRODUCTS_LIMIT", 2)
+        monkeypatch.setattr("catalog.search.products.ENOUGH_PRODUCTS", 2)
+        for number in range(4):
+            factories.product(f"Spoon {number}")
+        assert "More than 2 products" in html(client, "/search/?q=spoon")
 
     def test_it_can_be_limited_to_a_department(self, client: Client) -> None:
         factories.product("Blue shirt", path="Clothing/Shirts")

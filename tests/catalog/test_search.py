@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from catalog import search
-from catalog.models import Product
-from catalog.search import Match, codes
+from catalog.models import Lexeme, Product, SearchStatistics
+from catalog.search import Match, codes, statistics
 from catalog.search.lexemes import is_one_typo
 from catalog.search.statistics import count_lexemes
 from tests.catalog import factories
+from tests.patience import LONG
 
 pytestmark = pytest.mark.django_db
 
@@ -129,7 +133,12 @@ def test_one_typing_error_is_recognised_and_found_by_deletions() -> None:
             for _ in range(50):
                 i, letter = rng.randrange(len(word)), rng.choice(letters)
                 swapped = word[:i] + word[i + 1 : i + 2] + word[i] + word[i + 2 :]
-                slips = (word[:i] + word[i + 1 :], word[:i] + letter + word[i + 1 :], word[:i] + letter + word[i:], swapped)
+                slips = (
+                    word[:i] + word[i + 1 :],
+                    word[:i] + letter + word[i + 1 :],
+                    word[:i] + letter + word[i:],
+                    swapped,
+                )
                 for slip in slips:
                     assert is_one_typo(word, slip), slip
                     cursor.execute("SELECT catalog_deletions(%s) && catalog_deletions(%s)", [word, slip])
@@ -263,3 +272,210 @@ def test_parts_of_skus_are_searched_in_indexes() -> None:
     assert "on product_code " in plan
     assert "on product_code_reversed " in plan
     assert "Seq Scan" not in plan
+
+
+def test_the_candidates_are_found_in_the_index_of_search_vectors() -> None:
+    category = factories.category("Garden")
+    Product.objects.bulk_create(
+        Product(
+            name=f"Hose {number}",
+            slug=f"hose-{number}",
+            sku=f"HOSE{number}",
+            price=1,
+            category=category,
+            status="published",
+            publish_at=factories.LONG_AGO,
+        )
+        for number in range(3000)
+    )
+    with CaptureQueriesContext(connection) as context:
+        search_names("linen shirts")
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE catalog_product")
+    statements = [query["sql"] for query in context if "name_lexemes" in query["sql"]]
+    assert statements
+    for statement in statements:
+        plan = plan_of(statement)
+        assert "on product_search" in plan
+        assert "Seq Scan" not in plan
+
+
+@pytest.mark.parametrize("text", ["wh1000xm4", "WH‑1000–XM4", "wh 1000 xm4", "Wh/1000xm4", "WH_1000XM4"])
+def test_a_sku_is_found_with_other_signs_and_case(products_with_codes: None, text: str) -> None:
+    assert found_skus(text)[0] == "WH-1000XM4"
+
+
+@pytest.mark.parametrize("text", ["4006381333931", "4006381 333931", "4-006381-333931"])
+def test_a_gtin_is_found_with_separators(text: str) -> None:
+    product = factories.product("Highlighter", sizes={"S": 1})
+    product.variants.update(gtin="4006381333931")
+    factories.product("Counted 4006381 times")
+    assert search_names(text)[1][0] == "Highlighter"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("kueche", "Mülleimer für die Küche"),
+        ("kuche", "Mülleimer für die Küche"),
+        ("Küche", "Mülleimer für die Küche"),
+        ("strasse", "Straße bei Nacht"),
+        ("Straße", "Straße bei Nacht"),
+        ("13 inch sleeve", 'Sleeve 13" felt'),
+        ("13in sleeve", 'Sleeve 13" felt'),
+        ("13-inch sleeve", 'Sleeve 13" felt'),
+        ('sleeve 13"', 'Sleeve 13" felt'),
+        ("15.4 inch sleeve", "Sleeve 15.4-inch"),
+        ("1.5l kettle", "Kettle 1.5 l"),
+        ("kettle 1.5 l", "Kettle 1.5 l"),
+        ("red cotton shirt", "Everyday Shirt"),
+        ("acme red shirt", "Everyday Shirt"),
+        ("the kettle of the", "Kettle 1.5 l"),
+        ("🫖 kettle", "Kettle 1.5 l"),
+        ("kettle " + "and " * 200, "Kettle 1.5 l"),
+        ("烧水壶", "电热烧水壶 1.5升"),
+        ("水壶 电热", "电热烧水壶 1.5升"),
+        ("sleeves felt", 'Sleeve 13" felt'),
+        ("tee-shirt", "Plain Teeshirt"),
+        ("tee shirt", "Plain Teeshirt"),
+        ("sun glasses", "Dark Sunglasses"),
+        ("wi-fi router", "WiFi Router"),
+        ("wifi router", "WiFi Router"),
+        ("wi fi router", "WiFi Router"),
+    ],
+)
+def test_what_shoppers_type_finds_what_they_mean(text: str, name: str) -> None:
+    for number, other in enumerate(
+        (
+            "Mülleimer für die Küche",
+            "Straße bei Nacht",
+            'Sleeve 13" felt',
+            "Sleeve 15.4-inch",
+            "Kettle 1.5 l",
+            "电热烧水壶 1.5升",
+            "Plain Teeshirt",
+            "Dark Sunglasses",
+            "Wine Glasses for the Sun Deck",
+            "WiFi Router",
+        )
+    ):
+        factories.product(other, slug=f"typed-{number}")
+    factories.product(
+        "Everyday Shirt", brand_name="Acme", attributes={"Colour": "Red", "Material": ["Cotton"]}
+    )
+    match, names = search_names(text)
+    assert (match, names[0]) == (Match.ALL, name)
+
+
+def test_a_slip_that_some_products_have_is_mended_if_many_more_have_the_word_that_was_meant() -> None:
+    for number in range(120):
+        factories.product(f"Garden Hose {number}")
+    factories.product("Garden Hise, a typing error")
+    match, names = search_names("garden hise")
+    assert match == Match.CORRECTED
+    assert names[0] == "Garden Hise, a typing error"
+    assert len(names) == 121
+
+
+def test_a_word_that_is_only_rare_is_not_mended() -> None:
+    for number in range(20):
+        factories.product(f"Solar Lamp {number}")
+    factories.product("Polar Lamp")
+    assert search_names("polar lamp")[:1] == (Match.ALL,)
+    assert search_names("polar lamp")[1][0] == "Polar Lamp"
+
+
+@pytest.mark.parametrize("text", ["!?", "---", "🫙", "\x00", " ", "the", '"'])
+def test_only_signs_and_ignored_words_find_nothing(text: str) -> None:
+    assert search_names(text) == (Match.NONE, [])
+
+
+def test_a_new_word_is_found_before_it_is_counted() -> None:
+    count_lexemes()
+    factories.product("Zeppelin Kite")
+    result = search.search_products("zeppelin", among=Product.objects.visible())
+    assert (result.match, [product.name for product in result.products]) == (Match.ALL, ["Zeppelin Kite"])
+
+
+def test_search_finds_products_if_nothing_was_ever_counted() -> None:
+    result = search.search_products("linen shirt", among=Product.objects.visible())
+    assert [product.name for product in result.ranked(result.products)][0] == "Linen Shirt"
+    assert result.match == Match.ALL
+
+
+def test_a_result_says_which_words_no_product_has() -> None:
+    count_lexemes()
+    result = search.search_products("linen xqzwv shirt", among=Product.objects.visible())
+    assert result.match == Match.ANY
+    assert result.missing == ["xqzwv"]
+    assert [product.name for product in result.ranked(result.products)][0] == "Linen Shirt"
+
+
+def test_products_with_some_of_the_words_follow_if_few_have_all() -> None:
+    for name in ("Linen Shirt, long", "Silk Shirt"):
+        factories.product(name)
+    count_lexemes()
+    result = search.search_products("linen shirt", among=Product.objects.visible())
+    names = [product.name for product in result.ranked(result.products)]
+    assert names[:2] == ["Linen Shirt", "Linen Shirt, long"]
+    assert len(result.full_ids) == 2
+    assert result.partial_count == len(names) - 2
+    assert {product.name for product in result.full_products} == {"Linen Shirt", "Linen Shirt, long"}
+
+
+def test_a_result_is_cut_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catalog.search.products.PRODUCTS_LIMIT", 3)
+    monkeypatch.setattr("catalog.search.products.ENOUGH_PRODUCTS", 3)
+    for number in range(5):
+        factories.product(f"Spoon {number}")
+    result = search.search_products("spoon", among=Product.objects.visible())
+    assert result.is_cut
+    assert result.products.count() == 3
+
+
+class TestStatistics:
+    def test_they_count_the_products_that_have_a_lexeme(self) -> None:
+        assert count_lexemes()
+        assert Lexeme.objects.get(lexeme="linen").products == 2
+        Product.objects.filter(name="Linen Shirt").delete()
+        assert count_lexemes()
+        assert Lexeme.objects.get(lexeme="linen").products == 1
+        assert SearchStatistics.objects.get().products == Product.objects.count()
+
+    def test_words_that_no_product_has_any_more_are_deleted(self) -> None:
+        count_lexemes()
+        Product.objects.filter(name="Nike Racer").delete()
+        count_lexemes()
+        assert not Lexeme.objects.filter(lexeme="nike").exists()
+
+    def test_they_are_counted_again_after_enough_changes_or_an_hour(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        changes = [1000]
+        monkeypatch.setattr(statistics, "_changes", lambda cursor: changes[0])
+        assert statistics.count_if_changed()
+        assert not statistics.count_if_changed()
+        SearchStatistics.objects.update(products=5000)
+        changes[0] += 49
+        assert not statistics.count_if_changed()
+        changes[0] += 1
+        assert statistics.count_if_changed()
+        SearchStatistics.objects.update(products=5000)
+        changes[0] += 1
+        assert not statistics.count_if_changed()
+        SearchStatistics.objects.update(counted_at=timezone.now() - timedelta(hours=2))
+        assert statistics.count_if_changed()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_one_process_counts_at_a_time() -> None:
+    with ThreadPoolExecutor(1) as pool, transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statistics.LOCK)
+        assert not pool.submit(_count_and_close).result(timeout=LONG)
+
+
+def _count_and_close() -> bool:
+    try:
+        return count_lexemes()
+    finally:
+        connection.close()
