@@ -21,7 +21,7 @@ from catalog.forms import PARAMS, SEARCH_PARAMS, SEARCH_SORTS, SORTS, ListingFor
 from catalog.listing import build_listing
 from catalog.models import Product
 from catalog.models.product import ON_SALE
-from catalog.search import search_products
+from catalog.search import search_products, suggest
 from catalog.sitemaps import SITEMAPS
 from catalog.structured_data import breadcrumb_list, build_crumbs, product_data
 
@@ -130,6 +130,17 @@ def search_page(request: HttpRequest) -> HttpResponse:
     else:
         context |= {"departments": queries.departments()}
     return render(request, "catalog/search.html", context)
+
+
+@require_safe
+@cached_page("catalog.suggestions", ttl=HOUR, params=["q"], vary=["language"])
+def suggestions(request: HttpRequest) -> HttpResponse:
+    """List what a shopper may be about to search for, as the options of the search field (`search.js`)."""
+    text = request.GET.get("q", "")
+    found = suggest(text, among=queries.visible_products(Product.objects.all()))
+    response = render(request, "catalog/_suggestions.html", {"suggestions": found})
+    response.headers["X-Robots-Tag"] = "noindex"
+    return response
 
 
 @require_safe

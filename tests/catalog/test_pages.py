@@ -183,6 +183,21 @@ class TestSearch:
             factories.product(f"Spoon {number}")
         assert "More than 2 products" in html(client, "/search/?q=spoon")
 
+    def test_suggestions_link_to_what_they_name(self, client: Client) -> None:
+        factories.product(
+            "Silk <b>shirt</b>", path="Clothing/Silk", brand_name="Silk & Co", slug="silk-shirt"
+        )
+        count_lexemes()
+        page = html(client, "/search/suggestions/?q=sil")
+        assert re.findall(r'data-url="([^"]+)"', page) == [
+            "/c/clothing/silk/",
+            "/search/?q=Silk%20%26%20Co&amp;brand=silk-co",
+            "/p/silk-shirt/",
+        ]
+        assert "<b>" not in page
+        assert "<html" not in page
+        assert not html(client, "/search/suggestions/").strip()
+
     def test_it_can_be_limited_to_a_department(self, client: Client) -> None:
         factories.product("Blue shirt", path="Clothing/Shirts")
         factories.product("Blue mug", path="Kitchen/Mugs")

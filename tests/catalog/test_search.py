@@ -479,3 +479,39 @@ def _count_and_close() -> bool:
         return count_lexemes()
     finally:
         connection.close()
+
+
+class TestSuggestions:
+    @pytest.fixture(autouse=True)
+    def counted(self) -> None:
+        factories.product(
+            "Walnut Table", path="Home/Walnut Furniture", brand_name="Walton", slug="walnut-table"
+        )
+        factories.product("Hidden Walnut", status="draft")
+        count_lexemes()
+
+    @staticmethod
+    def texts(text: str) -> tuple[list[str], list[str], list[str]]:
+        found = search.suggest(text, among=Product.objects.visible())
+        return tuple([row.name for row in rows] for rows in (found.categories, found.brands, found.products))  # type: ignore[return-value]
+
+    def test_they_are_categories_brands_and_products_that_begin_with_the_text(self) -> None:
+        categories, brands, products = self.texts("wal")
+        assert (categories, brands) == (["Walnut Furniture"], ["Walton"])
+        assert sorted(products) == ["Walnut Running Shoe", "Walnut Table"]
+
+    @pytest.mark.parametrize(
+        "text", ["linen tr", "LINEN TROU", "linen trousers", "blue linen  t", "trousers lin"]
+    )
+    def test_the_last_word_is_the_beginning_of_one_and_the_others_are_complete(self, text: str) -> None:
+        assert self.texts(text)[2] == ["Blue Linen Trousers"]
+
+    @pytest.mark.parametrize("text", ["", "w", "!", "  ", "x" * 200, "\x00", "(wal[", "xqzw", "the"])
+    def test_other_texts_have_none_and_break_nothing(self, text: str) -> None:
+        assert self.texts(text)[0] in ([], ["Walnut Furniture"])
+        assert len(self.texts(text)[2]) <= 2
+
+    def test_the_most_similar_names_come_first(self) -> None:
+        factories.product("Walnut Table Top with a Drawer and a Lamp")
+        count_lexemes()
+        assert self.texts("walnut ta")[2][0] == "Walnut Table"

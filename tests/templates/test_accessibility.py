@@ -9,6 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from catalog.search.statistics import count_lexemes
 from tests.catalog import factories
 
 if TYPE_CHECKING:
@@ -133,3 +134,57 @@ def test_the_first_link_of_the_keyboard_skips_to_the_content(shown: Any, live_se
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("#content$"))
+
+
+def test_suggestions_are_chosen_by_keyboard(shown: Any, live_server: Any) -> None:
+    count_lexemes()
+    page = shown(f"{live_server.url}/", DESK)
+    field = page.get_by_role("combobox", name="Search the shop")
+    field.press_sequentially("lam")
+    options = page.get_by_role("listbox", name="Suggestions").get_by_role("option")
+    expect(options).to_have_count(2)  # the category Lamps, and the product
+    expect(field).to_have_attribute("aria-expanded", "true")
+    results = Axe().run(page, options={"runOnly": RULES})
+    assert results.violations_count == 0, results.generate_report()
+    field.press("ArrowDown")
+    expect(options.first).to_have_attribute("aria-selected", "true")
+    field.press("ArrowUp")
+    field.press("ArrowUp")
+    expect(options.last).to_have_attribute("aria-selected", "true")
+    expect(field).to_have_attribute("aria-activedescendant", "suggestion-1")
+    field.press("Escape")
+    expect(options.first).to_be_hidden()
+    expect(field).to_have_value("lam")
+    field.press("ArrowDown")
+    expect(options.first).to_be_visible()
+    field.press("ArrowDown")
+    field.press("Enter")
+    expect(page).to_have_url(re.compile(r"/c/home/lamps/$"))
+
+
+def test_suggestions_are_chosen_by_pointer_and_go_with_the_focus(shown: Any, live_server: Any) -> None:
+    count_lexemes()
+    page = shown(f"{live_server.url}/", PHONE)
+    field = page.get_by_role("combobox", name="Search the shop")
+    field.press_sequentially("lamp")
+    option = page.get_by_role("option", name="Lamp", exact=True)
+    option.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+    field.press("Tab")
+    expect(option).to_be_hidden()
+    field.press("ArrowDown")
+    option.click()
+    expect(page).to_have_url(re.compile(r"/p/lamp-\d+/$"))
+
+
+def test_an_empty_suggestion_or_a_server_that_is_gone_leaves_a_plain_field(
+    shown: Any, live_server: Any
+) -> None:
+    page = shown(f"{live_server.url}/", DESK)
+    page.route("**/suggestions/*", lambda route: route.abort())
+    field = page.get_by_role("combobox", name="Search the shop")
+    field.press_sequentially("lamp")
+    page.wait_for_timeout(400)
+    expect(field).to_have_attribute("aria-expanded", "false")
+    field.press("Enter")
+    expect(page).to_have_url(re.compile(r"/search/\?q=lamp$"))
