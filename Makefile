@@ -1,6 +1,6 @@
 # make up: set everything up and run the product. make test: set up what tests need and run them.
 
-.PHONY: help up dev test test-fast coverage newest lint lock bench bench-peers prove prove-rules django-suite clean
+.PHONY: help up dev test test-fast coverage newest lint lock bench bench-peers bench-search prove prove-rules django-suite clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= $(or $(shell for python in python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -64,6 +64,9 @@ bench: .venv/requirements-dev.txt ## Measure the cache against Django's and with
 
 bench-peers: .venv/requirements-dev.txt ## Measure it over HTTP beside nginx and other caches, into docs/performance.md; ARGS= goes to the command
 	@$(RUN) -m tests.bench.http $(ARGS)
+
+bench-search: .venv/requirements-dev.txt ## Measure what search finds and how long it takes, into docs/performance.md; ARGS= goes to the command
+	@$(RUN) -m tests.bench.search $(ARGS)
 
 prove: .venv/requirements-dev.txt ## Run real processes under faults and judge every answer of the cache; ARGS= goes to the command
 	@$(RUN) manage.py prove $(ARGS)

@@ -74,29 +74,6 @@ class LexemeQuery(SearchQuery):
         return f"({sql})::tsquery", list(params)
 
 
-class LexemeText(models.Func):
-    """The lexemes of a search vector as text, each in quotation marks.
-
-    Args:
-        vector: the name of the field.
-        weights: letters; only lexemes that have one of these weights are in the text. Without letters all are.
-        positions: each lexeme is followed by its positions and their weights.
-    """
-
-    output_field = models.TextField()
-    is_immutable = True
-
-    def __init__(self, vector: str, *, weights: str = "", positions: bool = False) -> None:
-        super().__init__(vector)
-        self.weights = weights
-        self.positions = positions
-
-    def as_sql(self, compiler: Any, connection: Any, **_context: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
-        sql, params = compiler.compile(self.source_expressions[0])
-        chosen = f"ts_filter({sql}, '{{{','.join(self.weights)}}}')" if self.weights else sql
-        return f"({chosen})::text" if self.positions else f"strip({chosen})::text", list(params)
-
-
 class PositionIn(models.Func):
     """The position of a number in a list."""
 

@@ -8,10 +8,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from django.contrib.postgres.search import TrigramSimilarity
-from django.db.models import TextField, Value
+from django.db.models import Count, TextField, Value
+from django.db.models.functions import Cast
 
 from catalog.fields import to_nfc
-from catalog.functions import LexemeQuery, LexemeText, PositionIn
+from catalog.functions import LexemeQuery, PositionIn
 from catalog.search.codes import ids_by_code
 from catalog.search.ranking import Candidate, ranked
 from catalog.search.terms import any_query, read_terms
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 WORD = re.compile(r"[^\W_]+")
 PRODUCTS_LIMIT = 1000  # of a result
 ENOUGH_PRODUCTS = 8  # with all words, so that none with only some of them are shown
-CANDIDATES_LIMIT = 300  # products that have some of the words, the rarest words first
+CANDIDATES_LIMIT = 200  # products that have some of the words, the rarest words first
 LEAST_SCORE = 0.3  # of a product with only some of the words, as a part of the best score
 
 
@@ -137,24 +138,26 @@ def _candidates(query: str, text: str, among: ProductQuerySet, *, limit: int) ->
         return []
     rows = among.filter(search=LexemeQuery(query)).order_by()
     values = rows.annotate(
-        brand_lexemes=LexemeText("search", weights="b"),
-        name_lexemes=LexemeText("search", weights="abc", positions=True),
-        lexemes=LexemeText("search"),
-        similarity=TrigramSimilarity("name", text),
-    ).values_list("pk", "brand_lexemes", "name_lexemes", "lexemes", "similarity")
+        vector=Cast("search", TextField()), similarity=TrigramSimilarity("name", text)
+    ).values_list("pk", "vector", "similarity")
     return [Candidate(*row) for row in values[:limit]]
 
 
 def _existing(lexemes: list[str], among: ProductQuerySet) -> set[str]:
-    """Return the lexemes that at least one product has, in one statement."""
+    """Return the lexemes that at least one product has, in one statement.
+
+    The products are counted: for the first one alone, the planner would read the table and not the index.
+    """
     queries = [
         among.filter(search=LexemeQuery(any_query([lexeme])))
         .order_by()
         .annotate(lexeme=Value(lexeme, output_field=TextField()))
-        .values_list("lexeme", flat=True)[:1]
+        .values("lexeme")
+        .annotate(products=Count("pk"))
+        .values_list("lexeme", "products")
         for lexeme in dict.fromkeys(lexemes)
     ]
-    return set(queries[0].union(*queries[1:], all=True))
+    return {lexeme for lexeme, products in queries[0].union(*queries[1:], all=True) if products}
 
 
 def _corrected_text(text: str, terms: Terms, best: int, among: ProductQuerySet) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 NAME_WEIGHT = 1.25  # of a word in the name, brand or attributes, beside one in the description
 BRAND_WEIGHT = 2.25  # of a word in the brand, or the first of the name, which often is the brand
+FIRST_OF_NAME = "1A"  # the first position, of a name
 SIMILARITY_WEIGHT = 3.0  # of the similarity of the name and the text
 LENGTH_WEIGHT = 0.1  # of the length of a product's texts, beside the mean
 
@@ -23,16 +24,12 @@ class Candidate:
 
     Args:
         pk: its primary key.
-        brand_lexemes: the text of its search vector for the name of the brand alone.
-        name_lexemes: the same without the description, with positions.
-        lexemes: the same in whole.
+        vector: the text of its search vector: each lexeme in quotation marks, with its positions and their weights.
         similarity: of its name and the shopper's text, from 0 to 1.
     """
 
     pk: int
-    brand_lexemes: str
-    name_lexemes: str
-    lexemes: str
+    vector: str
     similarity: float
 
 
@@ -50,7 +47,7 @@ def ranked(
         [(_token(other.lexeme), other.weight * rarity(other.products, total)) for other in term]
         for term in terms
     ]
-    lengths = [row.lexemes.count("' '") + 1 for row in rows]
+    lengths = [row.vector.count("':") for row in rows]
     mean = sum(lengths) / max(len(rows), 1)
     scores = [
         _score(row, weights) / (1 + LENGTH_WEIGHT * length / mean) + SIMILARITY_WEIGHT * row.similarity
@@ -71,21 +68,24 @@ def rarity(products: int, total: int) -> float:
 def _score(row: Candidate, weights: list[list[tuple[str, float]]]) -> float:
     score = 0.0
     for term in weights:
-        score += max(
-            (_weight_in(row, token) * weight for token, weight in term if token in row.lexemes), default=0.0
-        )
+        score += max((_place_weight(row.vector, token) * weight for token, weight in term), default=0.0)
     return score
 
 
-def _weight_in(row: Candidate, token: str) -> float:
-    """Return how much a word counts by where the product has it."""
-    if token not in row.name_lexemes:
-        return 1.0
-    is_brand = token in row.brand_lexemes or f"{token}:1A" in row.name_lexemes
-    return BRAND_WEIGHT if is_brand else NAME_WEIGHT
+def _place_weight(vector: str, token: str) -> float:
+    """Return how much a lexeme counts by where the product has it; 0 if it does not have it."""
+    begin = vector.find(token)
+    if begin < 0:
+        return 0.0
+    begin += len(token)
+    end = vector.find(" ", begin)
+    positions = vector[begin:end] if end >= 0 else vector[begin:]
+    if "B" in positions or positions.startswith(FIRST_OF_NAME):
+        return BRAND_WEIGHT
+    return NAME_WEIGHT if "A" in positions or "C" in positions else 1.0
 
 
 def _token(lexeme: str) -> str:
-    """Return a lexeme as the text of a search vector has it."""
+    """Return a lexeme as the text of a search vector has it, with the colon before its positions."""
     escaped = lexeme.replace("\\", "\\\\").replace("'", "''")
-    return f"'{escaped}'"
+    return f"'{escaped}':"

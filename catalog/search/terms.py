@@ -29,6 +29,8 @@ ALTERNATIVES_LIMIT = 3  # of a corrected word
 SHORTEST_TYPO = 3  # characters of a word that is corrected
 LEAST_SIMILARITY = 0.3
 CORRECTION_WEIGHT = 0.9
+# Less similar lexemes count for the order of products only: none of them stands for the word that was typed.
+LEAST_WEIGHT = 0.45
 # A word that products have is corrected too, if so many times more products have a word with one other letter.
 DOMINANCE = 100
 
@@ -51,7 +53,7 @@ class Word:
     @property
     def is_known(self) -> bool:
         """Whether products have the word, or one that is similar."""
-        return any(self.parts) or _is_known(self.compound)
+        return any(map(_likely, self.parts)) or _is_known(self.compound)
 
 
 @dataclass(slots=True)
@@ -167,7 +169,7 @@ def _corrected(terms: Terms, existing: Callable[[list[str]], set[str]]) -> Terms
         else:
             part += [_weighted(other) for other in others if _dominates(other, typed)][:1]
         best = next((other for other in part if other is not typed), None)
-        if best and best.is_correction:
+        if best and best.is_correction and best.weight >= LEAST_WEIGHT:
             terms.corrections[typed.lexeme] = best.lexeme
     return terms
 
@@ -183,6 +185,11 @@ def _best(others: list[Alternative]) -> list[Alternative]:
     ordered = sorted(others, key=lambda other: (-other.weight, -other.products, other.lexeme))
     best = {other.lexeme: other for other in reversed(ordered) if other.weight >= LEAST_SIMILARITY}
     return [other for other in ordered if best.get(other.lexeme) is other]
+
+
+def _likely(term: Term) -> Term:
+    """Return the alternatives that may stand for the word that was typed."""
+    return [other for other in term if other.weight >= LEAST_WEIGHT]
 
 
 def _is_known(term: Term) -> bool:
@@ -205,7 +212,8 @@ def _weighted(other: Alternative) -> Alternative:
 
 def _word_query(word: Word) -> str:
     """Return the `tsquery` for products that match a word; empty if no product can."""
-    parts = f"({' & '.join(map(_term_query, word.parts))})" if word.parts and all(word.parts) else ""
+    terms = [_likely(part) for part in word.parts]
+    parts = f"({' & '.join(map(_term_query, terms))})" if terms and all(terms) else ""
     compound = _term_query(word.compound) if word.compound else ""
     return f"({parts} | {compound})" if parts and compound else parts or compound
 

@@ -1,7 +1,7 @@
-"""``python -m tests.bench.search [--quick]``: measure what search finds and how long it takes, and write it to docs/performance.md.
+"""``python -m tests.bench.search [--quick] [--products N]``: measure search, and write the result into docs/performance.md.
 
 A query is the name of a product in one shop; relevant is the same product in the catalog of another shop. So are queries with a
-typing error, and those of the first four words only. Real product data lies beside the project (see ``tests/catalog/real_data.py``).
+typing error, and those of the first four words only. Real product data lies beside the project (``tests/catalog/real_data.py``).
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.bench.settings")
 
 import django
 
+from tests.catalog import real_data
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -32,6 +34,12 @@ SHORTEST_TYPO = 4
 FIRST_WORDS = 4
 CHUNK = 2000
 SEED = 20261127
+LARGE = 22_068
+"""The number of documents of the large set."""
+QUALITY_BARS = (0.91, 0.91, 0.76)
+"""The least nDCG@10 of the first set: of whole names, with a typing error, and of the first four words."""
+SECONDS_BARS = (0.015, 0.030)
+"""The most that 95 of 100 searches may take in a small set, and in the large one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,40 +155,79 @@ def search(text: str) -> list[int]:
     return list(result.ranked(result.products).values_list("pk", flat=True)[:TOP])
 
 
-def measure(pairs: Pairs, *, divisor: int = 1) -> None:
-    pks = load(pairs.documents)
-    numbers = {pk: number for number, pk in enumerate(pks)}
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one kind of queries gave: the mean nDCG of search and of BM25, and seconds of searches."""
+
+    name: str
+    kind: str
+    quality: float
+    baseline: float
+    median: float
+    p95: float
+
+    @property
+    def cells(self) -> list[str]:
+        return [
+            self.name,
+            self.kind,
+            f"{self.quality:.3f}",
+            f"{self.baseline:.3f}",
+            f"{self.median * 1e3:.1f}",
+            f"{self.p95 * 1e3:.1f}",
+        ]
+
+
+def measure(pairs: Pairs, *, divisor: int) -> list[Measured]:
+    """Measure every ``divisor``-th query of the pairs, of each kind."""
+    numbers = {pk: number for number, pk in enumerate(load(pairs.documents))}
     rng = random.Random(SEED)
     queries = pairs.queries[::divisor]
     kinds = {
-        "clean": queries,
-        "typo": [(with_typo(text, rng), relevant) for text, relevant in queries],
+        "whole name": queries,
+        "one typing error": [(with_typo(text, rng), relevant) for text, relevant in queries],
         "first 4 words": [(first_words(text), relevant) for text, relevant in queries],
     }
     bm25 = BM25(pairs.documents)
+    found = []
     for kind, asked in kinds.items():
         baseline = sum(ndcg(bm25(text), relevant) for text, relevant in asked) / len(asked)
-        total, times = 0.0, []
-        for text, relevant in asked:
-            begun = time.perf_counter()
-            found = search(text)
-            times.append(time.perf_counter() - begun)
-            total += ndcg([numbers[pk] for pk in found], relevant)
-        times.sort()
-        print(
-            f"{pairs.name:<28}{kind:<16}{total / len(asked):6.3f}  BM25 {baseline:6.3f}"
-            f"  median {times[len(times) // 2] * 1e3:6.1f} ms  p95 {times[int(len(times) * 0.95)] * 1e3:6.1f} ms",
-            flush=True,
+        results, times = zip(*(_timed(text) for text, _relevant in asked), strict=True)
+        quality = sum(
+            ndcg([numbers[pk] for pk in pks], relevant)
+            for pks, (_text, relevant) in zip(results, asked, strict=True)
         )
+        found.append(Measured(pairs.name, kind, quality / len(asked), baseline, *_median_and_p95(times)))
+        print("  ".join(f"{cell:<18}" for cell in found[-1].cells), flush=True)
+    return found
 
 
-def abt_buy() -> list[Pairs]:
-    from tests.catalog.real_data import match_pairs
+def _timed(text: str) -> tuple[list[int], float]:
+    begun = time.perf_counter()
+    found = search(text)
+    return found, time.perf_counter() - begun
 
-    left, right, truth = match_pairs()
+
+def _median_and_p95(times: Iterable[float]) -> tuple[float, float]:
+    ordered = sorted(times)
+    return ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.95)]
+
+
+def data_sets() -> list[Pairs]:
+    """Return Abt–Buy in both directions, and among products of other shops."""
+    left, right, truth = real_data.match_pairs()
+    forward = _pairs("Abt–Buy", left, right, truth)
+    others = [*real_data.rows("bestbuy_products"), *real_data.rows("fashion_products")]
+    more = [
+        {"name": row["name"], "description": row.get("description") or ""}
+        for row in others
+        if row["name"].strip()
+    ]
+    among = [*forward.documents, *more][:LARGE]
     return [
-        _pairs("Abt–Buy", left, right, truth),
+        forward,
         _pairs("Buy–Abt", right, left, [(b, a) for a, b in truth]),
+        Pairs(f"Abt–Buy among {len(among):,}", among, forward.queries),
     ]
 
 
@@ -193,17 +240,76 @@ def _pairs(name: str, asked: list[Any], documents: list[Any], truth: list[tuple[
     return Pairs(name, rows, [(row["name"], relevant[row["id"]]) for row in asked if row["id"] in relevant])
 
 
+def measure_demo(products: int) -> list[list[str]]:
+    """Fill the shop with the demonstration catalog, and return a row of milliseconds for each kind of text."""
+    from django.core.management import call_command
+
+    from catalog.models import Product
+
+    call_command("demo", products=products)
+    analyze()
+    sku = Product.objects.order_by("-pk").values_list("sku", flat=True)[0]
+    texts = {
+        "a common word": ["shirt", "table", "book", "pan", "headphones"],
+        "two words": ["linen shirt", "walnut table", "studio headphones", "brass lamp"],
+        "many words": ["a large walnut writing table with a drawer for the home of somebody who reads"],
+        "a typing error": ["shrit", "walnt table", "hedphones", "linnen shirt"],
+        "nothing found": ["xqzwvk", "qqq zzzz"],
+        "a SKU": [sku, sku.lower().replace("-", " "), sku.partition("-")[2]],
+    }
+    rows = []
+    for kind, typed in texts.items():
+        median, p95 = _median_and_p95(_timed(text)[1] for _round in range(20) for text in typed)
+        rows.append(
+            [f"{products:,} demonstration products", kind, "", "", f"{median * 1e3:.1f}", f"{p95 * 1e3:.1f}"]
+        )
+    return rows
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.search", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the queries, and write nothing")
+    parser.add_argument(
+        "--products", type=int, default=0, help="also measure a demonstration catalog of so many products"
+    )
     chosen = parser.parse_args()
+    if not real_data.DATA.exists():
+        print(f"Skipped: {real_data.DATA} is not there.")
+        return 0
     django.setup()
     from django.core.management import call_command
 
+    from tests.bench.http import report
+
     call_command("migrate", run_syncdb=True, verbosity=0)
-    for pairs in abt_buy():
-        measure(pairs, divisor=10 if chosen.quick else 1)
+    found = [
+        measured for pairs in data_sets() for measured in measure(pairs, divisor=10 if chosen.quick else 1)
+    ]
+    rows = [measured.cells for measured in found]
+    rows += measure_demo(chosen.products) if chosen.products else []
+    head = ["documents", "queries", "nDCG@10", "BM25", "median, ms", "p95, ms"]
+    lines = [f"{report.machine()}\n", report.table([head, *rows]), "", *_verdicts(found)]
+    report.publish("search", "\n".join(lines), write=not chosen.quick)
     return 0
+
+
+def _verdicts(found: list[Measured]) -> list[str]:
+    """Say of each bar whether it is kept."""
+    lines = []
+    for measured, bar in zip(found, QUALITY_BARS, strict=False):
+        lines.append(
+            _verdict(f"{measured.name}, {measured.kind}: nDCG@10 ≥ {bar:g}", is_kept=measured.quality >= bar)
+        )
+    for measured in found:
+        bar = SECONDS_BARS[len(SECONDS_BARS) > 1 and measured.name.endswith(f"{LARGE:,}")]
+        lines.append(
+            _verdict(f"{measured.name}, {measured.kind}: p95 ≤ {bar * 1e3:g} ms", is_kept=measured.p95 <= bar)
+        )
+    return lines
+
+
+def _verdict(text: str, *, is_kept: bool) -> str:
+    return f"- {text}: {'kept' if is_kept else 'missed'}."
 
 
 if __name__ == "__main__":

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from io import StringIO
-from pathlib import Path
 
 import pytest
 from django.core.management import call_command
 
 from catalog.models import Brand, Category, Product, Variant
-
-DATA = Path(os.environ.get("LARDER_REAL_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
+from tests.catalog.real_data import DATA
 
 pytestmark = [
     pytest.mark.realdata,

@@ -27,6 +27,7 @@ PATHS = {
     "Category page by price": "/c/kitchen/pans/?sort=price",
     "Product page": "/p/pan-1/",
     "Search": "/search/?q=pan",
+    "Suggestions": "/search/suggestions/?q=pa",
     "Search without words": "/search/",
     "Index of the sitemap": "/sitemap.xml",
     "Sitemap of products": "/sitemap-products.xml",

@@ -292,7 +292,7 @@ def test_the_candidates_are_found_in_the_index_of_search_vectors() -> None:
         search_names("linen shirts")
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE catalog_product")
-    statements = [query["sql"] for query in context if "name_lexemes" in query["sql"]]
+    statements = [query["sql"] for query in context if 'AS "vector"' in query["sql"]]
     assert statements
     for statement in statements:
         plan = plan_of(statement)

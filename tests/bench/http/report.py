@@ -62,7 +62,7 @@ def servers_table(found: Found, memory: Mapping[str, float], names: Mapping[str,
         for connections in sorted(number for one, number in found if one == name):
             load = found[name, connections]
             rows.append([names[name], str(connections), *_figures(load), f"{megabytes:.0f}"])
-    return _table(rows)
+    return table(rows)
 
 
 def granian_table(hits: Found, misses: Found) -> str:
@@ -72,7 +72,7 @@ def granian_table(hits: Found, misses: Found) -> str:
         miss = misses[key]
         rates = f"{hit.rate:,.0f}", f"{hit.p99 * 1e3:.2f}", f"{miss.rate:,.0f}", f"{miss.p99 * 1e3:.1f}"
         rows.append([*key[0].split(), *rates])
-    return _table(rows)
+    return table(rows)
 
 
 def machine() -> str:
@@ -111,7 +111,7 @@ def between_markers(page: str, name: str, text: str) -> str:
     Raises:
         ValueError: if the page lacks the markers.
     """
-    begin, end = f"<!-- bench-peers {name} -->\n", f"\n<!-- end of {name} -->"
+    begin, end = f"<!-- measured {name} -->\n", f"\n<!-- end of {name} -->"
     before, inner = page[: page.index(begin)], page[page.index(begin) :]
     return f"{before}{begin}{text}{inner[inner.index(end) :]}"
 
@@ -125,6 +125,6 @@ def _figures(load: Load) -> tuple[str, ...]:
     )
 
 
-def _table(rows: list[list[str]]) -> str:
+def table(rows: list[list[str]]) -> str:
     head, *body = [f"| {' | '.join(cells)} |" for cells in rows]
     return "\n".join([head, "|---" * len(rows[0]) + "|", *body])
