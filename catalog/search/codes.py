@@ -21,8 +21,8 @@ WORDS_LIMIT = 4  # of a text that may be a code
 def ids_by_code(text: str) -> tuple[int, ...]:
     """Return the products that have this SKU or GTIN or a variant with it, else those whose SKU begins or ends with it.
 
-    Case does not matter, nor do the signs between letters and digits of a GTIN or of a part of a SKU. The SKU may stand among a few
-    other words.
+    Case does not matter, nor do the signs between letters and digits of a GTIN or of a part of a SKU. The SKU may stand among a
+    few other words.
     """
     typed = text.strip().upper()
     words = typed.split()

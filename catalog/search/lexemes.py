@@ -98,4 +98,4 @@ def _rows(statement: str, texts: list[str]) -> list[Any]:
         return []
     with depends_on(Lexeme, SearchStatistics), connection.cursor() as cursor:
         cursor.execute(STATEMENTS[statement], [texts])
-        return cursor.fetchall()
+        return list(cursor.fetchall())

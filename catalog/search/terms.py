@@ -167,7 +167,7 @@ def _corrected(terms: Terms, existing: Callable[[list[str]], set[str]]) -> Terms
         if typed.lexeme in unknown:
             part[:] = [_weighted(other) for other in others[:ALTERNATIVES_LIMIT]]
         else:
-            part += [_weighted(other) for other in others if _dominates(other, typed)][:1]
+            part.extend([_weighted(other) for other in others if _dominates(other, typed)][:1])
         best = next((other for other in part if other is not typed), None)
         if best and best.is_correction and best.weight >= LEAST_WEIGHT:
             terms.corrections[typed.lexeme] = best.lexeme

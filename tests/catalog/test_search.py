@@ -399,7 +399,7 @@ def test_a_new_word_is_found_before_it_is_counted() -> None:
 
 def test_search_finds_products_if_nothing_was_ever_counted() -> None:
     result = search.search_products("linen shirt", among=Product.objects.visible())
-    assert [product.name for product in result.ranked(result.products)][0] == "Linen Shirt"
+    assert next(product.name for product in result.ranked(result.products)) == "Linen Shirt"
     assert result.match == Match.ALL
 
 
@@ -408,7 +408,7 @@ def test_a_result_says_which_words_no_product_has() -> None:
     result = search.search_products("linen xqzwv shirt", among=Product.objects.visible())
     assert result.match == Match.ANY
     assert result.missing == ["xqzwv"]
-    assert [product.name for product in result.ranked(result.products)][0] == "Linen Shirt"
+    assert next(product.name for product in result.ranked(result.products)) == "Linen Shirt"
 
 
 def test_products_with_some_of_the_words_follow_if_few_have_all() -> None:
