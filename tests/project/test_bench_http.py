@@ -41,9 +41,9 @@ def test_a_bar_without_its_server_is_not_measured() -> None:
 
 
 def test_only_what_stands_between_the_markers_is_replaced() -> None:
-    page = "a\n<!-- bench-peers x -->\nold\n<!-- end of x -->\nb\n"
+    page = "a\n<!-- measured x -->\nold\n<!-- end of x -->\nb\n"
     new = report.between_markers(page, "x", "new")
-    assert new == "a\n<!-- bench-peers x -->\nnew\n<!-- end of x -->\nb\n"
+    assert new == "a\n<!-- measured x -->\nnew\n<!-- end of x -->\nb\n"
     assert report.between_markers(new, "x", "old") == page
 
 
