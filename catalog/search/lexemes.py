@@ -19,6 +19,7 @@ SQL = Path(__file__).resolve().parent.parent / "sql" / "lexemes.sql"
 STATEMENTS = dict(re.findall(r"^-- name: (\w+)\n(.*?);$", SQL.read_text(), re.MULTILINE | re.DOTALL))
 
 ONE_TYPO = 0.75  # the least similarity of words between which lies one typing error
+FIRST_LETTER_TYPO = 0.7  # the same if it is in the first letter, which people seldom mistype
 COMPOUND = 0.8  # the similarity of a word and a compound that ends with it
 BEGINNING = 0.9  # the least similarity of a code and its beginning
 SHORTEST_CODE = 4
@@ -86,7 +87,7 @@ def _similarity(word: str, lexeme: str, kind: str, trigrams: float) -> float:
     if kind == "compound":
         return COMPOUND
     if kind == "typo":
-        return max(trigrams, ONE_TYPO)
+        return max(trigrams, ONE_TYPO if word[0] == lexeme[0] else FIRST_LETTER_TYPO)
     is_beginning = word.startswith(lexeme) or lexeme.startswith(word)
     if is_beginning and any(map(str.isdigit, word)) and min(len(word), len(lexeme)) >= SHORTEST_CODE:
         return max(trigrams, BEGINNING)

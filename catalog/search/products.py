@@ -103,7 +103,7 @@ def search_products(text: str, *, among: ProductQuerySet) -> SearchResult:
     return SearchResult(
         products=among.filter(pk__in=pks) if pks else among.none(),
         match=_match(terms, pks, full_pks or exact_ids),
-        words=_corrected_text(text, terms, scored[0][1].pk if scored else 0, among),
+        words=_corrected_text(text, terms, scored[0][1], among) if scored else text,
         missing=[word.text for word in terms.words if not word.is_known],
         ids=pks,
         full_ids=[pk for pk in pks if pk in full_pks or pk in exact_ids],
@@ -160,18 +160,23 @@ def _existing(lexemes: list[str], among: ProductQuerySet) -> set[str]:
     return {lexeme for lexeme, products in queries[0].union(*queries[1:], all=True) if products}
 
 
-def _corrected_text(text: str, terms: Terms, best: int, among: ProductQuerySet) -> str:
-    """Return the text with its corrected words, as the name of the best product writes them."""
+def _corrected_text(text: str, terms: Terms, best: Candidate, among: ProductQuerySet) -> str:
+    """Return the text with its corrected words, as the best product has them and its name writes them."""
     if not terms.corrections:
         return text
-    names = " ".join(among.filter(pk=best).values_list("name", "brand_name").first() or ())
+    names = " ".join(among.filter(pk=best.pk).values_list("name", "brand_name").first() or ())
     written = WORD.findall(names.lower())
     corrected = []
     for word in terms.words:
-        lexemes = [terms.corrections.get(part) for part in word.lexemes]
-        meant = [_written(lexeme, written) if lexeme else "" for lexeme in lexemes]
-        corrected.append(" ".join(filter(None, meant)) or word.text)
+        lexemes = [_meant(terms.corrections.get(part, []), best) for part in word.lexemes]
+        meant = [_written(lexeme, written) for lexeme in lexemes if lexeme]
+        corrected.append(" ".join(meant) or word.text)
     return " ".join(corrected)
+
+
+def _meant(lexemes: list[str], best: Candidate) -> str:
+    """Return the first lexeme that the best product has, or else the first one; empty if there are none."""
+    return next((lexeme for lexeme in lexemes if best.has(lexeme)), lexemes[0] if lexemes else "")
 
 
 def _written(lexeme: str, words: list[str]) -> str:

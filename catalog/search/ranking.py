@@ -32,6 +32,10 @@ class Candidate:
     vector: str
     similarity: float
 
+    def has(self, lexeme: str) -> bool:
+        """Tell whether the product has the lexeme."""
+        return _token(lexeme) in self.vector
+
 
 def ranked(
     candidates: Iterable[Candidate], terms: list[Term], *, total: int

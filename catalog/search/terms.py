@@ -63,12 +63,12 @@ class Terms:
     Args:
         words: those that are not ignored.
         total: the number of products, as last counted.
-        corrections: by the lexeme of a word that was corrected, that of the word that was meant.
+        corrections: by the lexeme of a word that was corrected, those of words that may have been meant, the most similar first.
     """
 
     words: list[Word]
     total: int
-    corrections: dict[str, str] = field(default_factory=dict)
+    corrections: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def all(self) -> list[Term]:
@@ -168,9 +168,9 @@ def _corrected(terms: Terms, existing: Callable[[list[str]], set[str]]) -> Terms
             part[:] = [_weighted(other) for other in others[:ALTERNATIVES_LIMIT]]
         else:
             part.extend([_weighted(other) for other in others if _dominates(other, typed)][:1])
-        best = next((other for other in part if other is not typed), None)
-        if best and best.is_correction and best.weight >= LEAST_WEIGHT:
-            terms.corrections[typed.lexeme] = best.lexeme
+        meant = [other for other in _likely(part) if other is not typed]
+        if meant and meant[0].is_correction:
+            terms.corrections[typed.lexeme] = [other.lexeme for other in meant if other.is_correction]
     return terms
 
 

@@ -377,6 +377,15 @@ def test_a_slip_that_some_products_have_is_mended_if_many_more_have_the_word_tha
     assert len(names) == 121
 
 
+def test_of_similar_words_the_one_is_named_that_the_first_product_has() -> None:
+    for name in ("Walnut Writing Table", "Labels for Jars", "Labels for Books", "Fable of a Walnut"):
+        factories.product(name)
+    count_lexemes()
+    result = search.search_products("wallnut tabel", among=Product.objects.visible())
+    assert result.match == Match.CORRECTED
+    assert result.words == "walnut table"
+
+
 def test_a_word_that_is_only_rare_is_not_mended() -> None:
     for number in range(20):
         factories.product(f"Solar Lamp {number}")
