@@ -197,6 +197,8 @@ class Product(models.Model):
             models.Index(
                 "category", F("publish_at").desc(), "id", name="product_category_newest", condition=LISTED
             ),
+            # For related products: those of one brand, or of one band of prices.
+            models.Index("category", "price_band", "brand", "id", name="product_related", condition=LISTED),
             models.Index("category", name="product_category"),
             models.Index("effective_price", "id", name="product_price", condition=LISTED),
             models.Index("name", "id", name="product_name"),

@@ -10,6 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from catalog.demo.generator import generate_products, load_departments
+from catalog.management.progress import ProgressLines, progress_bar
 from catalog.models import Category, Product, Variant
 
 
@@ -52,3 +53,21 @@ def test_the_demo_fills_every_department_and_runs_twice_without_a_change() -> No
 def test_an_invalid_number_of_products_is_refused(products: str) -> None:
     with pytest.raises(CommandError, match="is not a number of products"):
         call_command("demo", f"--products={products}")
+
+
+def test_progress_is_a_line_every_few_seconds_where_there_is_no_terminal() -> None:
+    output = StringIO()
+    with ProgressLines(total=10, unit=" products", mininterval=0, file=output) as bar:
+        bar.update(5)
+        bar.update(5)
+    first, second = output.getvalue().splitlines()
+    assert "50%" in first
+    assert "5/10" in first
+    assert "products/s" in first
+    assert "100%" in second
+
+
+def test_a_short_command_prints_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar(total=2) as bar:
+        bar.update(2)
+    assert capsys.readouterr().err == ""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from catalog import queries
 from catalog.models import Product
 from tests.catalog import factories
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import time_machine
 
 pytestmark = pytest.mark.django_db
@@ -107,3 +111,41 @@ def test_a_branch_has_all_categories_above_and_below() -> None:
     assert branch.ids[0] == branch.category.pk
     assert queries.category_branch("a/nowhere") is None
     assert [c.url_path for c in queries.category_trail("a/b/c")] == ["a", "a/b", "a/b/c"]
+
+
+def test_related_products_are_read_from_an_index_and_no_further_than_needed() -> None:
+    """The plan is that of a large table: no table is read from its beginning to its end."""
+    product = factories.product("product", brand_name="Brasa", price=20)
+    brands = [factories.brand(f"Brand {number}") for number in range(20)]
+    Product.objects.bulk_create(
+        Product(
+            name=f"Pan {number}",
+            slug=f"pan-{number}",
+            sku=f"PAN{number}",
+            price=5 + number % 300,
+            brand=brands[number % 20],
+            category=product.category,
+            status="published",
+            publish_at=factories.LONG_AGO,
+        )
+        for number in range(4000)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE catalog_product")
+    with CaptureQueriesContext(connection) as context:
+        assert len(queries.related_products(product)) == queries.RELATED_PRODUCTS
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {context[0]['sql']}")
+        ((plan,),) = cursor.fetchall()
+    nodes = [*plan_nodes(plan[0]["Plan"])]
+    assert {node.get("Index Name") for node in nodes} >= {"product_related"}
+    assert "Seq Scan" not in {node["Node Type"] for node in nodes}
+    assert sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes if "Index Name" in node) < 200
+
+
+def plan_nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a node of a plan, and all below it."""
+    yield node
+    for child in node.get("Plans", []):
+        yield from plan_nodes(child)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
-from tqdm import tqdm
 
 from catalog.demo.generator import generate_products, load_departments
 from catalog.importing.batch import Batch
@@ -17,6 +16,7 @@ from catalog.importing.loader import BATCH_SIZE, Loader
 from catalog.importing.lock import import_lock
 from catalog.importing.prefetch import prefetch_batches
 from catalog.importing.records import slug_of
+from catalog.management.progress import progress_bar
 from catalog.models import Category
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _load(count: int) -> Loader:
     """Write the first `count` products, and the descriptions of departments that have none."""
     loader = Loader(report=_raise_problem)
     records = generate_products(count)
-    with tqdm(total=count, unit=" products", disable=None) as bar:
+    with progress_bar(total=count, unit=" products") as bar:
         for batch in prefetch_batches(records, size=BATCH_SIZE, prepare=Batch.from_records):
             loader.load(batch)
             bar.update(len(batch))

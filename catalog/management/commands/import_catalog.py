@@ -21,6 +21,7 @@ from catalog.importing.guess import guess_mapping
 from catalog.importing.numeric import COMMA_BEFORE_DECIMALS, is_unclear_comma
 from catalog.importing.run import Summary, import_file
 from catalog.importing.source import Source
+from catalog.management.progress import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,7 +180,7 @@ class ProblemReport:
 
 def _show_progress(stack: ExitStack, source: Source) -> Callable[[int], None]:
     """Show a progress bar of the bytes read, and return the function that adds a number of products to it."""
-    bar = stack.enter_context(tqdm(total=source.size, unit="B", unit_scale=True, disable=None))
+    bar = stack.enter_context(progress_bar(total=source.size, unit="B", unit_scale=True))
     products = 0
 
     def progress(count: int) -> None:
