@@ -23,6 +23,7 @@ SHORTEST_TEXT = 2  # characters
 LONGEST_TEXT = 80
 WORDS_LIMIT = 6
 ENDINGS_LIMIT = 12  # lexemes that begin with the last word, the most frequent first
+ENDINGS_PRODUCTS_LIMIT = 50_000  # products that have one of these lexemes, if the first has fewer
 CANDIDATES_LIMIT = 200
 CATEGORIES_LIMIT = BRANDS_LIMIT = 3
 PRODUCTS_LIMIT = 6
@@ -67,8 +68,7 @@ def _products(words: list[str], typed: str, among: ProductQuerySet) -> list[Prod
     """Return products that have the words, the last one as a beginning, those with the most similar names first."""
     found, _total = lexemes_of(words)
     *complete, last = [[other.lexeme for other in group] for group in found]
-    endings = Lexeme.objects.filter(lexeme__startswith=words[-1].lower()).order_by("-products", "lexeme")
-    last += endings.values_list("lexeme", flat=True)[:ENDINGS_LIMIT]
+    last += _endings(words[-1].lower())
     groups = [*(group for group in complete if group), list(dict.fromkeys(last))]
     if not all(groups):
         return []
@@ -81,3 +81,16 @@ def _products(words: list[str], typed: str, among: ProductQuerySet) -> list[Prod
         product.pk: product for product in among.filter(pk__in=pks).only("name", "slug", "brand_name")
     }
     return [products[pk] for pk in pks if pk in products]
+
+
+def _endings(beginning: str) -> list[str]:
+    """Return the most frequent lexemes that begin with the text, as many as the index can join in little time."""
+    rows = Lexeme.objects.filter(lexeme__startswith=beginning).order_by("-products", "lexeme")
+    endings: list[str] = []
+    total = 0
+    for lexeme, products in rows.values_list("lexeme", "products")[:ENDINGS_LIMIT]:
+        total += products
+        if endings and total > ENDINGS_PRODUCTS_LIMIT:
+            break
+        endings.append(lexeme)
+    return endings
