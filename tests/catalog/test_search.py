@@ -524,3 +524,13 @@ class TestSuggestions:
         factories.product("Walnut Table Top with a Drawer and a Lamp")
         count_lexemes()
         assert self.texts("walnut ta")[2][0] == "Walnut Table"
+
+    def test_they_join_no_more_words_than_the_index_can_in_little_time(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("catalog.search.suggestions.ENDINGS_PRODUCTS_LIMIT", 2)
+        for name in ("Waltz for Two", "Waltz for Three", "Waltz for Four"):
+            factories.product(name)
+        Product.objects.filter(name="Walnut Running Shoe").delete()
+        count_lexemes()
+        assert sorted(self.texts("wal")[2]) == ["Waltz for Four", "Waltz for Three", "Waltz for Two"]
