@@ -21,7 +21,8 @@ from cachecontrol.models import JobRun
 from cachecontrol.reasons import Verdict
 from cachecontrol.redis import entry_store, keys, redis_client
 from cachecontrol.stats import recording
-from catalog.models import Brand
+from catalog import tasks as catalog_tasks
+from catalog.models import Brand, SearchStatistics
 from project.celery import app
 from tests.patience import LONG
 
@@ -78,9 +79,16 @@ def ended_runs(name: str) -> list[JobRun]:
 
 def test_the_schedule_names_every_task_and_beat_has_it() -> None:
     app.loader.import_default_modules()
-    names = {name for name in app.tasks if name.startswith("cachecontrol.")}
-    assert {entry["task"] for entry in tasks.BEAT_SCHEDULE.values()} == names
-    assert app.conf.beat_schedule == tasks.BEAT_SCHEDULE
+    names = {name for name in app.tasks if name.startswith(("cachecontrol.", "catalog."))}
+    schedule = tasks.BEAT_SCHEDULE | catalog_tasks.BEAT_SCHEDULE
+    assert {entry["task"] for entry in schedule.values()} == names
+    assert app.conf.beat_schedule == schedule
+
+
+@pytest.mark.django_db
+def test_the_task_of_the_catalog_counts_lexemes() -> None:
+    catalog_tasks.count_lexemes()
+    assert SearchStatistics.objects.count() == 1
 
 
 def test_reconcile_runs_every_minute_and_no_call_outlives_the_next() -> None:

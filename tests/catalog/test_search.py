@@ -377,6 +377,11 @@ def test_a_slip_that_some_products_have_is_mended_if_many_more_have_the_word_tha
     assert len(names) == 121
 
 
+def test_a_code_is_found_by_its_beginning_in_a_name() -> None:
+    factories.product("Fridge LRBP1031W")
+    assert search_names("lrbp103 fridge")[1] == ["Fridge LRBP1031W"]
+
+
 def test_of_similar_words_the_one_is_named_that_the_first_product_has() -> None:
     for name in ("Walnut Writing Table", "Labels for Jars", "Labels for Books", "Fable of a Walnut"):
         factories.product(name)
