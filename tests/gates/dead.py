@@ -45,6 +45,7 @@ READERS = {
     "logging": "raiseExceptions",
     "SQL, which reads the table of the model": "Snapshot deletions",
     "migrations": "JsonVector",
+    "tqdm": "disable display",
     "replies of scripts, found by their values": "CLOCK_OLD EVICTED NOT_ASKED",
     "enum": "_value_",
     "prometheus_client": "collect",
