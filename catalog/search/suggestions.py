@@ -23,7 +23,7 @@ SHORTEST_TEXT = 2  # characters
 LONGEST_TEXT = 80
 WORDS_LIMIT = 6
 ENDINGS_LIMIT = 12  # lexemes that begin with the last word, the most frequent first
-ENDINGS_PRODUCTS_LIMIT = 50_000  # products that have one of these lexemes, if the first has fewer
+ENDINGS_PRODUCTS_LIMIT = 200_000  # products that have one of these lexemes, if the first has fewer
 CANDIDATES_LIMIT = 200
 CATEGORIES_LIMIT = BRANDS_LIMIT = 3
 PRODUCTS_LIMIT = 6
