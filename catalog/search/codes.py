@@ -29,7 +29,10 @@ def ids_by_code(text: str) -> tuple[int, ...]:
     if not typed or len(typed) > LONGEST_CODE or len(words) > WORDS_LIMIT:
         return ()
     code = SEPARATORS.sub("", typed)
-    skus = [typed, *(word for word in words if any(map(str.isdigit, word)))]
+    skus = [
+        typed,
+        *(word for word in words if len(word) >= SHORTEST_PARTIAL_CODE and any(map(str.isdigit, word))),
+    ]
     products = Product.objects.alias(code=Upper("sku")).filter(code__in=skus)
     by_gtin = Q(gtin=code, gtin__gt="") if code.isdigit() else Q()
     variants = Variant.objects.alias(code=Upper("sku")).filter(Q(code__in=skus) | by_gtin)

@@ -113,6 +113,15 @@ def test_the_exact_sku_comes_first() -> None:
     assert search.search_products(" ab-77 ", among=Product.objects.visible()).exact_ids == (lid.pk,)
 
 
+def test_a_sku_is_found_among_other_words_unless_it_is_a_short_number() -> None:
+    factories.product("Quiet lid", sku="AB-77X")
+    factories.product("Other lid", sku="13")
+    ids = {product.sku: product.pk for product in Product.objects.all()}
+    assert codes.ids_by_code("lid ab-77x") == (ids["AB-77X"],)
+    assert codes.ids_by_code("13 lids") == ()
+    assert codes.ids_by_code("13") == (ids["13"],)
+
+
 def test_a_variants_sku_and_gtin_find_the_product() -> None:
     product = factories.product("Sized lid", sizes={"S": 1})
     product.variants.update(gtin="4006381333931")
